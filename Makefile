@@ -1,0 +1,39 @@
+# make demo | make test | make studies ... ; needs Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
+CORES ?= all
+
+.PHONY: demo test lock
+
+demo: .venv/installed
+	$(BIN)/snakemake --cores $(CORES)
+	@echo
+	@cat results/tables/summary.md
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+	$(BIN)/python -m pytest
+
+.venv/bin/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet "uv>=0.5"
+
+.venv/installed: envs/requirements.txt | .venv/bin/uv
+	$(UV) --requirement envs/requirements.txt
+	touch $@
+
+.venv/installed-dev: envs/requirements-dev.txt .venv/installed
+	$(UV) --requirement envs/requirements-dev.txt
+	touch $@
+
+# Renew the lock files after a change of pyproject.toml.
+lock: .venv/bin/uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	  --quiet pyproject.toml --output-file envs/requirements.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	  --quiet --extra dev --constraint envs/requirements.txt pyproject.toml \
+	  --output-file envs/requirements-dev.txt
