@@ -1,0 +1,129 @@
+"""Mistakes in the config are answered with the key's name and the nearest valid one."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workflow_scripts.lib.config import resolve_config
+from workflow_scripts.lib.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text("utf-8"))
+DEMO = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
+
+
+def edited(path, value):
+    """The demo config with one value replaced; path like 'detectors.mcm.temperature'."""
+    config = copy.deepcopy(DEMO)
+    *parents, key = path.split(".")
+    block = config
+    for parent in parents:
+        block = block[parent]
+    block[key] = value
+    return config
+
+
+def message(config):
+    with pytest.raises(InputError) as error:
+        resolve_config(config, SCHEMA)
+    return str(error.value)
+
+
+def test_defaults_are_filled_in():
+    config = resolve_config(DEMO, SCHEMA)
+    assert config["image_sets"]["test"] == {
+        "folder": "results/demo/images/test",
+        "labels": "subfolder",
+        "shards": 1,
+    }
+    assert config["clusterings"]["kmeans_60"]["spherical"] is True
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("detectors.mcm.temprature", 1, ["detectors.mcm.temprature", "'temperature'"]),
+        ("cluster", {}, ["'cluster'", "'clusterings'"]),
+        ("studies.demo.tset", "test", ["studies.demo.tset", "'test'"]),
+        ("detectors.mcm.method", "mmc", ["detectors.mcm.method", "'mcm'"]),
+        ("studies.demo.train", "trian", ["studies.demo.train", "'train'"]),
+        ("studies.demo.minings", ["clustermin"], ["studies.demo.minings[0]", "'clustermine'"]),
+        ("encoders.tinyclip.precision", "fp23", ["encoders.tinyclip.precision", "'fp32'"]),
+        ("run", ["demmo"], ["run[0]", "'demo'"]),
+        ("clusterings.kmeans_60.k", "many", ["clusterings.kmeans_60.k", "'many'"]),
+        ("clusterings.kmeans_60.k", 0, ["clusterings.kmeans_60.k", "minimum of 1"]),
+        ("image_sets.my photos", {}, ["image_sets.my photos"]),
+        ("studies.demo.clusterings", [], ["minings.clustermine", "studies.demo.clusterings"]),
+        ("studies.demo.negatives", [], ["detectors.neglabel", "studies.demo.negatives"]),
+        ("image_sets.test", {}, ["studies.demo", "image_sets.test.folder"]),
+        ("corpora.demo_words", {}, ["studies.demo", "corpora.demo_words.files"]),
+        ("encoders.tinyclip", {"method": "precomputed", "images": {}, "texts": {}},
+         ["studies.demo", "encoders.tinyclip.images.train"]),
+    ],
+)  # fmt: skip
+def test_mistake_is_named_with_its_remedy(path, value, parts):
+    text = message(edited(path, value))
+    assert all(part in text for part in parts), text
+
+
+def test_missing_key_is_named():
+    config = copy.deepcopy(DEMO)
+    del config["studies"]["demo"]["corpus"]
+    assert "studies.demo needs the key 'corpus'" in message(config)
+
+
+def test_numbers_written_as_text_are_numbers():
+    """YAML reads 1e-3 as text, and `snakemake --config` hands over every value as text."""
+    config = edited("detectors.mcm.temperature", "1e-2")
+    config["clusterings"]["kmeans_60"]["k"] = "9"
+    resolved = resolve_config(config, SCHEMA)
+    assert resolved["detectors"]["mcm"]["temperature"] == 0.01
+    assert resolved["clusterings"]["kmeans_60"]["k"] == 9
+
+
+def test_writing_1_or_1_0_is_the_same_config():
+    one, one_point_zero = (
+        repr(resolve_config(edited("detectors.mcm.temperature", value), SCHEMA))
+        for value in (1, 1.0)
+    )
+    assert one == one_point_zero
+
+
+def test_order_of_keys_does_not_matter():
+    config = copy.deepcopy(DEMO)
+    config["detectors"]["mcm"] = dict(reversed(config["detectors"]["mcm"].items()))
+    assert repr(resolve_config(config, SCHEMA)) == repr(resolve_config(DEMO, SCHEMA))
+
+
+def keys_of(schema):
+    """Every (path, property) of the schema, in all of its parts."""
+    parts = {"": schema} | schema["$defs"]
+    for name, part in parts.items():
+        yield from _keys(part, name)
+
+
+def _keys(schema, path):
+    for key, sub in schema.get("properties", {}).items():
+        yield f"{path}.{key}", sub
+        yield from _keys(sub, f"{path}.{key}")
+    for inner in ("additionalProperties", "items"):
+        if isinstance(schema.get(inner), dict):
+            yield from _keys(schema[inner], path)
+
+
+def test_every_key_is_documented():
+    undocumented = [path for path, sub in keys_of(SCHEMA) if not sub.get("description")]
+    assert not undocumented
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda f: f.name)
+def test_shipped_configs_are_valid(file):
+    config = copy.deepcopy(DEMO)
+    for section, blocks in yaml.safe_load(file.read_text("utf-8")).items():
+        if isinstance(blocks, dict):
+            config[section] = config.get(section, {}) | blocks
+        else:
+            config[section] = blocks
+    resolve_config(config, SCHEMA)

@@ -1,0 +1,184 @@
+"""The configuration: defaults filled in and mistakes named, from one JSON schema.
+
+The schema (config/schemas/config.schema.yaml) is ordinary JSON Schema with three conventions:
+a block that comes in several kinds is a `oneOf` whose branches differ in the constant of their
+`method`; `x-names: section` marks a string that must be a name defined in that section; and
+`x-needs: section` says that a method works on what the study names in that section.
+"""
+
+import difflib
+
+from jsonschema import Draft202012Validator
+
+from workflow_scripts.lib.errors import InputError
+
+
+def resolve_config(config, schema):
+    """The config with every default filled in, keys in the schema's order.
+
+    config: the nested dict that Snakemake read. schema: the JSON schema as a dict.
+    Raises InputError that names the key and, for a typo, the nearest valid name.
+    """
+    resolved = _resolve(config, schema, schema, "")
+    _check_names(resolved, schema, schema, resolved, "")
+    _check_encoders(resolved)
+    _check_needs(resolved, schema)
+    return resolved
+
+
+def needs(block, section, schema):
+    """The section that a block's method works on ("clusterings", "negatives"), or None."""
+    branch = _branch(block, schema["properties"][section]["additionalProperties"], schema, section)
+    return branch.get("x-needs")
+
+
+def nearest(name, valid):
+    """' Did you mean X?' or the list of valid names, to end an error message."""
+    valid = [str(v) for v in valid]
+    close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"valid: {', '.join(valid)}" if valid else "none is defined"
+
+
+def _follow(schema, root):
+    while "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    return schema
+
+
+def _branch(value, schema, root, path):
+    """The branch of a `oneOf` that the block's `method` selects."""
+    branches = [_follow(branch, root) for branch in schema["oneOf"]]
+    methods = {branch["properties"]["method"]["const"]: branch for branch in branches}
+    if not isinstance(value, dict) or "method" not in value:
+        raise InputError(f"config: {path} needs the key 'method' ({nearest('', methods)})")
+    if value["method"] not in methods:
+        hint = nearest(value["method"], methods)
+        raise InputError(f"config: {path}.method: unknown method {value['method']!r}; {hint}")
+    return methods[value["method"]]
+
+
+def _resolve(value, schema, root, path):
+    schema = _follow(schema, root)
+    if "oneOf" in schema:
+        schema = _branch(value, schema, root, path)
+    if schema.get("type") == "object":
+        return _resolve_object({} if value is None else value, schema, root, path)
+    if schema.get("type") == "array" and "items" in schema and isinstance(value, list):
+        value = [
+            _resolve(item, schema["items"], root, f"{path}[{i}]") for i, item in enumerate(value)
+        ]
+    return _checked(_as_number(value, schema), schema, path)
+
+
+def _resolve_object(value, schema, root, path):
+    if not isinstance(value, dict):
+        raise InputError(f"config: {path or 'the top level'} must be a mapping, not {value!r}")
+    properties = schema.get("properties", {})
+    extra = schema.get("additionalProperties", False)
+    resolved = {}
+    for key, sub in properties.items():
+        where = f"{path}.{key}".lstrip(".")
+        sub = _follow(sub, root) | {k: v for k, v in sub.items() if k != "$ref"}
+        if key in value:
+            resolved[key] = _resolve(value[key], sub, root, where)
+        elif "default" in sub:
+            resolved[key] = _resolve(sub["default"], sub, root, where)
+        elif key in schema.get("required", []):
+            raise InputError(f"config: {path or 'the top level'} needs the key {key!r}")
+    for key in value:
+        if key in properties:
+            continue
+        where = f"{path}.{key}".lstrip(".")
+        if extra is False:
+            raise InputError(f"config: unknown key {where!r}; {nearest(key, properties)}")
+        _checked(key, _follow(schema.get("propertyNames", {}), root), f"the name {where!r}")
+        resolved[key] = _resolve(value[key], extra, root, where)
+    return resolved
+
+
+def _as_number(value, schema):
+    """Numbers that YAML or the command line hand over as text (1e-3, k=9), as numbers."""
+    kind = {"integer": int, "number": float}.get(str(schema.get("type")))
+    if kind and isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            number = kind(value)
+        except ValueError:
+            return value
+        return number if isinstance(value, str) or number == value else value
+    return value
+
+
+def _checked(value, schema, path):
+    error = next(Draft202012Validator(schema).iter_errors(value), None)
+    if error is None:
+        return value
+    if "enum" in schema:
+        raise InputError(
+            f"config: {path}: {value!r} is not valid; {nearest(value, schema['enum'])}"
+        )
+    raise InputError(f"config: {path}: {error.message}")
+
+
+def _check_names(value, schema, root, config, path):
+    """Every string marked `x-names` must be defined in the section it names."""
+    schema = _follow(schema, root)
+    if "oneOf" in schema:
+        schema = _branch(value, schema, root, path)
+    if "x-names" in schema:
+        section = schema["x-names"]
+        if value is not None and value not in config[section]:
+            hint = nearest(value, config[section])
+            raise InputError(f"config: {path}: {value!r} is not defined in {section}; {hint}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            sub = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+            if isinstance(sub, dict):
+                _check_names(item, sub, root, config, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _check_names(item, schema.get("items", {}), root, config, f"{path}[{i}]")
+
+
+def study_image_sets(study):
+    """Names of all image sets of a study: training, test, near, far and shifted."""
+    return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
+
+
+def _check_needs(config, schema):
+    """A study must name clusterings for minings that vote by cluster, and so on."""
+    for name, study in config["studies"].items():
+        for section in ("minings", "detectors"):
+            for block in study[section]:
+                needed = needs(config[section][block], section, schema)
+                if needed and not study[needed]:
+                    raise InputError(
+                        f"config: studies.{name}: {section}.{block} needs {needed}; "
+                        f"add studies.{name}.{needed}"
+                    )
+
+
+def _check_encoders(config):
+    """Each study's encoders can embed its image sets and its corpus."""
+    for name, study in config["studies"].items():
+        for encoder_name in study["encoders"]:
+            encoder = config["encoders"][encoder_name]
+            for image_set in study_image_sets(study):
+                where = f"config: studies.{name}: encoder {encoder_name!r} has no images for"
+                if encoder["method"] == "precomputed":
+                    if image_set not in encoder["images"]:
+                        raise InputError(
+                            f"{where} {image_set!r}: add encoders.{encoder_name}.images.{image_set}"
+                        )
+                elif "folder" not in config["image_sets"][image_set]:
+                    raise InputError(f"{where} {image_set!r}: add image_sets.{image_set}.folder")
+            corpus = study["corpus"]
+            where = f"config: studies.{name}: encoder {encoder_name!r} has no texts for"
+            if encoder["method"] == "precomputed":
+                if corpus not in encoder["texts"]:
+                    raise InputError(
+                        f"{where} {corpus!r}: add encoders.{encoder_name}.texts.{corpus}"
+                    )
+            elif "files" not in config["corpora"][corpus]:
+                raise InputError(f"{where} {corpus!r}: add corpora.{corpus}.files")

@@ -1,0 +1,8 @@
+"""The one error that means "your input, not our code"."""
+
+
+class InputError(ValueError):
+    """Bad input. The message names the file or config key and says how to mend it.
+
+    Jobs print the message alone, without a traceback (`workflow_scripts.lib.job`).
+    """

@@ -1,0 +1,59 @@
+"""Result tables: one data frame written as Parquet (exact), CSV (exact) and Markdown (to read)."""
+
+import pandas as pd
+import pyarrow as pa
+
+from workflow_scripts.lib import artifacts
+
+
+def read_frame(path):
+    """A Parquet artifact as a pandas data frame."""
+    return artifacts.read_table(path).to_pandas()
+
+
+def write_frame(path, frame, meta=None):
+    """Write a data frame as a Parquet artifact."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    artifacts.write_table(path, table, meta)
+
+
+def markdown(frame, digits=3):
+    """The frame as a Markdown table: fractions with `digits` decimals, unknown values empty."""
+    shown = frame.copy()
+    for name in shown.columns:
+        if pd.api.types.is_float_dtype(shown[name]):
+            shown[name] = [_rounded(value, digits) for value in shown[name]]
+        else:
+            shown[name] = ["" if pd.isna(v) else _cell(v) for v in shown[name]]
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def _rounded(value, digits):
+    return "" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _cell(value):
+    """Text from data, harmless inside a Markdown table."""
+    text = str(value).replace("\n", " ").replace("|", "\\|")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def write_tables(frame, parquet, csv, md, title, readable=None):
+    """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown."""
+    write_frame(parquet, frame)
+    artifacts.write_text(csv, frame.to_csv(index=False))
+    artifacts.write_text(md, f"# {title}\n\n{markdown(frame if readable is None else readable)}\n")
+
+
+def over_seeds(frame, by, values):
+    """Mean and standard deviation (ddof 1) of the `values` over the seeds, grouped `by`."""
+    grouped = frame.groupby(by, sort=False, dropna=False)[values]
+    mean, std = grouped.mean(), grouped.std()
+    out = mean.copy()
+    for position, name in enumerate(values):
+        out.insert(2 * position + 1, f"{name}_std", std[name])
+    counts = [name for name in values if pd.api.types.is_integer_dtype(frame[name])]
+    whole = [name for name in counts if (mean[name] % 1 == 0).all()]
+    out = out.astype(dict.fromkeys(whole, "int64"))
+    out.insert(0, "seeds", grouped.size())
+    return out.reset_index()
