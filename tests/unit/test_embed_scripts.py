@@ -1,0 +1,299 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from tiny_checkpoint import save_checkpoint
+
+from workflow_scripts.embed_images import batched, embed_images, prefetched
+from workflow_scripts.embed_texts import embed_texts
+from workflow_scripts.import_images import import_images
+from workflow_scripts.import_texts import import_texts
+from workflow_scripts.lib.artifacts import read_meta, write_table
+from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
+from workflow_scripts.lib.encoders import load_encoder
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images import MANIFEST, open_rgb, shard_of
+from workflow_scripts.list_images import list_images
+
+SHARDS = 3
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    save_checkpoint(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten images in two classes, two of them equal, one cut off, plus two files that are none."""
+    root = tmp_path / "images"
+    rng = np.random.default_rng(0)
+    for i in range(9):
+        path = root / ("red fox" if i % 2 else "dög") / f"image {i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (40 + i, 50, 3), np.uint8)).save(path)
+    shutil.copy(root / "dög/image 0.png", root / "dög/the same.png")
+    content = (root / "dög/image 4.png").read_bytes()
+    (root / "dög/image 4.png").write_bytes(content[: len(content) // 2])
+    (root / "notes.jpg").write_text("not an image")
+    (root / "empty.jpg").touch()
+    return root
+
+
+def run_list(folder, out, labels="subfolder", shards=SHARDS):
+    manifests = [out / f"{shard:05d}.parquet" for shard in range(shards)]
+    out.mkdir(exist_ok=True)
+    list_images(folder, manifests, out / "quarantine.parquet", out / "hashes.parquet", labels)
+    return manifests
+
+
+def run_embed(manifest, folder, checkpoint, out, batch_size=4):
+    cfg = {"checkpoint": checkpoint, "device": "cpu", "batch_size": batch_size}
+    paths = [out / f"x{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
+    out.mkdir(exist_ok=True)
+    embed_images(manifest, folder, [], cfg, *paths, threads=2)
+    return paths
+
+
+def test_list_images_shards_and_quarantine(folder, tmp_path):
+    manifests = run_list(folder, tmp_path / "out")
+    tables = [pq.read_table(path) for path in manifests]
+    assert all(table.schema.equals(MANIFEST) for table in tables)
+    for shard, table in enumerate(tables):
+        ids = table["image_id"].to_pylist()
+        assert ids == sorted(ids)
+        assert all(shard_of(i, SHARDS) == shard for i in ids)
+    rows = pa.concat_tables(tables).to_pylist()
+    assert len(rows) == 10  # the cut-off image has a good header: its decoding fails later
+    assert {row["label"] for row in rows} == {"red fox", "dög"}
+    same = [row["sha256"] for row in rows if row["path"] in ("dög/image 0.png", "dög/the same.png")]
+    assert len(same) == 2
+    assert len(set(same)) == 1
+    quarantine = pq.read_table(tmp_path / "out/quarantine.parquet").to_pylist()
+    assert [(row["image_id"], row["stage"]) for row in quarantine] == [
+        ("empty.jpg", "list"),
+        ("notes.jpg", "list"),
+    ]
+    assert "zero bytes" in quarantine[0]["reason"]
+
+
+def test_listing_twice_or_elsewhere_gives_the_same_bytes_and_one_image_changes_one_shard(
+    folder, tmp_path
+):
+    first = run_list(folder, tmp_path / "out")
+    before = [path.read_bytes() for path in first]
+    elsewhere = shutil.copytree(folder, tmp_path / "elsewhere/else")
+    os.utime(elsewhere / "dög/image 0.png", (1, 1))
+    second = run_list(elsewhere, tmp_path / "out")  # with the hashes of the first run
+    assert [path.read_bytes() for path in second] == before
+    Image.new("RGB", (9, 9)).save(folder / "red fox/new.png")
+    after = [path.read_bytes() for path in run_list(folder, tmp_path / "out")]
+    changed = [i for i in range(SHARDS) if after[i] != before[i]]
+    assert changed == [shard_of("red fox/new.png", SHARDS)]
+
+
+def test_listing_rereads_a_changed_file_only(folder, tmp_path):
+    run_list(folder, tmp_path / "out", shards=1)
+    hashes = pq.read_table(tmp_path / "out/hashes.parquet")
+    marked = hashes.set_column(5, "sha256", pa.array(["cached"] * len(hashes)))
+    pq.write_table(marked, tmp_path / "out/hashes.parquet")
+    Image.new("RGB", (9, 9)).save(folder / "red fox/image 1.png")
+    rows = pq.read_table(run_list(folder, tmp_path / "out", shards=1)[0]).to_pylist()
+    assert [row["path"] for row in rows if row["sha256"] != "cached"] == ["red fox/image 1.png"]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"None of the 1 files .* a.txt: not an image"):
+        run_list(tmp_path / "images", tmp_path / "out")
+
+
+def test_embed_images_keeps_rows_and_index_in_step_around_a_corrupt_image(
+    folder, tmp_path, checkpoint
+):
+    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    npy, index, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out")
+    listed = pq.read_table(manifest)["image_id"].to_pylist()
+    assert 0 < listed.index("dög/image 4.png") < len(listed) - 1
+    listed.remove("dög/image 4.png")
+
+    images = open_embeddings([npy], [index])
+    assert images.ids == listed
+    assert images.labels == [name.split("/")[0] for name in listed]
+    assert np.load(npy).dtype == np.float16
+    encoder = load_encoder({"checkpoint": checkpoint, "device": "cpu"})
+    for name, row in zip(images.ids, images.array(), strict=True):
+        alone = encoder.encode_images(encoder.preprocess(open_rgb(folder / name))[None])[0]
+        assert np.allclose(row, alone, atol=1e-3)
+    assert images.meta["encoder"] == encoder.describe()
+    (bad,) = pq.read_table(quarantine).to_pylist()
+    assert (bad["image_id"], bad["stage"]) == ("dög/image 4.png", "decode")
+    assert "cannot be decoded" in bad["reason"]
+
+    again = run_embed(manifest, folder, checkpoint, tmp_path / "again")
+    assert [path.read_bytes() for path in again] == [
+        path.read_bytes() for path in (npy, index, quarantine)
+    ]
+
+
+def test_embed_images_of_an_empty_shard(folder, tmp_path, checkpoint):
+    write_table(tmp_path / "empty.parquet", MANIFEST.empty_table())
+    npy, index, quarantine = run_embed(
+        tmp_path / "empty.parquet", folder, checkpoint, tmp_path / "out"
+    )
+    assert open_embeddings([npy], [index]).array().shape == (0, 16)
+    assert pq.read_table(quarantine).num_rows == 0
+
+
+def test_an_image_deleted_after_listing_goes_to_the_quarantine(folder, tmp_path, checkpoint):
+    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    (folder / "red fox/image 1.png").unlink()
+    *_, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out")
+    reasons = {row["path"]: row["reason"] for row in pq.read_table(quarantine).to_pylist()}
+    assert "FileNotFoundError" in reasons["red fox/image 1.png"]
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match="does not exist"):
+        run_embed(manifest, folder, checkpoint, tmp_path / "out")
+
+
+def test_prefetched_keeps_order_and_never_runs_further_ahead():
+    started = []
+    results = prefetched(lambda i: started.append(i) or i * i, range(20), threads=2, ahead=4)
+    taken = []
+    for result in results:
+        taken.append(result)
+        assert len(started) <= len(taken) - 1 + 4
+    assert taken == [i * i for i in range(20)]
+    assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_embed_texts_and_images_share_the_encoder(folder, tmp_path, checkpoint):
+    table = pa.table(
+        {"concept": ["fox", "red"], "pos": ["noun", "adjective"], "source": ["a", "b"]}
+    )
+    write_table(tmp_path / "corpus.parquet", table)
+    cfg = {
+        "encoder": {"checkpoint": checkpoint, "device": "cpu"},
+        "prompts": {"noun": ["a {}.", "the {}."], "default": ["{} things"]},
+    }
+    npy, index = tmp_path / "t.npy", tmp_path / "t.parquet"
+    embed_texts(tmp_path / "corpus.parquet", [], cfg, npy, index)
+    encoder = load_encoder(cfg["encoder"])
+    expected = encoder.encode_prompts([["a fox.", "the fox."], ["red things"]])
+    assert np.load(npy).dtype == np.float16
+    assert np.allclose(np.load(npy), expected, atol=1e-3)
+    assert pq.read_table(index).to_pylist() == table.to_pylist()
+    assert read_meta(index)["params"] == cfg
+
+    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    _, image_index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
+    check_same_encoder(read_meta(image_index), read_meta(index))
+
+
+def precomputed(folder, name, rows, columns):
+    np.save(folder / f"{name}.npy", rows)
+    pq.write_table(pa.table(columns), folder / f"{name}.parquet")
+    return folder / f"{name}.npy", folder / f"{name}.parquet"
+
+
+def run_import_images(source, out, label_column=None):
+    cfg = {"encoder": "mine", "label_column": label_column}
+    paths = [out / f"i{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
+    import_images(*source, cfg, *paths)
+    return paths
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_import_images(tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr("workflow_scripts.import_images.BLOCK", 3)
+    rows = (np.random.default_rng(0).normal(size=(10, 6)) * 7).astype(dtype)
+    columns = {
+        "image_id": [f"b{i}" for i in range(10)],
+        "label": range(10),
+        "label_name": list("abcdefghij"),
+    }
+    source = precomputed(tmp_path, "x", rows, columns)
+    npy, index, quarantine = run_import_images(source, tmp_path)
+    images = open_embeddings([npy], [index])
+    expected = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    assert np.load(npy).dtype == np.float16
+    assert np.allclose(images.array(), expected, atol=1e-3)
+    assert images.ids == columns["image_id"]
+    assert images.labels == columns["label_name"]
+    assert images.meta["encoder"] == {"model": "mine", "pretrained": "precomputed", "dim": 6}
+    assert pq.read_table(quarantine).num_rows == 0
+    _, index, _ = run_import_images(source, tmp_path, label_column="label")
+    assert open_embeddings([npy], [index]).labels == [str(i) for i in range(10)]
+
+
+def test_import_images_refuses_bad_input(tmp_path):
+    ids = [f"b{i}" for i in range(4)]
+    good = np.eye(4, dtype=np.float32)
+    broken = good.copy()
+    broken[2] = np.nan
+    cases = [
+        (good[:3], {"image_id": ids}, None, "x.npy has 3 rows but its index has 4"),
+        (good, {"name": ids}, None, "x.parquet has no column 'image_id'"),
+        (good, {"image_id": ["a", "b", "a", "c"]}, None, "'image_id' has duplicates"),
+        (good, {"image_id": ["a", "b", None, "c"]}, None, "'image_id' has 1 empty cells"),
+        (good, {"image_id": ids}, "class", r"no column 'class' \(label_column\)"),
+        (broken, {"image_id": ids}, None, "x.npy: row 2 is zero or not finite"),
+        (good * [[1], [1], [1], [0]], {"image_id": ids}, None, "x.npy: row 3 is zero"),
+        (good.astype(int), {"image_id": ids}, None, "must be a float array"),
+        (good[0], {"image_id": ids}, None, "must be a float array"),
+        (good[:0], {"image_id": pa.array([], pa.string())}, None, "x.npy is empty"),
+    ]
+    for rows, columns, label_column, message in cases:
+        source = precomputed(tmp_path, "x", rows, columns)
+        with pytest.raises(InputError, match=message):
+            run_import_images(source, tmp_path, label_column)
+        assert not (tmp_path / "i.npy").exists()
+    (tmp_path / "x.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match=r"x.npy is not a readable .npy"):
+        run_import_images(source, tmp_path)
+
+
+def test_import_texts_joins_lists_and_drops_later_duplicates(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32) * 3
+    first = precomputed(tmp_path, "a", rows[:3], {"concept": ["Red_Fox", "owl", "red  fox"]})
+    second = precomputed(
+        tmp_path,
+        "b",
+        rows[3:],
+        {"concept": ["OWL", "shiny", " "], "pos": ["noun", "adjective", "noun"]},
+    )
+    cfg = {"encoder": "mine", "sources": ["one", "two"]}
+    lists = [[str(first[i]), str(second[i])] for i in (0, 1)]
+    npy, index = tmp_path / "t.npy", tmp_path / "t.parquet"
+    import_texts(*lists, cfg, npy, index)
+    assert [tuple(row.values()) for row in pq.read_table(index).to_pylist()] == [
+        ("red fox", "noun", "one"),
+        ("owl", "noun", "one"),
+        ("shiny", "adjective", "two"),
+    ]
+    expected = rows[[0, 1, 4]] / np.linalg.norm(rows[[0, 1, 4]], axis=1, keepdims=True)
+    assert np.load(npy).dtype == np.float16
+    assert np.allclose(np.load(npy), expected, atol=1e-3)
+    check_same_encoder(
+        {"encoder": {"model": "mine", "pretrained": "precomputed", "dim": 5}}, read_meta(index)
+    )
+
+    wide = precomputed(tmp_path, "c", np.eye(6), {"concept": list("abcdef")})
+    with pytest.raises(InputError, match=r"c.npy has dimension 6, but .*a.npy has 5"):
+        import_texts([first[0], wide[0]], [first[1], wide[1]], cfg, npy, index)
+
+
+def test_metadata_is_json_of_builtin_types(folder, tmp_path, checkpoint):
+    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    _, index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
+    stored = json.loads(pq.read_schema(index).metadata[b"clustermine"])
+    assert stored["encoder"]["dim"] == 16
+    assert stored["encoder"]["versions"]["open_clip_torch"]

@@ -1,0 +1,109 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from workflow_scripts.lib import embeddings
+from workflow_scripts.lib.artifacts import write_array, write_table
+from workflow_scripts.lib.errors import InputError
+
+ENCODER = {"model": "tiny", "dim": 8, "versions": {"torch": "1"}}
+
+
+def unit_rows(count, dim=8, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(count, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+def write_shard(folder, name, rows, encoder=ENCODER, labels=None, index_rows=None):
+    count = len(rows) if index_rows is None else index_rows
+    ids = [f"{name}/{i}" for i in range(count)]
+    index = pa.table([ids, labels or [None] * count, [None] * count], schema=embeddings.IMAGE_INDEX)
+    write_array(folder / f"{name}.npy", rows)
+    write_table(folder / f"{name}.parquet", index, {"encoder": encoder})
+    return folder / f"{name}.npy", folder / f"{name}.parquet"
+
+
+def open_shards(shards):
+    return embeddings.open_embeddings([npy for npy, _ in shards], [index for _, index in shards])
+
+
+def test_shards_read_as_one_set_in_order(tmp_path):
+    parts = [unit_rows(5), unit_rows(0), unit_rows(3, seed=1)]
+    newer = ENCODER | {"versions": {"torch": "2"}}
+    shards = [
+        write_shard(tmp_path, "a", parts[0], labels=list("vwxyz")),
+        write_shard(tmp_path, "b", parts[1]),
+        write_shard(tmp_path, "c", parts[2], encoder=newer),
+    ]
+    opened = open_shards(shards)
+    expected = np.concatenate(parts).astype(np.float32)
+    assert (opened.rows, opened.dim, opened.meta) == (8, 8, {"encoder": ENCODER})
+    assert opened.ids == [*(f"a/{i}" for i in range(5)), *(f"c/{i}" for i in range(3))]
+    assert opened.labels == ["v", "w", "x", "y", "z", None, None, None]
+    assert opened.array().dtype == np.float32
+    assert np.array_equal(opened.array(), expected)
+    blocks = list(opened.blocks(2))
+    assert [len(block) for block in blocks] == [2, 2, 1, 2, 1]
+    assert all(block.dtype == np.float32 for block in blocks)
+    assert np.array_equal(np.concatenate(blocks), expected)
+
+
+def test_mismatches_are_refused(tmp_path):
+    good = write_shard(tmp_path, "good", unit_rows(4))
+    short = write_shard(tmp_path, "short", unit_rows(4), index_rows=3)
+    wide = write_shard(tmp_path, "wide", unit_rows(4, dim=9))
+    other = write_shard(tmp_path, "other", unit_rows(4), encoder=ENCODER | {"model": "big"})
+    with pytest.raises(InputError, match=r"short.npy has 4 rows but .*short.parquet 3"):
+        open_shards([good, short])
+    with pytest.raises(InputError, match=r"wide.npy has shape \(4, 9\)"):
+        open_shards([good, wide])
+    with pytest.raises(InputError, match="different encoders"):
+        open_shards([good, other])
+    with pytest.raises(InputError, match="1 embedding files but 0 index"):
+        embeddings.open_embeddings([good[0]], [])
+
+
+def test_check_same_encoder_names_what_differs():
+    images = {"encoder": ENCODER, "params": 1}
+    embeddings.check_same_encoder(images, {"encoder": ENCODER | {"versions": {}}, "params": 2})
+    for change in ({"dim": 9}, {"model": "big"}, {"sha256": "0"}):
+        key = next(iter(change))
+        with pytest.raises(InputError, match=f"different encoders.*{key}: images"):
+            embeddings.check_same_encoder(images, {"encoder": ENCODER | change})
+    with pytest.raises(InputError):
+        embeddings.check_same_encoder(images, {})
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, np.nan, np.inf])
+def test_check_unit_norm(value):
+    rows = unit_rows(6, dim=512)
+    embeddings.check_unit_norm(rows, "x.npy")
+    rows[4] *= value
+    with pytest.raises(InputError, match=r"x.npy: row 4 has norm"):
+        embeddings.check_unit_norm(rows, "x.npy")
+
+
+def test_normalise_rows_keeps_directions_and_names_bad_rows():
+    rows = np.array([[3.0, 4.0], [1e-30, 0.0], [-2e30, 0.0]])
+    assert np.allclose(
+        embeddings.normalise_rows(rows, "x.npy"), [[0.6, 0.8], [1, 0], [-1, 0]], atol=1e-3
+    )
+    for bad in ([0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]):
+        with pytest.raises(InputError, match=r"x.npy: row 102 is zero or not finite"):
+            embeddings.normalise_rows([[1.0, 0.0], [0.0, 1.0], bad], "x.npy", start=100)
+
+
+def test_reading_embeddings_does_not_import_torch():
+    code = (
+        "import sys, json, workflow_scripts.lib.embeddings, workflow_scripts.lib.images,"
+        "workflow_scripts.lib.corpora;"
+        "print(json.dumps([m for m in ('torch', 'open_clip', 'pandas') if m in sys.modules]))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert json.loads(output.stdout) == []

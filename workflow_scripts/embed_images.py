@@ -1,0 +1,89 @@
+"""Embed one shard of an image set; images that fail to decode go into the shard's quarantine."""
+
+import itertools
+import logging
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.lib import images
+from workflow_scripts.lib.artifacts import read_table, write_array, write_table
+from workflow_scripts.lib.embeddings import IMAGE_INDEX
+from workflow_scripts.lib.encoders import load_encoder, with_weights
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import job, progress
+
+
+def embed_images(manifest, folder, weights, cfg, embeddings, index, quarantine, threads=1):
+    """Write unit-norm embeddings, float16 [n, d], and their index, row by row in step.
+
+    weights: the files of a local encoder (see `with_weights`). cfg: the encoder's config block
+    (see `load_encoder`). Images are decoded by `threads` threads ahead of the model.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"Image folder {folder} does not exist: correct the path in the config.")
+    rows = read_table(manifest).to_pylist()
+    encoder = load_encoder(with_weights(cfg, weights), threads)
+    kept, rejected, blocks = [], [], [np.empty((0, encoder.dim), np.float16)]
+
+    def load(row):
+        try:
+            return encoder.preprocess(images.open_rgb(Path(folder, row["path"])))
+        except images.BadImage as reason:
+            return reason
+
+    def decoded():
+        loaded = prefetched(load, rows, threads, ahead=2 * encoder.batch_size)
+        for row, image in zip(progress(rows, unit="images"), loaded, strict=True):
+            if isinstance(image, images.BadImage):
+                rejected.append({**row, "stage": "decode", "reason": str(image)})
+            else:
+                kept.append(row)
+                yield image
+
+    import torch
+
+    for batch in batched(decoded(), encoder.batch_size):
+        blocks.append(encoder.encode_images(torch.stack(batch)).astype(np.float16))
+
+    logging.info("%d images embedded, %d in quarantine", len(kept), len(rejected))
+    write_array(embeddings, np.concatenate(blocks))
+    meta = {"encoder": encoder.describe(), "params": cfg}
+    write_table(index, pa.Table.from_pylist(kept, schema=IMAGE_INDEX), meta)
+    write_table(quarantine, pa.Table.from_pylist(rejected, schema=images.QUARANTINE))
+
+
+def prefetched(function, items, threads, ahead):
+    """Map `function` over `items` in threads, in order, at most `ahead` results in advance."""
+    pending = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def batched(items, size):
+    """Lists of up to `size` consecutive items."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        embed_images(
+            snakemake.input.manifest,
+            snakemake.input.folder,
+            snakemake.input.weights,
+            snakemake.params.cfg,
+            snakemake.output.embeddings,
+            snakemake.output.index,
+            snakemake.output.quarantine,
+            snakemake.threads,
+        )

@@ -1,0 +1,39 @@
+"""Embed a concept table: one unit-norm embedding per concept, the mean of its prompts."""
+
+import numpy as np
+
+from workflow_scripts.lib.artifacts import read_table, write_array, write_table
+from workflow_scripts.lib.corpora import apply_prompts
+from workflow_scripts.lib.encoders import load_encoder, with_weights
+from workflow_scripts.lib.job import job, progress
+
+BLOCK = 4096  # concepts whose prompt embeddings are held at once
+
+
+def embed_texts(corpus, weights, cfg, embeddings, index, threads=1):
+    """Write float16 [V, d] and its index, the concept table with what made the embeddings.
+
+    corpus: Parquet with columns concept, pos, source. weights: the files of a local encoder
+    (see `with_weights`). cfg: {"encoder": see `load_encoder`, "prompts": see `apply_prompts`}.
+    """
+    table = read_table(corpus, columns=["concept", "pos", "source"])
+    concepts, pos = table["concept"].to_pylist(), table["pos"].to_pylist()
+    prompts = apply_prompts(concepts, pos, cfg["prompts"])
+    encoder = load_encoder(with_weights(cfg["encoder"], weights), threads)
+    rows = np.empty((len(concepts), encoder.dim), np.float16)
+    for start in progress(range(0, len(concepts), BLOCK), unit="blocks"):
+        rows[start : start + BLOCK] = encoder.encode_prompts(prompts[start : start + BLOCK])
+    write_array(embeddings, rows)
+    write_table(index, table, {"encoder": encoder.describe(), "params": cfg})
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        embed_texts(
+            snakemake.input.corpus,
+            snakemake.input.weights,
+            snakemake.params.cfg,
+            snakemake.output.embeddings,
+            snakemake.output.index,
+            snakemake.threads,
+        )

@@ -1,0 +1,156 @@
+"""Access to stored embeddings: `.npy` shards of unit rows, each with a Parquet index in step.
+
+NumPy and pyarrow only, so that jobs that read embeddings start fast.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
+from workflow_scripts.lib.errors import InputError
+
+UNIT_NORM_TOLERANCE = 1e-2  # generous for float16 storage, far below any unnormalised embedding
+IMAGE_INDEX = pa.schema([(name, pa.string()) for name in ("image_id", "label", "sha256")])
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of one image set or corpus, spread over shards; made by `open_embeddings`.
+
+    arrays: list of memory maps [n_s, d]. index: the shards' indexes as one pyarrow Table of N
+    rows, in the arrays' order. meta: what the index says of its making, with the key "encoder".
+    """
+
+    arrays: list
+    index: pa.Table
+    meta: dict
+
+    @property
+    def rows(self):
+        """N, the number of embeddings."""
+        return sum(len(array) for array in self.arrays)
+
+    @property
+    def dim(self):
+        """d, the length of an embedding."""
+        return self.arrays[0].shape[1]
+
+    @property
+    def ids(self):
+        """The image ids, a list of N strings."""
+        return self.index["image_id"].to_pylist()
+
+    @property
+    def labels(self):
+        """The labels as the folders or tables spell them, a list of N strings or None."""
+        return self.index["label"].to_pylist()
+
+    def blocks(self, size=8192):
+        """Iterate over the rows in order as float32 blocks [b, d], b <= size."""
+        for array in self.arrays:
+            for start in range(0, len(array), size):
+                yield np.asarray(array[start : start + size], dtype=np.float32)
+
+    def array(self):
+        """All rows in memory, float32 [N, d]."""
+        rows = np.empty((self.rows, self.dim), np.float32)
+        np.concatenate(self.arrays, out=rows)
+        return rows
+
+
+def open_embeddings(arrays, indexes):
+    """Open the shards of one set of embeddings.
+
+    arrays: paths of `.npy` files [n_s, d]. indexes: paths of their Parquet indexes, same order.
+    Raises InputError if rows, dimensions or encoders do not match.
+    """
+    if not arrays or len(arrays) != len(indexes):
+        raise InputError(f"{len(arrays)} embedding files but {len(indexes)} index files")
+    maps = [read_array(path) for path in arrays]
+    tables = [read_table(path) for path in indexes]
+    metas = [read_meta(path) for path in indexes]
+    for path, index, array, table, meta in zip(arrays, indexes, maps, tables, metas, strict=True):
+        if array.ndim != 2 or array.shape[1] != maps[0].shape[1]:
+            raise InputError(f"{path} has shape {array.shape}, {arrays[0]} {maps[0].shape}")
+        if len(array) != table.num_rows:
+            raise InputError(f"{path} has {len(array)} rows but {index} {table.num_rows}")
+        if _encoder(meta) != _encoder(metas[0]):
+            raise InputError(f"{index} and {indexes[0]} come from different encoders: embed again.")
+    return Embeddings(maps, pa.concat_tables(tables, promote_options="default"), metas[0])
+
+
+def _encoder(meta):
+    """What tells encoders apart: their description without the versions of the libraries."""
+    return {key: value for key, value in meta.get("encoder", {}).items() if key != "versions"}
+
+
+def check_same_encoder(images_meta, texts_meta):
+    """Raise InputError unless images and texts were embedded by the same encoder."""
+    images, texts = _encoder(images_meta), _encoder(texts_meta)
+    different = sorted(
+        key for key in images.keys() | texts.keys() if images.get(key) != texts.get(key)
+    )
+    if different:
+        values = "; ".join(
+            f"{key}: images {images.get(key)!r}, texts {texts.get(key)!r}" for key in different
+        )
+        raise InputError(
+            f"Image and text embeddings come from different encoders ({values}). "
+            "Their cosine similarities mean nothing: embed both with the same encoder."
+        )
+
+
+def check_unit_norm(array, name):
+    """Raise InputError naming the first row of `array` [N, d] that is not finite or not unit."""
+    norms = np.linalg.norm(np.asarray(array, dtype=np.float32), axis=1)
+    bad = np.flatnonzero(~(np.abs(norms - 1) <= UNIT_NORM_TOLERANCE))
+    if len(bad):
+        raise InputError(
+            f"{name}: row {bad[0]} has norm {norms[bad[0]]:.4g} instead of 1 ({len(bad)} such "
+            "rows): normalise the embeddings."
+        )
+
+
+def read_precomputed(path, rows):
+    """Open a user's embeddings as a memory map [N, d] of float16, float32 or float64.
+
+    rows: the number of rows of the index beside it. Raises InputError.
+    """
+    array = read_array(path)
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
+        raise InputError(f"{path} must be a float array [N, d], not {array.dtype} {array.shape}")
+    if len(array) != rows:
+        raise InputError(f"{path} has {len(array)} rows but its index has {rows}: they must match.")
+    if not rows:
+        raise InputError(f"{path} is empty: it needs at least one row.")
+    return array
+
+
+def normalise_rows(block, name, start=0):
+    """Rows [b, d] scaled to unit norm, float16. Zero or non-finite rows raise InputError.
+
+    name, start: the file and the number of the block's first row in it, for the message.
+    """
+    rows = np.asarray(block, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+    if len(bad):
+        raise InputError(f"{name}: row {start + bad[0]} is zero or not finite: remove or mend it.")
+    return (rows / norms).astype(np.float16)
+
+
+def read_index(path, column):
+    """Read a user's Parquet index, which must have `column` filled in every row."""
+    table = read_table(path)
+    if column not in table.column_names:
+        raise InputError(f"{path} has no column {column!r} but {table.column_names}; add it.")
+    if table[column].null_count:
+        raise InputError(f"{path}: column {column!r} has {table[column].null_count} empty cells.")
+    return table
+
+
+def precomputed_encoder(name, dim):
+    """The description of an encoder that ran elsewhere, as the index metadata holds it."""
+    return {"model": name, "pretrained": "precomputed", "dim": dim}

@@ -1,0 +1,207 @@
+"""Image files: listing a folder, stable ids, shards, content hashes and decoding.
+
+An image's id is its POSIX path relative to its set's folder. A file that cannot be used raises
+BadImage with the reason, which the rule scripts record in a quarantine table.
+"""
+
+import hashlib
+import os
+import stat
+import zlib
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageOps
+
+from workflow_scripts.lib.artifacts import read_table, write_table
+from workflow_scripts.lib.errors import InputError
+
+# Raster formats only: others that Pillow knows start external programs (EPS) or are not photos.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+MANIFEST = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+    ]
+)
+QUARANTINE = pa.schema([(name, pa.string()) for name in ("image_id", "path", "stage", "reason")])
+HASHES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+    ]
+)
+
+Image.init()  # loads all format plugins now: doing so lazily is not thread-safe
+
+
+class BadImage(ValueError):
+    """A file that cannot be used as an image; the message is the reason for the quarantine."""
+
+
+def list_folder(folder):
+    """All files below `folder`, as sorted relative POSIX paths (str).
+
+    Symbolic links are followed, links to a parent folder are not. Hidden files and folders are
+    skipped; every other file is listed, an image or not, so that none vanishes silently.
+    Raises InputError if the folder is missing or holds no files.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"Image folder {folder} does not exist: correct the path in the config.")
+    paths = sorted(_walk(os.fspath(folder), "", ()))
+    if not paths:
+        raise InputError(f"Image folder {folder} holds no files: put images below it.")
+    return paths
+
+
+def _walk(folder, prefix, parents):
+    status = Path(folder).stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in parents:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*parents, identity))
+            else:
+                yield prefix + entry.name
+
+
+def printable(path):
+    """A path as valid Unicode: bytes of a file name that are not UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", errors="replace")
+
+
+def shard_of(image_id, shards):
+    """The shard (0..shards-1) of an image: CRC-32 of its id, so a new image changes one shard."""
+    return zlib.crc32(os.fsencode(image_id)) % shards
+
+
+def describe(folder, path, labels="subfolder", known=None):
+    """One image's manifest row, from its header and content; pixels are not decoded.
+
+    labels: "subfolder" takes the first sub-folder's name as the label (None in a flat folder),
+        "none" leaves all labels None.
+    known: what `read_hashes` returned; a file of the same path, size and time is not read again.
+
+    Returns a dict: image_id, path, label, bytes, mtime_ns (not part of the manifest), width and
+    height (pixels as stored, before any EXIF rotation), sha256. Raises BadImage.
+    """
+    if printable(path) != path:
+        raise BadImage("file name is not UTF-8: rename the file")
+    file = Path(folder, path)
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise BadImage(f"cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise BadImage("not a regular file")
+    key = (path, status.st_size, status.st_mtime_ns)
+    width, height, sha256 = (known or {}).get(key) or _read_header_and_hash(file)
+    parts = PurePosixPath(path).parts
+    return {
+        "image_id": path,
+        "path": path,
+        "label": parts[0] if labels == "subfolder" and len(parts) > 1 else None,
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "width": width,
+        "height": height,
+        "sha256": sha256,
+    }
+
+
+def _read_header_and_hash(file):
+    try:
+        with file.open("rb") as content:
+            with _open(content) as image:
+                width, height = image.size
+            content.seek(0)
+            return width, height, hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror}") from error
+
+
+def _open(content):
+    """Open an image's header from a binary file. Raises BadImage."""
+    if not content.read(1):
+        raise BadImage("empty file (zero bytes)")
+    content.seek(0)
+    try:
+        return Image.open(content, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"too many pixels: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadImage(f"not an image (supported: {', '.join(FORMATS)})") from error
+    except Exception as error:  # format plugins raise many kinds of errors on damaged headers
+        raise BadImage(f"damaged header: {type(error).__name__}: {error}") from error
+
+
+def read_hashes(path):
+    """Known hashes, (path, bytes, mtime_ns) -> (width, height, sha256); {} if there are none."""
+    if not Path(path).exists():
+        return {}
+    try:
+        columns = read_table(path).cast(HASHES).to_pydict()
+    except (InputError, ValueError):  # a broken cache costs time, not correctness
+        return {}
+    keys = zip(columns["path"], columns["bytes"], columns["mtime_ns"], strict=True)
+    values = zip(columns["width"], columns["height"], columns["sha256"], strict=True)
+    return dict(zip(keys, values, strict=True))
+
+
+def write_hashes(path, rows):
+    """Write rows as `describe` gives them, as a table that `read_hashes` reads."""
+    write_table(path, pa.Table.from_pylist(rows, schema=HASHES))
+
+
+def open_rgb(path):
+    """Decode an image file fully and return it as an upright RGB `PIL.Image`.
+
+    EXIF orientation is applied. Palette images are converted before any resize. Alpha is dropped,
+    not blended, as open_clip does in its own preprocessing. 16-bit grey keeps its high byte, as
+    Pillow does for 16-bit colour. Of an animation, the first frame is taken.
+    Raises BadImage if any part of the file is missing or damaged.
+    """
+    try:
+        with Path(path).open("rb") as content, _open(content) as image:
+            image.load()
+            return _to_rgb(_upright(image))
+    except BadImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"too many pixels: {error}") from error
+    except Exception as error:  # decoders raise many kinds of errors on damaged content
+        raise BadImage(f"cannot be decoded: {type(error).__name__}: {error}") from error
+
+
+def _upright(image):
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return image
+
+
+def _to_rgb(image):
+    if image.mode == "F":
+        raise BadImage("floating-point pixels: convert the image to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise BadImage("32-bit pixels: convert the image to 8 or 16 bits")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "P":
+        image = image.convert("RGBA")  # resolves transparency given as bytes
+    return image.convert("RGB")
