@@ -1,0 +1,221 @@
+"""Mining positives: which concepts of a text corpus an unlabelled image set shows.
+
+Every method takes the `Evidence` of a similarity pass and returns the same columns, one row per
+distinct positive (see `describe`). A method chooses concepts, or (cluster, concept) pairs; the
+columns are then worked out here for all methods alike. A new method is one function that ends in
+`describe` and one entry in METHODS. Work is linear in images and in (cluster, concept) pairs that
+occur; no K x V matrix is made.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from workflow_scripts.lib.errors import InputError
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of N images before mining.
+
+    top_ids: int32 [N, m] concept ids, best first; top_cosines: float32 [N, m].
+    n_concepts: V, the size of the corpus.
+    clusters: int32 [N] with values from 0, or None.
+    true_ids: the concept ids of the true classes, for the oracle only, or None.
+    Raises InputError where these do not fit together.
+    """
+
+    top_ids: np.ndarray
+    top_cosines: np.ndarray
+    n_concepts: int
+    clusters: np.ndarray | None = None
+    true_ids: np.ndarray | None = None
+
+    def __post_init__(self):
+        n = len(self.top_ids)
+        if not n or self.top_cosines.shape != self.top_ids.shape:
+            raise InputError("the similarity pass holds no images, or ids and cosines differ")
+        if self.clusters is not None and len(self.clusters) != n:
+            raise InputError(
+                f"{len(self.clusters)} cluster assignments for {n} images; cluster the same images "
+                "as the similarity pass covers"
+            )
+        if self.clusters is not None and self.clusters.min() < 0:
+            raise InputError("cluster assignments must not be negative")
+        for ids in (self.top_ids, [] if self.true_ids is None else self.true_ids):
+            if len(ids) and not 0 <= np.min(ids) <= np.max(ids) < self.n_concepts:
+                raise InputError(
+                    f"concept ids lie outside 0..{self.n_concepts - 1}; "
+                    "do the similarity pass and the corpus belong together?"
+                )
+
+    @property
+    def votes(self):
+        """int64 [N]: the concept each image votes for, its best match."""
+        return self.top_ids[:, 0].astype(np.int64)
+
+    @property
+    def cosines(self):
+        """float32 [N]: the cosine behind each vote."""
+        return self.top_cosines[:, 0]
+
+    @cached_property
+    def cluster_votes(self):
+        """n_c(j) where it is not 0: columns cluster, concept, votes, sum of cosines."""
+        return _tally(self.clusters, self.votes, None, self.cosines, self.n_concepts)
+
+
+def clustermine(evidence, minimum_purity=0.0, minimum_size=1):
+    """One name per cluster by hard majority vote (ClusterMine steps 2-4).
+
+    n_c(j) = number of images of cluster c whose best concept is j; the name of c is argmax_j
+    n_c(j), ties to the larger sum of cosines, then to the lower concept id. The positives are the
+    distinct names.
+    Our choice: clusters with fewer than `minimum_size` images, or whose name has a smaller share of
+    the votes than `minimum_purity`, name nothing. Raises InputError if no cluster is left.
+    """
+    clusters, concepts, votes, cosines = evidence.cluster_votes
+    best = _best_of_group(clusters, concepts, votes, cosines)
+    clusters = clusters[best]
+    size = np.bincount(evidence.clusters)[clusters]
+    keep = (size >= minimum_size) & (votes[best] >= minimum_purity * size)
+    if not keep.any():
+        raise InputError(
+            f"no cluster has {minimum_size} images and purity {minimum_purity}; "
+            "lower minimum_size or minimum_purity"
+        )
+    return describe(evidence, concepts[best][keep], clusters[keep])
+
+
+def frequency(evidence, minimum_count=1, top_n=None):
+    """The concepts that most images match best, without clusters (baseline).
+
+    Concepts with at least `minimum_count` votes and, if given, of those the `top_n` with the most;
+    ties as in `clustermine`. Raises InputError if no concept has enough votes.
+    """
+    votes = np.bincount(evidence.votes)
+    cosines = np.bincount(evidence.votes, evidence.cosines)
+    order = np.lexsort((-cosines, -votes))
+    concepts = order[votes[order] >= max(1, minimum_count)][:top_n]
+    if not len(concepts):
+        raise InputError(f"no concept has {minimum_count} votes; lower minimum_count")
+    return describe(evidence, concepts)
+
+
+def ground_truth(evidence):
+    """The true class names (oracle). Names that no image votes for are kept with 0 votes."""
+    if evidence.true_ids is None or not len(evidence.true_ids):
+        raise InputError("ground_truth needs the true classes; name an image set with labels")
+    return describe(evidence, np.asarray(evidence.true_ids, np.int64))
+
+
+# name -> (function, whether it needs clusters)
+METHODS = {
+    "clustermine": (clustermine, True),
+    "frequency": (frequency, False),
+    "ground_truth": (ground_truth, False),
+}
+
+
+def describe(evidence, concept_ids, cluster_ids=None):
+    """The common result: a dict of columns, one row per distinct concept, most votes first.
+
+    concept_ids: the chosen concepts; with cluster_ids, pairs: concept_ids[i] names cluster_ids[i].
+    A concept may name several clusters, and a cluster may have several names.
+
+    concept_id int64.
+    votes int64: images whose best concept it is, in the clusters it names (anywhere, if none).
+    size int64: images in the clusters it names. purity float64: votes / size. clusters int64: how
+        many clusters it names.
+    runner_up int64: the concept with the next most votes in these clusters taken together,
+        ties as in `clustermine`; runner_up_votes int64. -1 and 0 if there is none.
+    examples: list of int64 arrays, up to 5 image rows among its votes, highest cosine first.
+    Without cluster_ids size and clusters are 0, purity is NaN and runner_up is -1.
+    """
+    v = evidence.n_concepts
+    named = cluster_ids is not None
+    members = evidence.clusters.astype(np.int64) if named else 0
+    pairs = np.unique((cluster_ids.astype(np.int64) * v if named else 0) + concept_ids)
+    clusters, concepts = np.divmod(pairs, v)
+    positives, row = np.unique(concepts, return_inverse=True)
+    count = len(positives)
+
+    images, image_row = _voters(members * v + evidence.votes, pairs, row)
+    votes = np.bincount(image_row, minlength=count)
+    columns = {
+        "concept_id": positives,
+        "votes": votes,
+        "size": np.zeros(count, np.int64),
+        "purity": np.full(count, np.nan),
+        "clusters": np.zeros(count, np.int64),
+        "runner_up": np.full(count, -1, np.int64),
+        "runner_up_votes": np.zeros(count, np.int64),
+    }
+    if named:
+        size = np.bincount(evidence.clusters)[clusters]
+        columns["size"] = np.bincount(row, size, count).astype(np.int64)
+        columns["purity"] = votes / columns["size"]
+        columns["clusters"] = np.bincount(row, minlength=count)
+        at, runner_up, runner_up_votes = _runners_up(evidence, clusters, positives, row)
+        columns["runner_up"][at] = runner_up
+        columns["runner_up_votes"][at] = runner_up_votes
+
+    order = np.lexsort((positives, -votes))
+    columns = {name: column[order] for name, column in columns.items()}
+    examples = _examples(images, image_row, evidence.cosines[images], votes)
+    columns["examples"] = [examples[i] for i in order]
+    return columns
+
+
+def _tally(groups, concepts, votes, cosines, n_concepts):
+    """Sum votes and cosines over equal (group, concept); votes None counts the rows.
+
+    Returns groups, concepts, votes, cosines, sorted by group and concept.
+    """
+    keys = groups.astype(np.int64) * n_concepts + concepts
+    keys, inverse = np.unique(keys, return_inverse=True)
+    groups, concepts = np.divmod(keys, n_concepts)
+    return groups, concepts, np.bincount(inverse, votes), np.bincount(inverse, cosines)
+
+
+def _best_of_group(groups, concepts, votes, cosines):
+    """Index of each group's row with the most votes; ties: larger cosine sum, lower concept id."""
+    order = np.lexsort((concepts, -cosines, -votes, groups))
+    return order[np.unique(groups[order], return_index=True)[1]]
+
+
+def _voters(image_keys, pairs, row):
+    """The images whose key is one of the sorted `pairs`, and the result row each belongs to."""
+    at = np.minimum(np.searchsorted(pairs, image_keys), len(pairs) - 1)
+    images = np.flatnonzero(pairs[at] == image_keys)
+    return images, row[at[images]]
+
+
+def _runners_up(evidence, clusters, positives, row):
+    """(rows, concepts, votes): the strongest rival in the clusters of each positive that has one.
+
+    clusters, row: for every (cluster, concept) pair its cluster and its row in `positives`.
+    """
+    group, concept, votes, cosines = evidence.cluster_votes
+    start = np.searchsorted(group, clusters, "left")
+    length = np.searchsorted(group, clusters, "right") - start
+    offset = np.cumsum(length) - length
+    pooled = np.repeat(start - offset, length) + np.arange(length.sum())
+    pooled_row = np.repeat(row, length)
+    rival = concept[pooled] != positives[pooled_row]
+    pooled, pooled_row = pooled[rival], pooled_row[rival]
+    group, concept, votes, cosines = _tally(
+        pooled_row, concept[pooled], votes[pooled], cosines[pooled], evidence.n_concepts
+    )
+    best = _best_of_group(group, concept, votes, cosines)
+    return group[best], concept[best], votes[best].astype(np.int64)
+
+
+def _examples(images, image_row, cosines, votes):
+    """For each result row its EXAMPLES images of highest cosine, the lower image row first."""
+    images = images[np.lexsort((images, -cosines, image_row))]
+    stop = np.cumsum(votes)
+    return [images[s : min(s + EXAMPLES, e)] for s, e in zip(stop - votes, stop, strict=True)]

@@ -1,0 +1,75 @@
+"""AUROC and FPR95 of out-of-distribution (OOD) detection, with the conventions spelled out.
+
+Scores are higher for in-distribution (ID) images. Published FPR95 values follow two conventions
+that differ by tens of points on the same scores, so both are reported:
+
+- `fpr95`: ID is the positive class, as in the MCM, NegLabel and CSP papers. The share of OOD images
+  accepted at the threshold that accepts at least 95 % of the ID images.
+- `fpr95_ood_pos`: OOD is the positive class and the scores are negated, as in OpenOOD since August
+  2023 and in pytorch-ood. The share of ID images flagged at the threshold that flags at least 95 %
+  of the OOD images.
+
+Both take the first threshold, from strict to lax over all distinct scores, whose true positive rate
+is >= .95: the point scikit-learn's `roc_curve(drop_intermediate=False)` gives. MCM's and NegLabel's
+code takes the recall *nearest* to .95 instead, which may lie below it, and the last of equally near
+points; `np.interp` on the curve draws a line between points, a rate that no threshold has. On
+10,000 images or more without ties the three agree to about .02 points; with ties or few images
+they do not.
+"""
+
+import numpy as np
+
+from workflow_scripts.lib.errors import InputError
+
+
+def ood_metrics(id_scores, ood_scores):
+    """Detection metrics of one ID set against one OOD set, as fractions in 0..1.
+
+    id_scores, ood_scores: 1-d arrays, higher = more in-distribution; compared in float64.
+    Returns a dict: auroc (ties count half), fpr95, fpr95_ood_pos (see the module), tied (share of
+    all scores whose value occurs more than once: a high share means saturated scores, where FPR95
+    says little), n_id, n_ood.
+    Raises InputError for an empty set or scores that are NaN or infinite.
+    """
+    id_scores = _checked(id_scores, "in-distribution")
+    ood_scores = _checked(ood_scores, "out-of-distribution")
+    return {
+        "auroc": _auroc(id_scores, ood_scores),
+        "fpr95": _fpr95(id_scores, ood_scores),
+        "fpr95_ood_pos": _fpr95(-ood_scores, -id_scores),
+        "tied": _tied(np.concatenate([id_scores, ood_scores])),
+        "n_id": len(id_scores),
+        "n_ood": len(ood_scores),
+    }
+
+
+def _checked(scores, name):
+    scores = np.asarray(scores, np.float64).ravel()
+    if not len(scores):
+        raise InputError(f"there are no {name} scores; check the image set")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(scores)} {name} scores are NaN or infinite, the first in row "
+            f"{bad[0]}; score the images again"
+        )
+    return scores
+
+
+def _auroc(positives, negatives):
+    """Share of (positive, negative) pairs in the right order, a tie counting half."""
+    negatives = np.sort(negatives)
+    below = np.searchsorted(negatives, positives, "left").sum()
+    not_above = np.searchsorted(negatives, positives, "right").sum()
+    return float((below + not_above) / 2 / (len(positives) * len(negatives)))
+
+
+def _fpr95(positives, negatives):
+    needed = -(-95 * len(positives) // 100)  # ceil(.95 n) without rounding error
+    threshold = np.sort(positives)[len(positives) - needed]
+    return float(np.mean(negatives >= threshold))
+
+
+def _tied(scores):
+    counts = np.unique(scores, return_counts=True)[1]
+    return float(counts[counts > 1].sum() / len(scores))

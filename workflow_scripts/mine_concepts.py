@@ -1,0 +1,31 @@
+"""Mine the positives: the concepts of a corpus that the unlabelled training images show.
+
+Reads the similarity pass and, for minings that vote by cluster, the clusters; never labels, test
+or OOD images. Out: one row per concept with votes, purity, size, runner-up and example images.
+"""
+
+from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.job import job
+from workflow_scripts.lib.mining import METHODS
+from workflow_scripts.lib.positives import read_evidence, write_positives
+
+
+def mine_concepts(similarity, concepts, clusters, cfg, meta, output):
+    names = read_table(concepts, ["concept"])["concept"].combine_chunks()
+    image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
+    parameters = {key: value for key, value in cfg.items() if key != "method"}
+    function, _ = METHODS[cfg["method"]]
+    columns = function(read_evidence(similarity, len(names), clusters), **parameters)
+    write_positives(output, columns, names, image_ids, meta | {"method": cfg["method"]})
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        mine_concepts(
+            snakemake.input.similarity,
+            snakemake.input.concepts,
+            snakemake.input.clusters or None,
+            snakemake.params.cfg,
+            {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
+            snakemake.output[0],
+        )

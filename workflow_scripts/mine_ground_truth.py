@@ -1,0 +1,51 @@
+"""The oracle: take the true class names of the training images, as far as the corpus has them.
+
+The only rule that reads labels before the evaluation. Out: as mine_concepts.
+"""
+
+import logging
+
+import pyarrow.compute as pc
+
+from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.corpora import normalise
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import job
+from workflow_scripts.lib.mining import ground_truth
+from workflow_scripts.lib.positives import read_evidence, write_positives
+
+
+def true_concepts(index, names):
+    """Concept ids of the labels that the corpus has, sorted. Raises InputError if none is."""
+    labels = set()
+    for path in index:
+        unique = pc.unique(read_table(path, ["label"])["label"].drop_null())
+        labels |= {normalise(label) for label in unique.to_pylist()}
+    id_of = {name: i for i, name in enumerate(names.to_pylist())}
+    missing = sorted(labels - id_of.keys())
+    logging.info("%d class names, %d not in the corpus: %s", len(labels), len(missing), missing)
+    if len(missing) == len(labels):
+        raise InputError(
+            f"ground_truth: none of the {len(labels)} class names of the training images is in "
+            f"the corpus (e.g. {missing[:3]}); leave this mining out, or add the names"
+        )
+    return sorted(id_of[label] for label in labels & id_of.keys())
+
+
+def mine_ground_truth(index, similarity, concepts, meta, output):
+    names = read_table(concepts, ["concept"])["concept"].combine_chunks()
+    image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
+    true_ids = true_concepts(index, names)
+    columns = ground_truth(read_evidence(similarity, len(names), true_ids=true_ids))
+    write_positives(output, columns, names, image_ids, meta | {"method": "ground_truth"})
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        mine_ground_truth(
+            snakemake.input.index,
+            snakemake.input.similarity,
+            snakemake.input.concepts,
+            {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
+            snakemake.output[0],
+        )
