@@ -1,0 +1,28 @@
+"""Concepts and outliers of image collections: ClusterMine and deep clustering, stage by stage.
+
+Image sets and corpora -> embeddings -> clusters -> mined concepts -> OOD tables (README.md).
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.18")
+
+
+configfile: workflow.source_path("config/config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/demo.smk"
+include: "rules/images.smk"
+include: "rules/corpora.smk"
+include: "rules/clusters.smk"
+include: "rules/concepts.smk"
+include: "rules/detection.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        listings(),
+        all_results,

@@ -1,0 +1,70 @@
+"""Image embeddings -> clusters.
+
+Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
+results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image).
+"""
+
+
+rule find_neighbours:
+    input:
+        unpack(image_embeddings),
+    output:
+        "results/neighbours/{encoder}/{image_set}/k{k}.npy",
+    log:
+        "results/logs/find_neighbours/{encoder}/{image_set}/k{k}.log",
+    conda:
+        "../envs/workflow.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        cfg=lambda wildcards: {"k": int(wildcards.k)},
+        code=code("find_neighbours.py"),
+    script:
+        "../workflow_scripts/find_neighbours.py"
+
+
+rule cluster_kmeans:
+    input:
+        unpack(image_embeddings),
+    output:
+        clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
+        model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
+        history="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.history.parquet",
+    log:
+        "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
+    wildcard_constraints:
+        clustering=of_method("clusterings", "kmeans"),
+    conda:
+        "../envs/workflow.yaml"
+    threads: clustering_threads
+    resources:
+        gpu=1,
+    params:
+        cfg=clustering,
+        code=code("cluster_kmeans.py"),
+    script:
+        "../workflow_scripts/cluster_kmeans.py"
+
+
+rule cluster_temi:
+    input:
+        unpack(images_and_neighbours),
+    output:
+        clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
+        model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
+        history="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.history.parquet",
+    log:
+        "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
+    wildcard_constraints:
+        clustering=of_method("clusterings", "temi"),
+    conda:
+        "../envs/workflow.yaml"
+    threads: clustering_threads
+    resources:
+        gpu=1,
+    params:
+        cfg=clustering,
+        code=code("cluster_temi.py"),
+    script:
+        "../workflow_scripts/cluster_temi.py"

@@ -1,0 +1,449 @@
+"""Functions for the rules: the validated config, the code digest, paths and input functions."""
+
+import ast
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+from workflow_scripts.lib import config as configuration
+from workflow_scripts.lib.errors import InputError
+
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+RENDERED = "results/demo/images/"
+
+# Threads that wait must sleep: spinning ones slow two jobs on the same cores down tenfold.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+try:
+    SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text("utf-8"))
+    CONFIG = configuration.resolve_config(config, SCHEMA)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    encoder=r"[\w.]+",
+    image_set=r"[\w.]+",
+    corpus=r"[\w.]+",
+    clustering=r"[\w.]+",
+    mining=r"[\w.]+",
+    negatives=r"[\w.]+",
+    study=r"[\w.]+",
+    shard=r"\d{5}",
+    seed=r"\d+",
+    k=r"\d+",
+
+
+# ---- code digest ------------------------------------------------------------------------------
+
+
+def imported_files(source):
+    """Files of this repository that the Python file `source` imports directly."""
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            stem = ROOT.joinpath(*name.split("."))
+            yield from (f for f in (stem.with_suffix(".py"), stem / "__init__.py") if f.is_file())
+
+
+def without_docstrings(tree):
+    """The syntax tree without its docstrings, which do not change what the code does."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+@functools.cache
+def normalised_source(file):
+    return ast.unparse(without_docstrings(ast.parse(file.read_text("utf-8"))))
+
+
+@functools.cache
+def code(script):
+    """Name and digest of a script and of all it imports from here; the digest changes when the
+    code does, not when comments, docstrings, layout or file times do."""
+    seen, todo = set(), [ROOT / "workflow_scripts" / script]
+    while todo:
+        file = todo.pop()
+        if file not in seen:
+            seen.add(file)
+            todo.extend(imported_files(file))
+    digest = hashlib.sha256()
+    for file in sorted(seen):
+        digest.update(f"{file.relative_to(ROOT)}\n{normalised_source(file)}\n".encode())
+    return f"{script}@{digest.hexdigest()[:12]}"
+
+
+# ---- config -----------------------------------------------------------------------------------
+
+
+def of_method(section, method, other=False):
+    """Wildcard constraint: the names in a config section with this (or any other) method."""
+    names = [n for n, block in CONFIG[section].items() if (block["method"] == method) != other]
+    return "|".join(names).replace(".", r"\.") or "(?!)"
+
+
+def block(section, wildcard):
+    """Params function: the config block of a section that a wildcard names."""
+    return lambda wildcards: CONFIG[section][wildcards[wildcard]]
+
+
+def located(path):
+    """A path of the config: from the working directory, else from the repository."""
+    return path if path.startswith("results/") or os.path.exists(path) else str(ROOT / path)
+
+
+def folder_of(image_set):
+    return located(CONFIG["image_sets"][image_set]["folder"])
+
+
+def folder_digest(folder):
+    """Digest of the names, sizes and times of the files below a folder."""
+    digest = hashlib.sha256()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                path = os.path.join(root, name)
+                stat = os.stat(path) if os.path.exists(path) else os.lstat(path)
+                entry = os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns
+                digest.update(repr(entry).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:12]
+
+
+# A folder that the user owns is read once per invocation; a rendered one may appear in between.
+cached_folder_digest = functools.cache(folder_digest)
+
+
+def listing(wildcards):
+    """Params of an image listing: what to list and the state of the folder."""
+    image_set = CONFIG["image_sets"][wildcards.image_set]
+    digest = folder_digest if image_set["folder"].startswith(RENDERED) else cached_folder_digest
+    return {
+        "labels": image_set["labels"],
+        "shards": image_set["shards"],
+        "state": digest(folder_of(wildcards.image_set)),
+    }
+
+
+def without_threads(block):
+    """A config block as params: the number of threads does not change what comes out."""
+    return {key: value for key, value in block.items() if key != "threads"}
+
+
+def encoder_model(wildcards):
+    return without_threads(CONFIG["encoders"][wildcards.encoder])
+
+
+def encoder_threads(wildcards):
+    return CONFIG["encoders"][wildcards.encoder]["threads"]
+
+
+def clustering(wildcards):
+    """Params of a clustering job."""
+    block = without_threads(CONFIG["clusterings"][wildcards.clustering])
+    return block | {"seed": int(wildcards.seed)}
+
+
+def clustering_threads(wildcards):
+    return CONFIG["clusterings"][wildcards.clustering]["threads"]
+
+
+def imported_images(wildcards):
+    """Params of an import of image embeddings."""
+    files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
+    return {"encoder": wildcards.encoder, "label_column": files["label_column"]}
+
+
+def imported_texts(wildcards):
+    """Params of an import of text embeddings."""
+    lists = CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]
+    sources = [Path(files["index"]).stem for files in lists]
+    return {"encoder": wildcards.encoder, "sources": sources}
+
+
+def text_encoder(wildcards):
+    """Params of a text embedding job: the encoder and the corpus's prompts."""
+    prompts = CONFIG["corpora"][wildcards.corpus]["prompts"]
+    return {"encoder": encoder_model(wildcards), "prompts": prompts}
+
+
+# ---- input functions --------------------------------------------------------------------------
+# Every rule below the image listings asks for its inputs through `listed`, so that Snakemake
+# decides what to run after the listings are up to date: a listing that comes out the same, e.g.
+# of touched files, then re-runs nothing.
+
+
+def shards_of(encoder, image_set):
+    """Names of the parts that an image set's embeddings are stored in."""
+    precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
+    count = 1 if precomputed else CONFIG["image_sets"][image_set]["shards"]
+    return [f"{shard:05d}" for shard in range(count)]
+
+
+def listed(*image_sets):
+    """Wait until these image sets are listed, if they are folders."""
+    for image_set in image_sets:
+        if "folder" in CONFIG["image_sets"][image_set]:
+            checkpoints.list_images.get(image_set=image_set)
+
+
+def image_folder(wildcards):
+    """The folder of an image set, rendered first if it belongs to the demo."""
+    folder = CONFIG["image_sets"][wildcards.image_set]["folder"]
+    if folder.startswith(RENDERED):
+        checkpoints.render_images.get(demo_set=folder.removeprefix(RENDERED))
+    return folder_of(wildcards.image_set)
+
+
+def shard_to_embed(wildcards):
+    """Manifest of one shard, the image folder and local weights."""
+    listed(wildcards.image_set)
+    return {
+        "manifest": f"results/images/{wildcards.image_set}/manifest/{wildcards.shard}.parquet",
+        "folder": ancient(folder_of(wildcards.image_set)),
+        "weights": encoder_weights(wildcards),
+    }
+
+
+def encoder_weights(wildcards):
+    """The files of a local checkpoint; none for a pretrained tag."""
+    encoder = CONFIG["encoders"][wildcards.encoder]
+    if "checkpoint" in encoder:
+        names = ["open_clip_model.safetensors", "open_clip_config.json"]
+        return [located(f"{encoder['checkpoint']}/{name}") for name in names]
+    pretrained = encoder.get("pretrained", "")
+    return [located(pretrained)] if "/" in pretrained else []
+
+
+def image_embeddings(wildcards, image_sets=None):
+    """All shards of the embeddings of the wildcards' image set (or of several)."""
+    image_sets = image_sets or [wildcards.image_set]
+    listed(*image_sets)
+    stems = [
+        f"results/embeddings/{wildcards.encoder}/images/{image_set}/{shard}"
+        for image_set in image_sets
+        for shard in shards_of(wildcards.encoder, image_set)
+    ]
+    return {
+        "embeddings": [f"{stem}.npy" for stem in stems],
+        "index": [f"{stem}.parquet" for stem in stems],
+    }
+
+
+def scoring_inputs(wildcards):
+    """What a scoring job reads: one list of positives, its negatives, and a study's images."""
+    study = CONFIG["studies"][wildcards.study]
+    images = image_embeddings(wildcards, scored_sets(study))
+    mined = "{encoder}/{train}/{corpus}/{clustering}/{mining}/seed{seed}".format(
+        train=study["train"], corpus=study["corpus"], **wildcards
+    )
+    return images | {
+        "texts": f"results/embeddings/{wildcards.encoder}/texts/{study['corpus']}.npy",
+        "concepts": f"results/embeddings/{wildcards.encoder}/texts/{study['corpus']}.parquet",
+        "positives": f"results/concepts/{mined}.parquet",
+        "negatives": [f"results/negatives/{mined}/{n}.parquet" for n in study["negatives"]],
+    }
+
+
+def scored_sets(study):
+    """Image sets that a study scores, each once: ID test, near and far OOD, shifted ID."""
+    return list(dict.fromkeys(configuration.study_image_sets(study)[1:]))
+
+
+def precomputed_images(wildcards):
+    files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
+    return {key: located(files[key]) for key in ("embeddings", "index")}
+
+
+def precomputed_texts(wildcards):
+    lists = CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]
+    return {key: [located(files[key]) for files in lists] for key in ("embeddings", "index")}
+
+
+def corpus_files(wildcards):
+    return [located(file["path"]) for file in CONFIG["corpora"][wildcards.corpus]["files"]]
+
+
+def after_listing(path):
+    """Input function: this path, with the wildcards filled in, once the images are listed."""
+
+    def file(wildcards):
+        listed(wildcards.image_set)
+        return path.format(**wildcards)
+
+    return file
+
+
+def images_and_neighbours(wildcards):
+    """Embeddings of an image set and the kNN graph that its TEMI clustering trains on."""
+    k = CONFIG["clusterings"][wildcards.clustering]["neighbours"]
+    graph = f"results/neighbours/{wildcards.encoder}/{wildcards.image_set}/k{k}.npy"
+    return image_embeddings(wildcards) | {"neighbours": graph}
+
+
+def images_and_texts(wildcards):
+    """Embeddings of an image set and of a corpus by the same encoder."""
+    texts = f"results/embeddings/{wildcards.encoder}/texts/{wildcards.corpus}"
+    return image_embeddings(wildcards) | {"texts": f"{texts}.npy", "concepts": f"{texts}.parquet"}
+
+
+def labels_and_similarity(wildcards):
+    """What the oracle reads: labels of the training images, and what they are matched to."""
+    stem = "{encoder}/{image_set}/{corpus}.parquet".format(**wildcards)
+    return {
+        "index": image_embeddings(wildcards)["index"],
+        "similarity": f"results/similarity/{stem}",
+        "concepts": f"results/embeddings/{wildcards.encoder}/texts/{wildcards.corpus}.parquet",
+    }
+
+
+def clusters_to_vote(wildcards):
+    """The clusters that a mining needs; none for minings that work on single images."""
+    listed(wildcards.image_set)
+    if wildcards.clustering == "none":
+        return []
+    return "results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet".format(
+        **wildcards
+    )
+
+
+# ---- studies ----------------------------------------------------------------------------------
+
+
+def needs_clusters(mining):
+    return configuration.needs(CONFIG["minings"][mining], "minings", SCHEMA) == "clusterings"
+
+
+def positives_of(study):
+    """(encoder, clustering, mining, seed) of every list of positives that a study compares."""
+    for encoder in study["encoders"]:
+        for mining in study["minings"]:
+            if needs_clusters(mining):
+                for clustering in study["clusterings"]:
+                    for seed in study["seeds"]:
+                        yield encoder, clustering, mining, seed
+            else:
+                yield encoder, "none", mining, 0
+
+
+def study_params(*keys):
+    """Params function: these keys of the wildcards' study."""
+    return lambda wildcards: {key: CONFIG["studies"][wildcards.study][key] for key in keys}
+
+
+def scoring(wildcards):
+    """Params of a scoring job: the image sets in order and the blocks of the detectors."""
+    study = CONFIG["studies"][wildcards.study]
+    return {
+        "image_sets": {s: len(shards_of(wildcards.encoder, s)) for s in scored_sets(study)},
+        "detectors": {name: CONFIG["detectors"][name] for name in study["detectors"]},
+        "negatives": study["negatives"],
+    }
+
+
+def study_scores(wildcards):
+    """The score files of a study."""
+    study = CONFIG["studies"][wildcards.study]
+    listed(*configuration.study_image_sets(study))
+    path = "results/scores/{}/{}/{}/{}/seed{}.parquet"
+    return [path.format(wildcards.study, *positives) for positives in positives_of(study)]
+
+
+def study_concepts(wildcards):
+    """The lists of positives of a study, and the labels and names to judge them by."""
+    study = CONFIG["studies"][wildcards.study]
+    listed(study["train"])
+    path = "results/concepts/{}/{}/{}/{}/{}/seed{}.parquet"
+    return {
+        "positives": [
+            path.format(encoder, study["train"], study["corpus"], clustering, mining, seed)
+            for encoder, clustering, mining, seed in positives_of(study)
+        ],
+        "index": [
+            f"results/embeddings/{study['encoders'][0]}/images/{study['train']}/{shard}.parquet"
+            for shard in shards_of(study["encoders"][0], study["train"])
+        ],
+        "concepts": f"results/embeddings/{study['encoders'][0]}/texts/{study['corpus']}.parquet",
+    }
+
+
+def study_clusters(wildcards):
+    """The clusterings of a study, and the labels to judge them by."""
+    study = CONFIG["studies"][wildcards.study]
+    listed(study["train"])
+    return {
+        "clusters": [
+            f"results/clusters/{encoder}/{study['train']}/{clustering}/seed{seed}.parquet"
+            for encoder in study["encoders"]
+            for clustering in study["clusterings"]
+            for seed in study["seeds"]
+        ],
+        "index": [
+            f"results/embeddings/{study['encoders'][0]}/images/{study['train']}/{shard}.parquet"
+            for shard in shards_of(study["encoders"][0], study["train"])
+        ],
+    }
+
+
+def image_sets_in_run():
+    """Names of the image sets that the studies in `run` use, each once."""
+    studies = [CONFIG["studies"][name] for name in CONFIG["run"]]
+    return list(
+        dict.fromkeys(s for study in studies for s in configuration.study_image_sets(study))
+    )
+
+
+def listings():
+    """The listings of all image folders in the run, asked for at once so that they run in parallel."""
+    folders = [s for s in image_sets_in_run() if "folder" in CONFIG["image_sets"][s]]
+    return [f"results/images/{image_set}/quarantine.parquet" for image_set in folders]
+
+
+def quarantine_tables(wildcards):
+    """The quarantine of every image set in the run, by listing and by embedding."""
+    listed(*image_sets_in_run())
+    shards = [
+        f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
+        for study in (CONFIG["studies"][name] for name in CONFIG["run"])
+        for encoder in study["encoders"]
+        for image_set in configuration.study_image_sets(study)
+        for shard in shards_of(encoder, image_set)
+    ]
+    return list(dict.fromkeys([*listings(), *shards]))
+
+
+def run_tables(wildcards):
+    """One table of every study in the run."""
+    listed(*image_sets_in_run())
+    return [f"results/studies/{study}/{wildcards.table}.parquet" for study in CONFIG["run"]]
+
+
+def all_results(wildcards):
+    """What `snakemake` makes: the tables of the studies in the run."""
+    listed(*image_sets_in_run())
+    names = ["ood", "concepts", "label_quality", "clustering", "quarantine"]
+    tables = [f"results/tables/{name}.{end}" for name in names for end in ("parquet", "csv", "md")]
+    return ["results/tables/summary.md", *tables, *figures()]
+
+
+def figures():
+    """A sheet of concepts with example images, per study of the run and mining by clusters."""
+    for study in (CONFIG["studies"][name] for name in CONFIG["run"]):
+        encoder, train = study["encoders"][0], study["train"]
+        if "folder" in CONFIG["image_sets"][train]:
+            for mining in filter(needs_clusters, study["minings"]):
+                mined = f"{study['corpus']}/{study['clusterings'][0]}/{mining}"
+                yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"

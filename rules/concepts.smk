@@ -1,0 +1,82 @@
+"""Image and text embeddings, clusters -> mined concepts (positives) and negatives.
+
+Out: results/similarity/... (best concepts per image), results/concepts/... (positives with their
+votes), results/negatives/.... Labels enter one rule only, mine_ground_truth, the oracle.
+"""
+
+
+rule match_concepts:
+    input:
+        unpack(images_and_texts),
+    output:
+        "results/similarity/{encoder}/{image_set}/{corpus}.parquet",
+    log:
+        "results/logs/match_concepts/{encoder}/{image_set}/{corpus}.log",
+    conda:
+        "../envs/workflow.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        cfg=lambda wildcards: {"top": CONFIG["corpora"][wildcards.corpus]["top_concepts"]},
+        code=code("match_concepts.py"),
+    script:
+        "../workflow_scripts/match_concepts.py"
+
+
+rule mine_concepts:
+    input:
+        similarity=after_listing("results/similarity/{encoder}/{image_set}/{corpus}.parquet"),
+        concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
+        clusters=clusters_to_vote,
+    output:
+        "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
+    log:
+        "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
+    wildcard_constraints:
+        mining=of_method("minings", "ground_truth", other=True),
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=block("minings", "mining"),
+        code=code("mine_concepts.py"),
+    script:
+        "../workflow_scripts/mine_concepts.py"
+
+
+rule mine_ground_truth:
+    input:
+        unpack(labels_and_similarity),
+    output:
+        "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
+    log:
+        "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
+    wildcard_constraints:
+        mining=of_method("minings", "ground_truth"),
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=block("minings", "mining"),
+        code=code("mine_ground_truth.py"),
+    script:
+        "../workflow_scripts/mine_ground_truth.py"
+
+
+rule mine_negatives:
+    input:
+        positives=after_listing(
+            "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet"
+        ),
+        texts="results/embeddings/{encoder}/texts/{corpus}.npy",
+        concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
+    output:
+        "results/negatives/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}/{negatives}.parquet",
+    log:
+        "results/logs/negatives/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}/{negatives}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=block("negatives", "negatives"),
+        code=code("mine_negatives.py"),
+    script:
+        "../workflow_scripts/mine_negatives.py"

@@ -1,0 +1,34 @@
+"""The embedded demo: rendered image folders, and the training of its tiny CLIP.
+
+Out: results/demo/images/{demo_set}/ ; results/demo/tinyclip/ (the shipped one is config/demo/).
+"""
+
+
+checkpoint render_images:
+    output:
+        directory("results/demo/images/{demo_set}"),
+    log:
+        "results/logs/render_images/{demo_set}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=lambda wildcards: CONFIG["demo_images"][wildcards.demo_set],
+        code=code("render_images.py"),
+    script:
+        "../workflow_scripts/render_images.py"
+
+
+rule train_tiny_clip:
+    output:
+        model="results/demo/tinyclip/open_clip_model.safetensors",
+        config="results/demo/tinyclip/open_clip_config.json",
+        report="results/demo/tinyclip/report.json",
+    log:
+        "results/logs/train_tiny_clip.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=CONFIG["demo_encoder"],
+        code=code("train_tiny_clip.py"),
+    script:
+        "../workflow_scripts/train_tiny_clip.py"

@@ -1,0 +1,70 @@
+"""Positives, negatives and test images -> scores -> tables of each study.
+
+Out: results/scores/{study}/... (one row per image, one column per detector),
+results/studies/{study}/{ood,concepts,label_quality,clustering}.parquet.
+"""
+
+
+rule score_images:
+    input:
+        unpack(scoring_inputs),
+    output:
+        "results/scores/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
+    log:
+        "results/logs/score_images/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=scoring,
+        code=code("score_images.py"),
+    script:
+        "../workflow_scripts/score_images.py"
+
+
+rule evaluate_ood:
+    input:
+        study_scores,
+    output:
+        "results/studies/{study}/ood.parquet",
+    log:
+        "results/logs/evaluate_ood/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=study_params("test", "near", "far", "shift"),
+        code=code("evaluate_ood.py"),
+    script:
+        "../workflow_scripts/evaluate_ood.py"
+
+
+rule evaluate_concepts:
+    input:
+        unpack(study_concepts),
+    output:
+        concepts="results/studies/{study}/concepts.parquet",
+        label_quality="results/studies/{study}/label_quality.parquet",
+    log:
+        "results/logs/evaluate_concepts/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=study_params("train", "corpus"),
+        code=code("evaluate_concepts.py"),
+    script:
+        "../workflow_scripts/evaluate_concepts.py"
+
+
+rule evaluate_clustering:
+    input:
+        unpack(study_clusters),
+    output:
+        "results/studies/{study}/clustering.parquet",
+    log:
+        "results/logs/evaluate_clustering/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=study_params("train"),
+        code=code("evaluate_clustering.py"),
+    script:
+        "../workflow_scripts/evaluate_clustering.py"

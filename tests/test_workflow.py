@@ -1,0 +1,223 @@
+"""The workflow end to end: the demo, a killed run, bad input, the user's own embeddings."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import MINI, make_project
+from sklearn.metrics import roc_auc_score
+
+
+def artifacts_of(project):
+    """Bytes of every artifact of a run by its path, logs and pictures of the demo left out."""
+    results = project.folder / "results"
+    return {
+        str(path.relative_to(results)): path.read_bytes()
+        for path in sorted(results.rglob("*"))
+        if path.is_file()
+        and path.relative_to(results).parts[0] not in {"logs", "demo"}
+        and path.name not in {"hashes.parquet", ".snakemake_timestamp"}  # these hold file times
+    }
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo as shipped, run from nothing."""
+    project = make_project(tmp_path_factory.mktemp("demo") / "project")
+    project.write_config({})
+    project.run()
+    return project
+
+
+def test_demo_compares_the_minings(demo):
+    ood = pd.read_csv(demo.folder / "results/tables/ood.csv", keep_default_na=False)
+    columns = "study encoder id_set ood_set group clustering mining negatives detector seed"
+    columns += " n_id n_ood auroc fpr95 fpr95_ood_pos tied"
+    assert set(columns.split()) <= set(ood.columns)
+    assert set(ood["group"]) == {"near", "far", "shift"}
+    mcm = ood[(ood["detector"] == "mcm") & (ood["group"] != "shift")]
+    auroc = mcm.groupby(["mining", "clustering"])["auroc"].mean()
+    best_frequency = max(value for (mining, _), value in auroc.items() if "frequency" in mining)
+    assert auroc["clustermine", "kmeans_60"] > best_frequency
+    assert 0.6 < auroc["ground_truth", "none"] < 0.99, "neither hopeless nor saturated"
+    assert set(mcm[mcm["mining"] == "clustermine"]["seed"]) == {0, 1, 2}
+
+
+def test_demo_numbers_follow_from_its_score_files(demo):
+    """One row of the table recomputed with scikit-learn from the scores of single images."""
+    scores = pd.read_parquet(
+        demo.folder / "results/scores/demo/tinyclip/kmeans_60/clustermine/seed1.parquet"
+    ).set_index("image_set")
+    ood = pd.read_parquet(demo.folder / "results/tables/ood.parquet")
+    for detector, negatives, column in [
+        ("mcm", "none", "mcm"),
+        ("neglabel", "rest", "neglabel:rest"),
+    ]:
+        row = ood.query(
+            "id_set == 'blur' and ood_set == 'unseen_shapes' and clustering == 'kmeans_60' and "
+            f"mining == 'clustermine' and seed == 1 and detector == '{detector}' and "
+            f"negatives == '{negatives}'"
+        )  # fmt: skip
+        positive, negative = scores.loc["blur", column], scores.loc["unseen_shapes", column]
+        truth = np.repeat([1, 0], [len(positive), len(negative)])
+        expected = roc_auc_score(truth, np.concatenate([positive, negative]))
+        assert row["auroc"].item() == pytest.approx(expected, abs=1e-9)
+        assert row["n_id"].item() == len(positive)
+
+
+def test_demo_oracle_is_the_reference(demo):
+    ood = pd.read_parquet(demo.folder / "results/tables/ood.parquet")
+    oracle = ood[ood["mining"] == "ground_truth"]
+    assert (oracle["auroc_minus_oracle"] == 0).all()
+    assert ood["auroc_minus_oracle"].notna().all()
+
+
+def test_second_run_of_the_demo_does_nothing(demo):
+    assert demo.rules_run() == {}
+
+
+def test_embeddings_match_their_index_and_are_unit_norm(demo):
+    folder = demo.folder / "results/embeddings/tinyclip/images"
+    for array in folder.rglob("*.npy"):
+        vectors = np.load(array)
+        index = pq.read_table(array.with_suffix(".parquet"))
+        assert vectors.dtype == np.float16
+        assert len(vectors) == len(index) > 0
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        assert norms == pytest.approx(1, abs=2e-3)
+
+
+def test_artifacts_say_what_made_them(demo):
+    path = demo.folder / "results/clusters/tinyclip/train/kmeans_60/seed2.parquet"
+    meta = json.loads(pq.read_schema(path).metadata[b"clustermine"])
+    assert meta["method"] == "kmeans"
+    assert (meta["k"], meta["seed"], meta["encoder"]) == (60, 2, "tinyclip")
+
+
+def test_killed_run_resumes_to_the_same_bytes(finished, tmp_path):
+    project = make_project(tmp_path / "killed")
+    process = subprocess.Popen(
+        project.command("--cores", "2"),
+        cwd=project.folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    embeddings = project.folder / "results/embeddings"
+    deadline = time.monotonic() + 300
+    while not list(embeddings.rglob("*.npy")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    half_done = set(artifacts_of(project))
+
+    project.run("--unlock")
+    ran = project.rules_run()
+    assert ran.get("embed_images", 0) < 4, "what was finished stays"
+    resumed, complete = artifacts_of(project), artifacts_of(finished)
+    assert half_done < set(complete)
+    assert resumed.keys() == complete.keys()
+    assert [path for path in complete if resumed[path] != complete[path]] == []
+
+
+def test_unreadable_images_are_quarantined_with_their_reason(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    folder = project.folder / "photos/train/solid_red_circle"
+    (folder / "notes.txt").write_text("no image")
+    (folder / "empty.png").touch()
+    image = (folder / "000.png").read_bytes()
+    (folder / "cut.png").write_bytes(image[: len(image) // 2])
+    project.run()
+    quarantine = pd.read_csv(project.folder / "results/tables/quarantine.csv")
+    assert set(quarantine["image_id"].str.split("/").str[-1]) == {
+        "notes.txt", "empty.png", "cut.png",
+    }  # fmt: skip
+    assert set(quarantine["stage"]) == {"list", "decode"}
+    assert quarantine["reason"].str.len().min() > 5
+    rows = sum(
+        len(np.load(path))
+        for path in (project.folder / "results/embeddings/tinyclip/images/photos").glob("*.npy")
+    )
+    assert rows == 24, "the good images are all there"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"detectors": {"mcm": {"method": "mcm", "temprature": 1}}}, "did you mean 'temperature'?"),
+        ({"run": ["mimi"]}, "did you mean 'mini'?"),
+        ({"image_sets": {"photos": {"folder": "fotos"}}}, "fotos"),
+        ({"corpora": {"words": {"files": [{"path": "wrods.txt"}]}}}, "wrods.txt"),
+    ],
+)
+def test_mistake_in_the_config_is_one_clear_message(finished, tmp_path, change, message):
+    project = finished.copy(tmp_path / "project")
+    config = dict(MINI)
+    for key, value in change.items():
+        config[key] = MINI.get(key, {}) | value if isinstance(value, dict) else value
+    project.write_config(config)
+    done = project.run("-n", check=False)
+    assert done.returncode != 0
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def precomputed(finished, folder):
+    """A project whose only input are embeddings, those of the finished project."""
+    project = make_project(folder)
+    shutil.rmtree(project.folder / "photos")
+    source = finished.folder / "results/embeddings/tinyclip"
+    images = {}
+    for name in ("photos", "photos_test", "strange"):
+        shards = sorted((source / "images" / name).glob("?????.npy"))
+        np.save(project.folder / f"{name}.npy", np.concatenate([np.load(s) for s in shards]))
+        index = pd.concat([pd.read_parquet(s.with_suffix(".parquet")) for s in shards])
+        index.to_parquet(project.folder / f"{name}.parquet", index=False)
+        images[name] = {"embeddings": f"{name}.npy", "index": f"{name}.parquet"}
+    shutil.copy(source / "texts/words.npy", project.folder)
+    shutil.copy(source / "texts/words.parquet", project.folder)
+    texts = {"words": [{"embeddings": "words.npy", "index": "words.parquet"}]}
+    config = dict(MINI)
+    config["encoders"] = {"mine": {"method": "precomputed", "images": images, "texts": texts}}
+    config["studies"] = {"mini": MINI["studies"]["mini"] | {"encoders": ["mine"]}}
+    project.write_config(config)
+    return project
+
+
+def test_own_embeddings_give_the_same_table_as_the_images_they_came_from(finished, tmp_path):
+    project = precomputed(finished, tmp_path / "project")
+    project.run()
+    own, images = (
+        pd.read_csv(p.folder / "results/tables/ood.csv").drop(columns="encoder")
+        for p in (project, finished)
+    )
+    pd.testing.assert_frame_equal(own, images)
+
+
+def test_embeddings_of_different_encoders_are_refused(finished, tmp_path):
+    project = precomputed(finished, tmp_path / "project")
+    words = np.load(project.folder / "words.npy")
+    np.save(project.folder / "words.npy", words[:, :-1])
+    done = project.run(check=False)
+    assert done.returncode != 0
+    assert "different encoders" in done.stdout
+    assert "Traceback" not in done.stdout.split("Logfile")[-1]
+
+
+def test_retraining_the_demo_encoder_reaches_the_shipped_accuracy(tmp_path):
+    project = make_project(tmp_path / "project")
+    project.run("train_tiny_clip")
+    report = json.loads((project.folder / "results/demo/tinyclip/report.json").read_text())
+    from workflow_scripts.lib.tinyclip import zero_shot_accuracy
+
+    shipped = zero_shot_accuracy(project.folder / "config/demo/tinyclip")
+    for name, accuracy in shipped.items():
+        assert report["zero_shot_accuracy"][name] == pytest.approx(accuracy, abs=0.05), name

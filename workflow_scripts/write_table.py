@@ -1,0 +1,47 @@
+"""Join one table over the studies in `run` and write it as Parquet, CSV and Markdown.
+
+Parquet and CSV hold every row; the Markdown shows what a person can read: means over the seeds.
+"""
+
+import pandas as pd
+
+from workflow_scripts.lib.job import job
+from workflow_scripts.lib.tables import over_seeds, read_frame, write_tables
+
+TITLES = {
+    "ood": "OOD detection, mean over seeds (every seed: ood.csv)",
+    "concepts": "Mined concepts of the first seed (all: concepts.csv)",
+    "label_quality": "Mined names against true names, mean over seeds",
+    "clustering": "Clustering against labels, mean and standard deviation over seeds",
+}
+
+
+def readable(table, frame):
+    """The part of a table that its Markdown shows."""
+    if table == "concepts":
+        first = frame.groupby(["study", "encoder", "clustering", "mining"])["seed"].transform("min")
+        return frame[frame["seed"] == first].drop(columns=["examples", "seed"])
+    texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
+    keys = [*texts, "k"] if table == "clustering" else texts
+    values = [c for c in frame if c not in {*keys, "seed"}]
+    means = over_seeds(frame, keys, values)
+    if table == "clustering":
+        keep = {"acc_std", "nmi_std", "ari_std"}
+        return means[[c for c in means if not c.endswith("_std") or c in keep]]
+    return means[[c for c in means if not c.endswith("_std")]]
+
+
+def write_table(inputs, table, parquet, csv, md):
+    frame = pd.concat([read_frame(path) for path in inputs], ignore_index=True)
+    write_tables(frame, parquet, csv, md, TITLES[table], readable(table, frame))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        write_table(
+            list(snakemake.input),
+            snakemake.wildcards.table,
+            snakemake.output.parquet,
+            snakemake.output.csv,
+            snakemake.output.md,
+        )
