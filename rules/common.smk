@@ -10,6 +10,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib import config as configuration
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.folders import folder_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
@@ -18,7 +19,7 @@ RENDERED = "results/demo/images/"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
-    SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text("utf-8"))
+    SCHEMA = yaml.load((ROOT / "config/schemas/config.schema.yaml").read_bytes(), yaml.CSafeLoader)
     CONFIG = configuration.resolve_config(config, SCHEMA)
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -40,9 +41,9 @@ wildcard_constraints:
 # ---- code digest ------------------------------------------------------------------------------
 
 
-def imported_files(source):
-    """Files of this repository that the Python file `source` imports directly."""
-    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+def imported_files(tree):
+    """Files of this repository that a syntax tree imports directly."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -66,8 +67,10 @@ def without_docstrings(tree):
 
 
 @functools.cache
-def normalised_source(file):
-    return ast.unparse(without_docstrings(ast.parse(file.read_text("utf-8"))))
+def parsed(file):
+    """A Python file as text without comments, docstrings and layout, and the files it imports."""
+    tree = ast.parse(file.read_text("utf-8"))
+    return ast.unparse(without_docstrings(tree)), tuple(imported_files(tree))
 
 
 @functools.cache
@@ -79,10 +82,10 @@ def code(script):
         file = todo.pop()
         if file not in seen:
             seen.add(file)
-            todo.extend(imported_files(file))
+            todo.extend(parsed(file)[1])
     digest = hashlib.sha256()
     for file in sorted(seen):
-        digest.update(f"{file.relative_to(ROOT)}\n{normalised_source(file)}\n".encode())
+        digest.update(f"{file.relative_to(ROOT)}\n{parsed(file)[0]}\n".encode())
     return f"{script}@{digest.hexdigest()[:12]}"
 
 
@@ -109,32 +112,18 @@ def folder_of(image_set):
     return located(CONFIG["image_sets"][image_set]["folder"])
 
 
-def folder_digest(folder):
-    """Digest of the names, sizes and times of the files below a folder."""
-    digest = hashlib.sha256()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                path = os.path.join(root, name)
-                stat = os.stat(path) if os.path.exists(path) else os.lstat(path)
-                entry = os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns
-                digest.update(repr(entry).encode(errors="surrogateescape"))
-    return digest.hexdigest()[:12]
-
-
 # A folder that the user owns is read once per invocation; a rendered one may appear in between.
-cached_folder_digest = functools.cache(folder_digest)
+cached_folder_state = functools.cache(folder_state)
 
 
 def listing(wildcards):
     """Params of an image listing: what to list and the state of the folder."""
     image_set = CONFIG["image_sets"][wildcards.image_set]
-    digest = folder_digest if image_set["folder"].startswith(RENDERED) else cached_folder_digest
+    state = folder_state if image_set["folder"].startswith(RENDERED) else cached_folder_state
     return {
         "labels": image_set["labels"],
         "shards": image_set["shards"],
-        "state": digest(folder_of(wildcards.image_set)),
+        "state": state(folder_of(wildcards.image_set)),
     }
 
 

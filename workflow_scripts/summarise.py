@@ -7,10 +7,10 @@ from workflow_scripts.lib.tables import markdown, over_seeds, read_frame
 LIST = ["encoder", "clustering", "mining"]
 
 NOTES = """\
-AUROC and FPR95 in percent, means over OOD sets (near, far) or over shifted test sets x OOD sets
-(shift), then over seeds. `to oracle` is the AUROC lost against the true names, over near and far.
-`true names` is the share of the positives that are true class names, `found` the share of the
-true class names that are among the positives."""
+AUROC and FPR95 in percent: means over the near and far OOD sets, over shifted test sets x OOD sets
+(shift), and over seeds; `auroc` over near and far. `to oracle` is that AUROC minus the one of the
+true names. `true names`: share of the positives that are true class names; `found`: share of the
+true class names among the positives."""
 
 FILES = """\
 | file | what it shows |

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.folders import walk
 
 # Raster formats only: others that Pillow knows start external programs (EPS) or are not photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -58,25 +59,10 @@ def list_folder(folder):
     """
     if not Path(folder).is_dir():
         raise InputError(f"Image folder {folder} does not exist: correct the path in the config.")
-    paths = sorted(_walk(os.fspath(folder), "", ()))
+    paths = sorted(path for path, _ in walk(folder))
     if not paths:
         raise InputError(f"Image folder {folder} holds no files: put images below it.")
     return paths
-
-
-def _walk(folder, prefix, parents):
-    status = Path(folder).stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in parents:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*parents, identity))
-            else:
-                yield prefix + entry.name
 
 
 def printable(path):
