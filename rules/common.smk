@@ -31,7 +31,6 @@ wildcard_constraints:
     corpus=r"[\w.]+",
     clustering=r"[\w.]+",
     mining=r"[\w.]+",
-    negatives=r"[\w.]+",
     study=r"[\w.]+",
     shard=r"\d{5}",
     seed=r"\d+",
@@ -232,19 +231,24 @@ def image_embeddings(wildcards, image_sets=None):
     }
 
 
-def scoring_inputs(wildcards):
-    """What a scoring job reads: one list of positives, its negatives, and a study's images."""
+def negatives_inputs(wildcards):
+    """What the choice of negatives reads: one list of positives and the corpus."""
     study = CONFIG["studies"][wildcards.study]
-    images = image_embeddings(wildcards, scored_sets(study))
-    mined = "{encoder}/{train}/{corpus}/{clustering}/{mining}/seed{seed}".format(
-        train=study["train"], corpus=study["corpus"], **wildcards
-    )
-    return images | {
-        "texts": f"results/embeddings/{wildcards.encoder}/texts/{study['corpus']}.npy",
-        "concepts": f"results/embeddings/{wildcards.encoder}/texts/{study['corpus']}.parquet",
-        "positives": f"results/concepts/{mined}.parquet",
-        "negatives": [f"results/negatives/{mined}/{n}.parquet" for n in study["negatives"]],
+    listed(study["train"])
+    texts = f"results/embeddings/{wildcards.encoder}/texts/{study['corpus']}"
+    return {
+        "positives": "results/concepts/{encoder}/{train}/{corpus}/{clustering}/{mining}/"
+        "seed{seed}.parquet".format(train=study["train"], corpus=study["corpus"], **wildcards),
+        "texts": f"{texts}.npy",
+        "concepts": f"{texts}.parquet",
     }
+
+
+def scoring_inputs(wildcards):
+    """What a scoring job reads: positives, their negatives, and the images of a study."""
+    images = image_embeddings(wildcards, scored_sets(CONFIG["studies"][wildcards.study]))
+    negatives = "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
+    return images | negatives_inputs(wildcards) | {"negatives": negatives.format(**wildcards)}
 
 
 def scored_sets(study):
@@ -339,8 +343,13 @@ def scoring(wildcards):
     return {
         "image_sets": {s: len(shards_of(wildcards.encoder, s)) for s in scored_sets(study)},
         "detectors": {name: CONFIG["detectors"][name] for name in study["detectors"]},
-        "negatives": study["negatives"],
     }
+
+
+def study_negatives(wildcards):
+    """Params of a job that chooses negatives: the study's blocks by name."""
+    names = CONFIG["studies"][wildcards.study]["negatives"]
+    return {name: CONFIG["negatives"][name] for name in names}
 
 
 def study_scores(wildcards):

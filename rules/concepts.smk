@@ -64,19 +64,15 @@ rule mine_ground_truth:
 
 rule mine_negatives:
     input:
-        positives=after_listing(
-            "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet"
-        ),
-        texts="results/embeddings/{encoder}/texts/{corpus}.npy",
-        concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
+        unpack(negatives_inputs),
     output:
-        "results/negatives/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}/{negatives}.parquet",
+        "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
     log:
-        "results/logs/negatives/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}/{negatives}.log",
+        "results/logs/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=block("negatives", "negatives"),
+        cfg=study_negatives,
         code=code("mine_negatives.py"),
     script:
         "../workflow_scripts/mine_negatives.py"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 CODE = ["Snakefile", "rules", "workflow_scripts", "config", "envs", "profiles"]
@@ -131,8 +132,14 @@ def make_project(folder):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, worker_id):
     """The miniature project after a complete run. Copy it before a change."""
-    project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    project.run()
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent  # one project for all workers of pytest-xdist
+    with FileLock(shared / "finished.lock"):
+        project = Project(shared / "finished")
+        if not (project.folder / "results/tables/summary.md").exists():
+            shutil.rmtree(project.folder, ignore_errors=True)
+            make_project(project.folder).run()
     return project

@@ -43,10 +43,9 @@ def test_demo_compares_the_minings(demo):
     assert set(columns.split()) <= set(ood.columns)
     assert set(ood["group"]) == {"near", "far", "shift"}
     mcm = ood[(ood["detector"] == "mcm") & (ood["group"] != "shift")]
-    auroc = mcm.groupby(["mining", "clustering"])["auroc"].mean()
-    best_frequency = max(value for (mining, _), value in auroc.items() if "frequency" in mining)
-    assert auroc["clustermine", "kmeans_60"] > best_frequency
-    assert 0.6 < auroc["ground_truth", "none"] < 0.99, "neither hopeless nor saturated"
+    auroc = mcm.groupby("mining")["auroc"].mean()  # over OOD sets, clusterings and seeds
+    assert auroc["clustermine"] > auroc[auroc.index.str.startswith("frequency")].max()
+    assert 0.6 < auroc["ground_truth"] < 0.95, "neither hopeless nor saturated"
     assert set(mcm[mcm["mining"] == "clustermine"]["seed"]) == {0, 1, 2}
 
 

@@ -15,20 +15,21 @@ from workflow_scripts.lib.job import job, progress
 
 
 def score_images(embeddings, index, texts, concepts, positives, negatives, cfg, meta, output):
-    """cfg: image_sets (name -> number of shards, in the order of the embeddings), detectors
-    (name -> block) and negatives (names, in the order of the negatives' files)."""
+    """cfg: image_sets (name -> number of shards, in the order of the embeddings) and detectors
+    (name -> block)."""
     images = open_embeddings(embeddings, index)
     check_same_encoder(images.meta, read_meta(concepts))
     vectors = read_array(texts)
+    table = read_table(negatives, ["negatives", "concept_id"])
+    name_of, concept_of = (column.to_numpy() for column in table.columns)
 
-    def chosen(path):
-        ids = read_table(path, ["concept_id"])["concept_id"].to_numpy()
-        return np.asarray(vectors[ids], dtype=np.float32)
+    def embedded(concept_ids):
+        return np.asarray(vectors[concept_ids], dtype=np.float32)
 
     scores, nearest, cosines = score_blocks(
         progress(images.blocks(), unit="block"),
-        chosen(positives),
-        {name: chosen(path) for name, path in zip(cfg["negatives"], negatives, strict=True)},
+        embedded(read_table(positives, ["concept_id"])["concept_id"].to_numpy()),
+        {name: embedded(concept_of[name_of == name]) for name in dict.fromkeys(name_of)},
         cfg["detectors"],
     )
     columns = {
