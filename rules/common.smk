@@ -18,9 +18,23 @@ RENDERED = "results/demo/images/"
 # Threads that wait must sleep: spinning ones slow two jobs on the same cores down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+
+def located(path):
+    """A path of the config: from the working directory, else from the repository."""
+    return path if path.startswith("results/") or os.path.exists(path) else str(ROOT / path)
+
+
+def check_paths(config):
+    """Snakemake goes on with old results when a source file is gone, so look for it here."""
+    for key, path in configuration.paths_in_run(config):
+        if not path.startswith("results/") and not os.path.exists(located(path)):
+            raise InputError(f"config: {key}: {path} does not exist")
+
+
 try:
     SCHEMA = yaml.load((ROOT / "config/schemas/config.schema.yaml").read_bytes(), yaml.CSafeLoader)
     CONFIG = configuration.resolve_config(config, SCHEMA)
+    check_paths(CONFIG)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -102,11 +116,6 @@ def block(section, wildcard):
     return lambda wildcards: CONFIG[section][wildcards[wildcard]]
 
 
-def located(path):
-    """A path of the config: from the working directory, else from the repository."""
-    return path if path.startswith("results/") or os.path.exists(path) else str(ROOT / path)
-
-
 def folder_of(image_set):
     return located(CONFIG["image_sets"][image_set]["folder"])
 
@@ -181,10 +190,10 @@ def shards_of(encoder, image_set):
     return [f"{shard:05d}" for shard in range(count)]
 
 
-def listed(*image_sets):
-    """Wait until these image sets are listed, if they are folders."""
-    for image_set in image_sets:
-        if "folder" in CONFIG["image_sets"][image_set]:
+def listed(encoders, image_sets):
+    """Wait until these image sets are listed, unless all encoders bring their own embeddings."""
+    if any(CONFIG["encoders"][encoder]["method"] != "precomputed" for encoder in encoders):
+        for image_set in image_sets:
             checkpoints.list_images.get(image_set=image_set)
 
 
@@ -198,7 +207,7 @@ def image_folder(wildcards):
 
 def shard_to_embed(wildcards):
     """Manifest of one shard, the image folder and local weights."""
-    listed(wildcards.image_set)
+    listed([wildcards.encoder], [wildcards.image_set])
     return {
         "manifest": f"results/images/{wildcards.image_set}/manifest/{wildcards.shard}.parquet",
         "folder": ancient(folder_of(wildcards.image_set)),
@@ -219,7 +228,7 @@ def encoder_weights(wildcards):
 def image_embeddings(wildcards, image_sets=None):
     """All shards of the embeddings of the wildcards' image set (or of several)."""
     image_sets = image_sets or [wildcards.image_set]
-    listed(*image_sets)
+    listed([wildcards.encoder], image_sets)
     stems = [
         f"results/embeddings/{wildcards.encoder}/images/{image_set}/{shard}"
         for image_set in image_sets
@@ -234,7 +243,7 @@ def image_embeddings(wildcards, image_sets=None):
 def negatives_inputs(wildcards):
     """What the choice of negatives reads: one list of positives and the corpus."""
     study = CONFIG["studies"][wildcards.study]
-    listed(study["train"])
+    listed([wildcards.encoder], [study["train"]])
     texts = f"results/embeddings/{wildcards.encoder}/texts/{study['corpus']}"
     return {
         "positives": "results/concepts/{encoder}/{train}/{corpus}/{clustering}/{mining}/"
@@ -274,7 +283,7 @@ def after_listing(path):
     """Input function: this path, with the wildcards filled in, once the images are listed."""
 
     def file(wildcards):
-        listed(wildcards.image_set)
+        listed([wildcards.encoder], [wildcards.image_set])
         return path.format(**wildcards)
 
     return file
@@ -305,7 +314,7 @@ def labels_and_similarity(wildcards):
 
 def clusters_to_vote(wildcards):
     """The clusters that a mining needs; none for minings that work on single images."""
-    listed(wildcards.image_set)
+    listed([wildcards.encoder], [wildcards.image_set])
     if wildcards.clustering == "none":
         return []
     return "results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet".format(
@@ -355,7 +364,7 @@ def study_negatives(wildcards):
 def study_scores(wildcards):
     """The score files of a study."""
     study = CONFIG["studies"][wildcards.study]
-    listed(*configuration.study_image_sets(study))
+    listed(study["encoders"], configuration.study_image_sets(study))
     path = "results/scores/{}/{}/{}/{}/seed{}.parquet"
     return [path.format(wildcards.study, *positives) for positives in positives_of(study)]
 
@@ -363,7 +372,7 @@ def study_scores(wildcards):
 def study_concepts(wildcards):
     """The lists of positives of a study, and the labels and names to judge them by."""
     study = CONFIG["studies"][wildcards.study]
-    listed(study["train"])
+    listed(study["encoders"], [study["train"]])
     path = "results/concepts/{}/{}/{}/{}/{}/seed{}.parquet"
     return {
         "positives": [
@@ -381,7 +390,7 @@ def study_concepts(wildcards):
 def study_clusters(wildcards):
     """The clusterings of a study, and the labels to judge them by."""
     study = CONFIG["studies"][wildcards.study]
-    listed(study["train"])
+    listed(study["encoders"], [study["train"]])
     return {
         "clusters": [
             f"results/clusters/{encoder}/{study['train']}/{clustering}/seed{seed}.parquet"
@@ -396,26 +405,33 @@ def study_clusters(wildcards):
     }
 
 
-def image_sets_in_run():
-    """Names of the image sets that the studies in `run` use, each once."""
-    studies = [CONFIG["studies"][name] for name in CONFIG["run"]]
-    return list(
-        dict.fromkeys(s for study in studies for s in configuration.study_image_sets(study))
-    )
+def studies_in_run():
+    return [CONFIG["studies"][name] for name in CONFIG["run"]]
+
+
+def run_listed():
+    """Wait until all image folders in the run are listed."""
+    for study in studies_in_run():
+        listed(study["encoders"], configuration.study_image_sets(study))
 
 
 def listings():
     """The listings of all image folders in the run, asked for at once so that they run in parallel."""
-    folders = [s for s in image_sets_in_run() if "folder" in CONFIG["image_sets"][s]]
-    return [f"results/images/{image_set}/quarantine.parquet" for image_set in folders]
+    image_sets = [
+        image_set
+        for study in studies_in_run()
+        if any(CONFIG["encoders"][name]["method"] != "precomputed" for name in study["encoders"])
+        for image_set in configuration.study_image_sets(study)
+    ]
+    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(image_sets)]
 
 
 def quarantine_tables(wildcards):
     """The quarantine of every image set in the run, by listing and by embedding."""
-    listed(*image_sets_in_run())
+    run_listed()
     shards = [
         f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
-        for study in (CONFIG["studies"][name] for name in CONFIG["run"])
+        for study in studies_in_run()
         for encoder in study["encoders"]
         for image_set in configuration.study_image_sets(study)
         for shard in shards_of(encoder, image_set)
@@ -425,13 +441,13 @@ def quarantine_tables(wildcards):
 
 def run_tables(wildcards):
     """One table of every study in the run."""
-    listed(*image_sets_in_run())
+    run_listed()
     return [f"results/studies/{study}/{wildcards.table}.parquet" for study in CONFIG["run"]]
 
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run."""
-    listed(*image_sets_in_run())
+    run_listed()
     names = ["ood", "concepts", "label_quality", "clustering", "quarantine"]
     tables = [f"results/tables/{name}.{end}" for name in names for end in ("parquet", "csv", "md")]
     return ["results/tables/summary.md", *tables, *figures()]
@@ -439,9 +455,9 @@ def all_results(wildcards):
 
 def figures():
     """A sheet of concepts with example images, per study of the run and mining by clusters."""
-    for study in (CONFIG["studies"][name] for name in CONFIG["run"]):
+    for study in studies_in_run():
         encoder, train = study["encoders"][0], study["train"]
-        if "folder" in CONFIG["image_sets"][train]:
+        if CONFIG["encoders"][encoder]["method"] != "precomputed":
             for mining in filter(needs_clusters, study["minings"]):
                 mined = f"{study['corpus']}/{study['clusterings'][0]}/{mining}"
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"

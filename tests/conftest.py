@@ -67,7 +67,7 @@ class Project:
 
     def command(self, *arguments):
         snakemake = Path(sys.executable).with_name("snakemake")
-        return [snakemake, "--configfile", "mini.yaml", *arguments]
+        return [snakemake, *arguments, "--configfile", "mini.yaml"]
 
     def run(self, *arguments, check=True):
         """Run Snakemake; return the finished process with its output."""

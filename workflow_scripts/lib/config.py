@@ -182,3 +182,29 @@ def _check_encoders(config):
                     )
             elif "files" not in config["corpora"][corpus]:
                 raise InputError(f"{where} {corpus!r}: add corpora.{corpus}.files")
+
+
+def paths_in_run(config):
+    """Yield (key, path) of every file and folder that the studies in `run` read."""
+    for study in (config["studies"][name] for name in config["run"]):
+        for name in study["encoders"]:
+            encoder = config["encoders"][name]
+            if encoder["method"] == "precomputed":
+                yield from _precomputed_paths(f"encoders.{name}", encoder, study)
+                continue
+            if "checkpoint" in encoder:
+                yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
+            for image_set in study_image_sets(study):
+                key = f"image_sets.{image_set}.folder"
+                yield key, config["image_sets"][image_set]["folder"]
+            for i, file in enumerate(config["corpora"][study["corpus"]]["files"]):
+                yield f"corpora.{study['corpus']}.files[{i}].path", file["path"]
+
+
+def _precomputed_paths(key, encoder, study):
+    for image_set in study_image_sets(study):
+        for kind in ("embeddings", "index"):
+            yield f"{key}.images.{image_set}.{kind}", encoder["images"][image_set][kind]
+    for i, files in enumerate(encoder["texts"][study["corpus"]]):
+        for kind in ("embeddings", "index"):
+            yield f"{key}.texts.{study['corpus']}[{i}].{kind}", files[kind]
