@@ -1,4 +1,4 @@
-"""AUROC and FPR95 of out-of-distribution (OOD) detection, with the conventions spelled out.
+"""AUROC, FPR95 and AUPR of out-of-distribution (OOD) detection, with the conventions spelled out.
 
 Scores are higher for in-distribution (ID) images. Published FPR95 values follow two conventions
 that differ by tens of points on the same scores, so both are reported:
@@ -15,6 +15,20 @@ code takes the recall *nearest* to .95 instead, which may lie below it, and the 
 points; `np.interp` on the curve draws a line between points, a rate that no threshold has. On
 10,000 images or more without ties the three agree to about .02 points; with ties or few images
 they do not.
+
+AUPR is the average precision, the sum over all distinct thresholds of precision x gain in recall,
+as scikit-learn's `average_precision_score` and the code of MCM, NegLabel and CSP compute it:
+
+- `aupr_in`: ID is the positive class.
+- `aupr_out`: OOD is the positive class *and* the scores are negated.
+
+OpenOOD and pytorch-ood draw the precision-recall curve and take its area by the trapezoidal rule,
+which counts precisions that no threshold has. On 10,000 images or more without ties the two agree
+to .01 points; with ties they may be tens of points apart, mostly with the trapezoid higher (all
+scores equal and sets of one size: .75 instead of .5).
+An AUPR-OUT from scores that are not negated is the share of OOD images among the *most*
+in-distribution ones, and not comparable to anything. Both AUPRs depend on the sizes of the two
+sets: random scores get n_id / (n_id + n_ood) and n_ood / (n_id + n_ood).
 """
 
 import numpy as np
@@ -26,9 +40,9 @@ def ood_metrics(id_scores, ood_scores):
     """Detection metrics of one ID set against one OOD set, as fractions in 0..1.
 
     id_scores, ood_scores: 1-d arrays, higher = more in-distribution; compared in float64.
-    Returns a dict: auroc (ties count half), fpr95, fpr95_ood_pos (see the module), tied (share of
-    all scores whose value occurs more than once: a high share means saturated scores, where FPR95
-    says little), n_id, n_ood.
+    Returns a dict: auroc (ties count half), fpr95, fpr95_ood_pos, aupr_in, aupr_out (see the
+    module), tied (share of all scores whose value occurs more than once: a high share means
+    saturated scores, where FPR95 says little), n_id, n_ood.
     Raises InputError for an empty set or scores that are NaN or infinite.
     """
     id_scores = _checked(id_scores, "in-distribution")
@@ -37,6 +51,8 @@ def ood_metrics(id_scores, ood_scores):
         "auroc": _auroc(id_scores, ood_scores),
         "fpr95": _fpr95(id_scores, ood_scores),
         "fpr95_ood_pos": _fpr95(-ood_scores, -id_scores),
+        "aupr_in": _aupr(id_scores, ood_scores),
+        "aupr_out": _aupr(-ood_scores, -id_scores),
         "tied": _tied(np.concatenate([id_scores, ood_scores])),
         "n_id": len(id_scores),
         "n_ood": len(ood_scores),
@@ -68,6 +84,14 @@ def _fpr95(positives, negatives):
     needed = -(-95 * len(positives) // 100)  # ceil(.95 n) without rounding error
     threshold = np.sort(positives)[len(positives) - needed]
     return float(np.mean(negatives >= threshold))
+
+
+def _aupr(positives, negatives):
+    """Average precision; recall grows only at scores of positives, so only those count."""
+    thresholds, hits = np.unique(positives, return_counts=True)
+    accepted = np.cumsum(hits[::-1])[::-1]
+    wrong = len(negatives) - np.searchsorted(np.sort(negatives), thresholds, "left")
+    return float((hits * (accepted / (accepted + wrong))).sum() / len(positives))
 
 
 def _tied(scores):

@@ -1,0 +1,153 @@
+"""Bootstrap of OOD metrics over images: confidence intervals and paired p-values.
+
+The ID set and every OOD set are resampled apart (stratified), each to its own size. A resample is
+kept as counts, how often every image was drawn, and the counts of an image set depend on the seed
+and the set's name and size alone. So all detectors, mining methods and comparisons see the same
+resamples, which is what pairing them and averaging them over OOD sets needs:
+
+- a mean over OOD sets: the mean of their draws (they share the resampled ID images);
+- a difference of two rows: the difference of their draws.
+
+An interval covers the choice of images. It says nothing of the spread over seeds.
+Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile interval in 13.3.
+Percentile intervals, 1,000 resamples and the p-value of `paired_p_value` are our choice.
+"""
+
+import numpy as np
+
+from workflow_scripts.lib.errors import InputError
+
+METRICS = ("auroc", "fpr95", "fpr95_ood_pos")
+# Cumulative counts held at a time, over all image sets: 64 MB of int32.
+TILE = 16_000_000
+
+
+def resample_counts(name, n, resamples=1000, seed=0):
+    """How often each image of a set is drawn in every resample, n draws with replacement.
+
+    name: of the image set; together with seed and n it fixes the result. n: number of images.
+    Returns uint8 [n, resamples] (50 MB for 1,000 resamples of 50,000 images).
+    """
+    rng = np.random.default_rng([seed, *name.encode()])
+    counts = np.empty((resamples, n), np.uint8)
+    for row in counts:
+        row[:] = np.bincount(rng.integers(0, n, n, dtype=np.int32), minlength=n)
+    return np.ascontiguousarray(counts.T)
+
+
+def metric_draws(samples, pairs):
+    """The metrics of `ood_metrics` in every resample, for one detector and many pairs of sets.
+
+    samples: dict of name -> (scores [n], counts uint8 [n, B]), scores higher = more
+        in-distribution and finite (`ood_metrics` checks them). A union of sets is the
+        concatenation of their scores and of their counts.
+    pairs: iterable of (name of the ID sample, name of the OOD sample).
+    Returns dict of (ID name, OOD name) -> {"auroc", "fpr95", "fpr95_ood_pos": float64 [B]}, with
+    ties and both FPR95 conventions as in `ood_metrics`: the exact metrics of the resampled images.
+    Sorting and cumulative counts are done once per sample; a pair then costs O(B x n_ood).
+    Raises InputError if the numbers of resamples or images differ.
+    """
+    pairs = list(pairs)
+    samples = {name: samples[name] for name in dict.fromkeys(n for pair in pairs for n in pair)}
+    resamples = _checked(samples)
+    order = {name: np.argsort(scores, kind="stable") for name, (scores, _) in samples.items()}
+    ranked = {name: np.asarray(samples[name][0])[order[name]] for name in samples}
+    draws = {pair: {metric: np.empty(resamples) for metric in METRICS} for pair in pairs}
+    step = max(1, TILE // max(1, sum(map(len, ranked.values()))))
+    for start in range(0, resamples, step):
+        block = slice(start, start + step)
+        below = {
+            name: _cumulative(counts[:, block], order[name])
+            for name, (_, counts) in samples.items()
+        }
+        for pair in pairs:
+            values = _metrics(*(ranked[name] for name in pair), *(below[name] for name in pair))
+            for metric, value in zip(METRICS, values, strict=True):
+                draws[pair][metric][block] = value
+    return draws
+
+
+def _checked(samples):
+    """The number of resamples that all samples share."""
+    shapes = {name: (len(scores), *counts.shape) for name, (scores, counts) in samples.items()}
+    for name, (n, images, _) in shapes.items():
+        if n != images:
+            raise InputError(f"bootstrap: {name} has {n} scores, but counts of {images} images")
+    numbers = {resamples for *_, resamples in shapes.values()}
+    if len(numbers) > 1:
+        raise InputError(f"bootstrap: the image sets have {sorted(numbers)} resamples; use one")
+    return numbers.pop() if numbers else 0
+
+
+def _cumulative(counts, order):
+    """int32 [n + 1, b]: of every resample the number drawn of the first i images in `order`."""
+    below = np.zeros((len(order) + 1, counts.shape[1]), np.int32)
+    below[1:] = counts[order]
+    previous = below[0]
+    for row in below[1:]:  # several times faster than np.cumsum along this axis
+        row += previous
+        previous = row
+    return below
+
+
+def _metrics(ids, oods, id_below, ood_below):
+    """AUROC and both FPR95 of b resamples, from sorted scores [n] and cumulative counts."""
+    n_id, n_ood, column = len(ids), len(oods), np.arange(id_below.shape[1])
+
+    # ID images drawn below an OOD image, a tie counting half, are pairs in the wrong order.
+    wrong = id_below[np.searchsorted(ids, oods, "left")]
+    wrong += id_below[np.searchsorted(ids, oods, "right")]
+    wrong *= np.diff(ood_below, axis=0)
+    auroc = 1 - wrong.sum(axis=0, dtype=np.int64) / (2 * n_id * n_ood)
+
+    # The drawn ID score at position n - ceil(.95 n), and the OOD scores from there on.
+    threshold = ids[_drawn(id_below, n_id - _needed(n_id))]
+    rejected = ood_below[np.searchsorted(oods, threshold, "left"), column]
+    # The ceil(.95 n)-th drawn OOD score, and the ID scores up to there.
+    threshold = oods[_drawn(ood_below, _needed(n_ood) - 1)]
+    flagged = id_below[np.searchsorted(ids, threshold, "right"), column]
+    return auroc, (n_ood - rejected) / n_ood, flagged / n_id
+
+
+def _needed(n):
+    return -(-95 * n // 100)  # ceil(.95 n) without rounding error
+
+
+def _drawn(below, position):
+    """Of every resample the image at a position, from 0, of its drawn images in order.
+
+    By bisection, with below[low] <= position < below[high] in all resamples.
+    """
+    column = np.arange(below.shape[1])
+    low, high = np.zeros_like(column), np.full_like(column, len(below) - 1)
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        above = below[middle, column] > position
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return low
+
+
+def interval(draws, level=0.95):
+    """The percentile interval (low, high) of draws [..., B], over the last axis."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=-1)
+    return low, high
+
+
+def paired_p_value(draws, reference):
+    """Two-sided p-value that a row and a reference row on the same images have the same metric.
+
+    draws, reference: [..., B] of the same resamples.
+    p = 2 min(1 + #{difference <= 0}, 1 + #{difference >= 0}) / (B + 1), at most 1: about the
+    smallest p at which the percentile interval of the difference leaves out 0. Rows with equal
+    draws get 1; the least is 2 / (B + 1). Not corrected for comparing many rows.
+    Raises InputError if the numbers of resamples differ.
+    """
+    draws, reference = np.asarray(draws), np.asarray(reference)
+    if draws.shape[-1] != reference.shape[-1]:
+        raise InputError(
+            f"paired_p_value: {draws.shape[-1]} resamples against {reference.shape[-1]}"
+        )
+    difference = draws - reference
+    tails = np.minimum((difference <= 0).sum(axis=-1), (difference >= 0).sum(axis=-1))
+    return np.minimum(1.0, 2 * (1 + tails) / (difference.shape[-1] + 1))
