@@ -1,7 +1,8 @@
 """Image embeddings -> clusters.
 
 Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
-results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image).
+results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image),
+results/centres/... (mean embeddings).
 """
 
 
@@ -68,3 +69,19 @@ rule cluster_temi:
         code=code("cluster_temi.py"),
     script:
         "../workflow_scripts/cluster_temi.py"
+
+
+rule average_clusters:
+    input:
+        unpack(images_and_clusters),
+    output:
+        "results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy",
+    log:
+        "results/logs/centres/{encoder}/{image_set}/{clustering}/seed{seed}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={},
+        code=code("average_clusters.py"),
+    script:
+        "../workflow_scripts/average_clusters.py"

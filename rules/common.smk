@@ -105,10 +105,26 @@ def code(script):
 # ---- config -----------------------------------------------------------------------------------
 
 
-def of_method(section, method, other=False):
-    """Wildcard constraint: the names in a config section with this (or any other) method."""
-    names = [n for n, block in CONFIG[section].items() if (block["method"] == method) != other]
+def one_of(names):
+    """Wildcard constraint: one of these names."""
     return "|".join(names).replace(".", r"\.") or "(?!)"
+
+
+def of_method(section, method):
+    """Wildcard constraint: the names in a config section with this method."""
+    return one_of([name for name, block in CONFIG[section].items() if block["method"] == method])
+
+
+def needs(section, name):
+    """What the method of a config block works on, e.g. ["clusters"] (schema: x-needs)."""
+    return configuration.needs(CONFIG[section][name], section, SCHEMA)
+
+
+def reading_labels(yes):
+    """Wildcard constraint: the minings that read labels, or those that do not."""
+    return one_of(
+        [name for name in CONFIG["minings"] if ("labels" in needs("minings", name)) == yes]
+    )
 
 
 def block(section, wildcard):
@@ -240,24 +256,70 @@ def image_embeddings(wildcards, image_sets=None):
     }
 
 
+def texts_of(encoder, corpora):
+    """Embeddings of these corpora, in order."""
+    stems = [f"results/embeddings/{encoder}/texts/{corpus}" for corpus in corpora]
+    return {
+        "texts": [f"{stem}.npy" for stem in stems],
+        "concepts": [f"{stem}.parquet" for stem in stems],
+    }
+
+
+def positives_file(wildcards):
+    study = CONFIG["studies"][wildcards.study]
+    return (
+        "results/concepts/{encoder}/{train}/{corpus}/{clustering}/{mining}/seed{seed}.parquet"
+    ).format(train=study["train"], corpus=study["corpus"], **wildcards)
+
+
+def tree_files(study):
+    """Files of the concept trees that a study's negatives ask."""
+    files = []
+    for tree in dict.fromkeys(CONFIG["negatives"][name]["tree"] for name in study["negatives"]):
+        folder = located(tree) if tree else None
+        if folder and os.path.isdir(folder):
+            files += [
+                f"{folder}/{kind}.{pos}" for kind in ("data", "index") for pos in ("noun", "adj")
+            ]
+        elif folder:
+            files.append(folder)
+    return files
+
+
 def negatives_inputs(wildcards):
-    """What the choice of negatives reads: one list of positives and the corpus."""
+    """What the choice of negatives reads: one list of positives, corpora and concept trees."""
     study = CONFIG["studies"][wildcards.study]
     listed([wildcards.encoder], [study["train"]])
-    texts = f"results/embeddings/{wildcards.encoder}/texts/{study['corpus']}"
-    return {
-        "positives": "results/concepts/{encoder}/{train}/{corpus}/{clustering}/{mining}/"
-        "seed{seed}.parquet".format(train=study["train"], corpus=study["corpus"], **wildcards),
-        "texts": f"{texts}.npy",
-        "concepts": f"{texts}.parquet",
+    return texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG)) | {
+        "positives": positives_file(wildcards),
+        "trees": tree_files(study),
     }
 
 
 def scoring_inputs(wildcards):
-    """What a scoring job reads: positives, their negatives, and the images of a study."""
-    images = image_embeddings(wildcards, scored_sets(CONFIG["studies"][wildcards.study]))
-    negatives = "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
-    return images | negatives_inputs(wildcards) | {"negatives": negatives.format(**wildcards)}
+    """What a scoring job reads: the images of a study and what its detectors compare them with.
+
+    Detectors that need no names are scored apart, with mining "none".
+    """
+    study = CONFIG["studies"][wildcards.study]
+    images = image_embeddings(wildcards, scored_sets(study))
+    if wildcards.mining != "none":
+        negatives = "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
+        return (
+            images
+            | texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG))
+            | {
+                "positives": positives_file(wildcards),
+                "negatives": negatives.format(**wildcards),
+            }
+        )
+    train = image_embeddings(wildcards, [study["train"]])
+    sources = {"train": train["embeddings"], "train_index": train["index"]}
+    if wildcards.clustering != "none":
+        sources["clusters"] = (
+            "results/clusters/{encoder}/{train}/{clustering}/seed{seed}.parquet"
+        ).format(train=study["train"], **wildcards)
+    return images | sources
 
 
 def scored_sets(study):
@@ -273,6 +335,17 @@ def precomputed_images(wildcards):
 def precomputed_texts(wildcards):
     lists = CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]
     return {key: [located(files[key]) for files in lists] for key in ("embeddings", "index")}
+
+
+def conjugated(wildcards):
+    """The corpus whose adjectives a derived corpus joins to superclasses."""
+    source = CONFIG["corpora"][wildcards.corpus]["conjugate"]["corpus"]
+    return f"results/corpora/{source}.parquet"
+
+
+def corpora_with(key):
+    """Wildcard constraint: the corpora whose config block has this key."""
+    return one_of([name for name, block in CONFIG["corpora"].items() if key in block])
 
 
 def corpus_files(wildcards):
@@ -312,8 +385,13 @@ def labels_and_similarity(wildcards):
     }
 
 
-def clusters_to_vote(wildcards):
-    """The clusters that a mining needs; none for minings that work on single images."""
+def images_and_clusters(wildcards):
+    """Embeddings of an image set and one clustering of it."""
+    return image_embeddings(wildcards) | {"clusters": clusters_of(wildcards)}
+
+
+def clusters_of(wildcards):
+    """The clusters that the wildcards name; none for minings that work on single images."""
     listed([wildcards.encoder], [wildcards.image_set])
     if wildcards.clustering == "none":
         return []
@@ -322,18 +400,25 @@ def clusters_to_vote(wildcards):
     )
 
 
+def centres_and_texts(wildcards):
+    """Cluster centres and text embeddings, for the minings that compare them."""
+    listed([wildcards.encoder], [wildcards.image_set])
+    if "centres" not in needs("minings", wildcards.mining):
+        return []
+    return [
+        "results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy".format(**wildcards),
+        f"results/embeddings/{wildcards.encoder}/texts/{wildcards.corpus}.npy",
+    ]
+
+
 # ---- studies ----------------------------------------------------------------------------------
-
-
-def needs_clusters(mining):
-    return configuration.needs(CONFIG["minings"][mining], "minings", SCHEMA) == "clusterings"
 
 
 def positives_of(study):
     """(encoder, clustering, mining, seed) of every list of positives that a study compares."""
     for encoder in study["encoders"]:
         for mining in study["minings"]:
-            if needs_clusters(mining):
+            if "clusters" in needs("minings", mining):
                 for clustering in study["clusterings"]:
                     for seed in study["seeds"]:
                         yield encoder, clustering, mining, seed
@@ -349,16 +434,49 @@ def study_params(*keys):
 def scoring(wildcards):
     """Params of a scoring job: the image sets in order and the blocks of the detectors."""
     study = CONFIG["studies"][wildcards.study]
+    kind = detector_kind(wildcards.clustering, wildcards.mining)
     return {
         "image_sets": {s: len(shards_of(wildcards.encoder, s)) for s in scored_sets(study)},
-        "detectors": {name: CONFIG["detectors"][name] for name in study["detectors"]},
+        "corpora": configuration.study_corpora(study, CONFIG),
+        "detectors": {
+            name: CONFIG["detectors"][name]
+            for name in study["detectors"]
+            if detector_needs(name) == kind
+        },
     }
 
 
+def detector_kind(clustering, mining):
+    """What the detectors of one score file compare images with."""
+    if mining != "none":
+        return "positives"
+    return "train" if clustering == "none" else "clusters"
+
+
+def detector_needs(name):
+    needed = needs("detectors", name)
+    return next(kind for kind in ("positives", "clusters", "train") if kind in needed)
+
+
 def study_negatives(wildcards):
-    """Params of a job that chooses negatives: the study's blocks by name."""
-    names = CONFIG["studies"][wildcards.study]["negatives"]
-    return {name: CONFIG["negatives"][name] for name in names}
+    """Params of a job that chooses negatives: the study's corpora, and its blocks by name."""
+    study = CONFIG["studies"][wildcards.study]
+    blocks = {name: CONFIG["negatives"][name] for name in study["negatives"]}
+    return {"corpora": configuration.study_corpora(study, CONFIG), "negatives": blocks}
+
+
+def score_files(study):
+    """(encoder, clustering, mining, seed) of every score file of a study: each list of positives,
+    and mining "none" for the detectors that need no names."""
+    kinds = {detector_needs(name) for name in study["detectors"]}
+    if "positives" in kinds:
+        yield from positives_of(study)
+    for encoder in study["encoders"]:
+        if "train" in kinds:
+            yield encoder, "none", "none", 0
+        if "clusters" in kinds:
+            for clustering in study["clusterings"]:
+                yield from ((encoder, clustering, "none", seed) for seed in study["seeds"])
 
 
 def study_scores(wildcards):
@@ -366,25 +484,43 @@ def study_scores(wildcards):
     study = CONFIG["studies"][wildcards.study]
     listed(study["encoders"], configuration.study_image_sets(study))
     path = "results/scores/{}/{}/{}/{}/seed{}.parquet"
-    return [path.format(wildcards.study, *positives) for positives in positives_of(study)]
+    return [path.format(wildcards.study, *names) for names in score_files(study)]
 
 
 def study_concepts(wildcards):
-    """The lists of positives of a study, and the labels and names to judge them by."""
+    """The lists of positives of a study, and the labels, images and names to judge them by."""
     study = CONFIG["studies"][wildcards.study]
-    listed(study["encoders"], [study["train"]])
+    listed(study["encoders"], [study["train"], study["test"]])
     path = "results/concepts/{}/{}/{}/{}/{}/seed{}.parquet"
+    images = "results/embeddings/{}/images/{}/{}"
+    texts = [f"results/embeddings/{name}/texts/{study['corpus']}" for name in study["encoders"]]
+    train = [
+        images.format(study["encoders"][0], study["train"], shard)
+        for shard in shards_of(study["encoders"][0], study["train"])
+    ]
+    test = [
+        images.format(encoder, study["test"], shard)
+        for encoder in study["encoders"]
+        for shard in shards_of(encoder, study["test"])
+    ]
     return {
         "positives": [
             path.format(encoder, study["train"], study["corpus"], clustering, mining, seed)
             for encoder, clustering, mining, seed in positives_of(study)
         ],
-        "index": [
-            f"results/embeddings/{study['encoders'][0]}/images/{study['train']}/{shard}.parquet"
-            for shard in shards_of(study["encoders"][0], study["train"])
-        ],
-        "concepts": f"results/embeddings/{study['encoders'][0]}/texts/{study['corpus']}.parquet",
+        "index": [f"{stem}.parquet" for stem in train],
+        "test": [f"{stem}.npy" for stem in test],
+        "test_index": [f"{stem}.parquet" for stem in test],
+        "texts": [f"{stem}.npy" for stem in texts],
+        "concepts": [f"{stem}.parquet" for stem in texts],
     }
+
+
+def test_shards(wildcards):
+    """Params of an evaluation on the test images: number of shards by encoder."""
+    study = CONFIG["studies"][wildcards.study]
+    encoders = {name: len(shards_of(name, study["test"])) for name in study["encoders"]}
+    return {"encoders": encoders, "test": study["test"]}
 
 
 def study_clusters(wildcards):
@@ -454,10 +590,14 @@ def all_results(wildcards):
 
 
 def figures():
-    """A sheet of concepts with example images, per study of the run and mining by clusters."""
-    for study in studies_in_run():
+    """Per study of the run a plot of its AUROC, and per mining by clusters a sheet of concepts."""
+    for name, study in zip(CONFIG["run"], studies_in_run(), strict=True):
+        if study["near"] or study["far"]:
+            yield f"results/figures/{name}.svg"
         encoder, train = study["encoders"][0], study["train"]
         if CONFIG["encoders"][encoder]["method"] != "precomputed":
-            for mining in filter(needs_clusters, study["minings"]):
+            for mining in study["minings"]:
+                if needs("minings", mining) != ["clusters"]:
+                    continue
                 mined = f"{study['corpus']}/{study['clusterings'][0]}/{mining}"
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"

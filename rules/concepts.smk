@@ -28,13 +28,14 @@ rule mine_concepts:
     input:
         similarity=after_listing("results/similarity/{encoder}/{image_set}/{corpus}.parquet"),
         concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
-        clusters=clusters_to_vote,
+        clusters=clusters_of,
+        centres=centres_and_texts,
     output:
         "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     log:
         "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     wildcard_constraints:
-        mining=of_method("minings", "ground_truth", other=True),
+        mining=reading_labels(False),
     conda:
         "../envs/workflow.yaml"
     params:
@@ -47,12 +48,13 @@ rule mine_concepts:
 rule mine_ground_truth:
     input:
         unpack(labels_and_similarity),
+        clusters=clusters_of,
     output:
         "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     log:
         "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     wildcard_constraints:
-        mining=of_method("minings", "ground_truth"),
+        mining=reading_labels(True),
     conda:
         "../envs/workflow.yaml"
     params:

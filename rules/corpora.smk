@@ -12,6 +12,8 @@ rule build_corpus:
         "results/corpora/{corpus}.parquet",
     log:
         "results/logs/build_corpus/{corpus}.log",
+    wildcard_constraints:
+        corpus=corpora_with("files"),
     conda:
         "../envs/workflow.yaml"
     params:
@@ -19,6 +21,24 @@ rule build_corpus:
         code=code("build_corpus.py"),
     script:
         "../workflow_scripts/build_corpus.py"
+
+
+rule conjugate_corpus:
+    input:
+        conjugated,
+    output:
+        "results/corpora/{corpus}.parquet",
+    log:
+        "results/logs/conjugate_corpus/{corpus}.log",
+    wildcard_constraints:
+        corpus=corpora_with("conjugate"),
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=lambda wildcards: CONFIG["corpora"][wildcards.corpus]["conjugate"],
+        code=code("conjugate_corpus.py"),
+    script:
+        "../workflow_scripts/conjugate_corpus.py"
 
 
 rule embed_texts:

@@ -31,7 +31,7 @@ rule evaluate_ood:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_params("test", "near", "far", "shift"),
+        cfg=study_params("test", "near", "far", "shift", "resamples", "reference"),
         code=code("evaluate_ood.py"),
     script:
         "../workflow_scripts/evaluate_ood.py"
@@ -48,7 +48,7 @@ rule evaluate_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_params("train", "corpus"),
+        cfg=test_shards,
         code=code("evaluate_concepts.py"),
     script:
         "../workflow_scripts/evaluate_concepts.py"

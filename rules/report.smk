@@ -61,6 +61,22 @@ rule summarise:
         "../workflow_scripts/summarise.py"
 
 
+rule plot_ood:
+    input:
+        "results/studies/{study}/ood.parquet",
+    output:
+        "results/figures/{study}.svg",
+    log:
+        "results/logs/plot_ood/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={},
+        code=code("plot_ood.py"),
+    script:
+        "../workflow_scripts/plot_ood.py"
+
+
 rule draw_concepts:
     input:
         positives=after_listing(

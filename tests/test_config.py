@@ -127,3 +127,20 @@ def test_shipped_configs_are_valid(file):
         else:
             config[section] = blocks
     resolve_config(config, SCHEMA)
+
+
+def test_schema_and_code_agree_on_what_methods_need():
+    from workflow_scripts.lib import detectors, mining
+    from workflow_scripts.lib.config import needs
+
+    def branches(section):
+        kinds = SCHEMA["properties"][section]["additionalProperties"]["oneOf"]
+        for kind in kinds:
+            block = SCHEMA["$defs"][kind["$ref"].rsplit("/", 1)[-1]]
+            yield block["properties"]["method"]["const"]
+
+    for section, methods in (("minings", mining.METHODS), ("detectors", detectors.METHODS)):
+        assert sorted(branches(section)) == sorted(methods)
+        for name, method in methods.items():
+            needed = method[1] if section == "minings" else method.needs
+            assert set(needs({"method": name}, section, SCHEMA)) == set(needed), name

@@ -9,11 +9,23 @@ import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
-TABLES_OF_OOD = {"evaluate_ood": 1, "write_table": 1, "summarise": 1}
-FROM_CONCEPTS = {"mine_negatives": 3, "score_images": 3, "evaluate_ood": 1, "evaluate_concepts": 1}
+TABLES_OF_OOD = {"evaluate_ood": 1, "plot_ood": 1, "write_table": 1, "summarise": 1}
+FROM_CONCEPTS = {
+    "mine_negatives": 3,
+    "score_images": 3,
+    "evaluate_ood": 1,
+    "plot_ood": 1,
+    "evaluate_concepts": 1,
+}
 FROM_MATCHES = {"match_concepts": 1, "mine_concepts": 3, **FROM_CONCEPTS}
 FROM_MATCHES |= {"write_table": 3, "summarise": 1, "draw_concepts": 1}
-FROM_CLUSTERS = {"mine_concepts": 2, "mine_negatives": 2, "score_images": 2, "evaluate_ood": 1}
+FROM_CLUSTERS = {
+    "mine_concepts": 2,
+    "mine_negatives": 2,
+    "score_images": 2,
+    "evaluate_ood": 1,
+    "plot_ood": 1,
+}
 FROM_CLUSTERS |= {"evaluate_concepts": 1, "evaluate_clustering": 1, "write_table": 4}
 FROM_CLUSTERS |= {"summarise": 1}
 ONE_CLUSTERING = FROM_CLUSTERS | {"mine_concepts": 1, "mine_negatives": 1, "score_images": 1}
@@ -186,7 +198,7 @@ CHANGES = [
      {"cluster_kmeans": 1} | FIRST_CLUSTERING, True),
     ("a number of threads", threads_changed, {}, True),
     ("a parameter of a mining", mining_changed,
-     {"mine_concepts": 2, "mine_negatives": 2, "score_images": 2, "evaluate_ood": 1,
+     {"mine_concepts": 2, "mine_negatives": 2, "score_images": 2, "evaluate_ood": 1, "plot_ood": 1,
       "evaluate_concepts": 1, "write_table": 3, "summarise": 1, "draw_concepts": 1}, True),
     ("a parameter of negatives", negatives_changed,
      {"mine_negatives": 3, "score_images": 3, **TABLES_OF_OOD}, True),

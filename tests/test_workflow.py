@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import MINI, make_project
+import yaml
+from conftest import MINI, WORDS, make_project
 from sklearn.metrics import roc_auc_score
 
 
@@ -39,7 +40,7 @@ def demo(tmp_path_factory):
 def test_demo_compares_the_minings(demo):
     ood = pd.read_csv(demo.folder / "results/tables/ood.csv", keep_default_na=False)
     columns = "study encoder id_set ood_set group clustering mining negatives detector seed"
-    columns += " n_id n_ood auroc fpr95 fpr95_ood_pos tied"
+    columns += " n_id n_ood auroc auroc_low auroc_high fpr95 fpr95_ood_pos aupr_in aupr_out tied"
     assert set(columns.split()) <= set(ood.columns)
     assert set(ood["group"]) == {"near", "far", "shift"}
     mcm = ood[(ood["detector"] == "mcm") & (ood["group"] != "shift")]
@@ -210,6 +211,58 @@ def test_embeddings_of_different_encoders_are_refused(finished, tmp_path):
     assert done.returncode != 0
     assert "different encoders" in done.stdout
     assert "Traceback" not in done.stdout.split("Logfile")[-1]
+
+
+def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path):
+    """config/methods.yaml on the miniature project, with a concept tree as a table."""
+    project = finished.copy(tmp_path / "project")
+    methods = yaml.safe_load((project.folder / "config/methods.yaml").read_text())
+    tree = (
+        "child,parent\ndotted green ring,ring\nsolid red circle,circle\ncircle,shape\ntable,thing\n"
+    )
+    (project.folder / "tree.csv").write_text(tree)
+    (project.folder / "words.csv").write_text(
+        "concept,pos\n" + "\n".join(f"{word},noun" for word in [*WORDS, "circle", "shape"])
+        + "\nshiny,adjective\nheavy,adjective\n"
+    )  # fmt: skip
+    config = MINI | {key: MINI.get(key, {}) | methods[key] for key in ("minings", "detectors")}
+    config["corpora"] = {
+        "words": {"files": [{"path": "words.csv"}]},
+        "phrases": {"conjugate": {"corpus": "words"}},
+    }
+    config["negatives"] = {
+        "csp": {"method": "rest", "corpora": ["words", "phrases"], "parts": ["noun", "conjugated"]},
+        "far": {"method": "rest", "tree": "tree.csv", "related": False},
+    }
+    for detector in ("neglabel", "negrefine", "adaneg"):
+        config["detectors"][detector] = {"method": detector, "groups": 2}
+    config["detectors"]["knn"] = {"method": "knn", "k": 3}
+    config["minings"]["clustermine_pure"] = {"method": "clustermine", "minimum_purity": 0.2}
+    config["studies"] = {
+        "mini": MINI["studies"]["mini"]
+        | {
+            "clusterings": ["kmeans_3"],
+            "minings": [name for name in methods["studies"]["methods"]["minings"]
+                        if name != "frequency_20"],
+            "negatives": ["csp", "far"],
+            "detectors": methods["studies"]["methods"]["detectors"],
+            "reference": "clustermine",
+        }
+    }  # fmt: skip
+    project.write_config(config)
+    project.run()
+
+    ood = pd.read_csv(project.folder / "results/tables/ood.csv", keep_default_na=False)
+    assert set(ood["detector"]) == set(methods["studies"]["methods"]["detectors"])
+    assert set(ood["mining"]) == {*config["studies"]["mini"]["minings"], "none"}
+    assert (ood["auroc_low"] <= ood["auroc"]).all() and (ood["auroc"] <= ood["auroc_high"]).all()
+    oracle = project.folder / "results/negatives/mini/tinyclip/none/ground_truth/seed0.parquet"
+    negatives = pd.read_parquet(oracle).groupby("negatives")["concept"].apply(set)
+    assert {"circle", "shape"} <= negatives["csp"], "only `far` asks the tree"
+    assert not {"circle", "shape"} & negatives["far"], "hypernyms of the positive solid red circle"
+    assert "table" in negatives["far"]
+    assert any(name.startswith("shiny ") for name in negatives["csp"])
+    assert "shiny" not in negatives["csp"], "adjectives enter joined to a superclass only"
 
 
 def test_retraining_the_demo_encoder_reaches_the_shipped_accuracy(tmp_path):

@@ -1,7 +1,9 @@
 """Collect the mined concepts of a study and compare them with the true class names.
 
 Out: concepts.parquet, one row per mined concept; label_quality.parquet, one row per list of
-positives. Without labels the columns that need them are empty. Labels are used here only.
+positives: exact matches, text similarity to the nearest true name, and zero-shot accuracy on the
+test images. Without labels the columns that need them are empty. Evaluation only: labels of
+training and test images are read here.
 """
 
 import numpy as np
@@ -9,54 +11,91 @@ import pandas as pd
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.corpora import normalise
-from workflow_scripts.lib.job import job
+from workflow_scripts.lib.embeddings import open_embeddings
+from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.label_quality import name_agreement, text_agreement, zero_shot_accuracy
+from workflow_scripts.lib.similarity import top_concepts
 from workflow_scripts.lib.tables import read_frame, write_frame
 
 KEYS = ["study", "encoder", "clustering", "mining", "seed"]
+FIGURES = ["n_positives", "true_names", "true_names_in_corpus", "exact_matches"]
+FIGURES += ["exact_match_rate", "coverage", "text_similarity", "accuracy_exact", "accuracy_nearest"]
 
 
-def true_names(index):
+class Judge:
+    """The test images and the true names as one encoder embeds them."""
+
+    def __init__(self, test, texts, concepts, true_names):
+        table = artifacts.read_table(concepts, ["concept"])["concept"].to_pylist()
+        ids = [i for i, name in enumerate(table) if name in true_names]
+        self.vectors = artifacts.read_array(texts)
+        self.true_names = true_names
+        self.in_corpus = [table[i] for i in ids]
+        self.true_texts = np.asarray(self.vectors[ids], dtype=np.float32)
+        self.test = test
+        self.labels = [label and normalise(label) for label in test.labels]
+
+    def figures(self, mined):
+        """The row of label_quality of one list of positives (columns concept, concept_id)."""
+        row = {"n_positives": len(mined)}
+        if not self.in_corpus:
+            return row
+        names = mined["concept"].tolist()
+        texts = np.asarray(self.vectors[mined["concept_id"].to_numpy()], dtype=np.float32)
+        nearest_true, cosines = text_agreement(texts, self.true_texts)
+        nearest, _ = top_concepts(self.test.blocks(), texts, 1)
+        row |= {
+            "true_names": len(self.true_names),
+            "true_names_in_corpus": len(self.in_corpus),
+            "exact_matches": len(self.true_names & set(names)),
+            "text_similarity": float(cosines.mean()),
+        }
+        row |= name_agreement(names, sorted(self.true_names))
+        return row | zero_shot_accuracy(
+            nearest[:, 0], self.labels, names, self.in_corpus, nearest_true
+        )
+
+
+def true_names_of(index):
     """The distinct class names of the training images, normalised like a corpus."""
     labels = pd.concat([read_frame(path)["label"] for path in index]).dropna().unique()
     return {normalise(label) for label in labels}
 
 
-def label_quality(mined, names, corpus):
-    """Counts of a list of positives, and its agreement with the true names (empty if unknown)."""
-    hits = len(names & set(mined["concept"]))
-    known = {
-        "true_names": len(names),
-        "true_names_in_corpus": len(names & corpus),
-        "exact_matches": hits,
-        "exact_match_rate": hits / len(mined) if len(mined) else np.nan,
-        "coverage": hits / len(names) if names else np.nan,
-    }
-    unknown = dict.fromkeys(known, np.nan)
-    return {"n_positives": len(mined)} | (known if names else unknown)
+def judges(inputs, encoders, true_names):
+    """Encoder name -> Judge. encoders: name -> number of shards of the test images."""
+    first, found = 0, {}
+    for i, (name, shards) in enumerate(encoders.items()):
+        part = slice(first, first + shards)
+        test = open_embeddings(inputs.test[part], inputs.test_index[part])
+        found[name] = Judge(test, inputs.texts[i], inputs.concepts[i], true_names)
+        first += shards
+    return found
 
 
-def evaluate_concepts(positives, index, corpus, study, output_concepts, output_quality):
-    names = true_names(index)
-    corpus = set(artifacts.read_table(corpus, ["concept"])["concept"].to_pylist())
+def evaluate_concepts(inputs, encoders, study, output_concepts, output_quality):
+    """inputs: named paths, positives, index (of the training images), test, test_index, texts and
+    concepts, the last four by encoder in the order of `encoders`."""
+    true_names = true_names_of(inputs.index)
+    judge_of = judges(inputs, encoders, true_names)
     frames, rows = [], []
-    for path in positives:
+    for path in progress(inputs.positives, unit="list"):
         meta = artifacts.read_meta(path)
         keys = {"study": study} | {key: meta[key] for key in KEYS[1:]}
         mined = read_frame(path)
-        rows.append(keys | label_quality(mined, names, corpus))
-        is_true = [name in names for name in mined["concept"]] if names else None
+        rows.append(keys | judge_of[meta["encoder"]].figures(mined))
+        is_true = [name in true_names for name in mined["concept"]] if true_names else None
         frames.append(mined.assign(**keys, is_true_name=is_true))
     concepts = pd.concat(frames, ignore_index=True)
     write_frame(output_concepts, concepts[KEYS + [c for c in concepts if c not in KEYS]])
-    write_frame(output_quality, pd.DataFrame(rows))
+    write_frame(output_quality, pd.DataFrame(rows).reindex(columns=[*KEYS, *FIGURES]))
 
 
 if __name__ == "__main__":
     with job(snakemake):
         evaluate_concepts(
-            snakemake.input.positives,
-            snakemake.input.index,
-            snakemake.input.concepts,
+            snakemake.input,
+            snakemake.params.cfg["encoders"],
             snakemake.wildcards.study,
             snakemake.output.concepts,
             snakemake.output.label_quality,

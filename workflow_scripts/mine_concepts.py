@@ -1,7 +1,7 @@
 """Mine the positives: the concepts of a corpus that the unlabelled training images show.
 
-Reads the similarity pass and, for minings that vote by cluster, the clusters; never labels, test
-or OOD images. Out: one row per concept with votes, purity, size, runner-up and example images.
+Reads the similarity pass and, for minings that need them, clusters and their centres; never labels,
+test or OOD images. Out: one row per concept with votes, purity, size, runner-up and example images.
 """
 
 from workflow_scripts.lib.artifacts import read_table
@@ -10,12 +10,15 @@ from workflow_scripts.lib.mining import METHODS
 from workflow_scripts.lib.positives import read_evidence, write_positives
 
 
-def mine_concepts(similarity, concepts, clusters, cfg, meta, output):
+def mine_concepts(similarity, concepts, clusters, centres, cfg, meta, output):
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
     image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
     parameters = {key: value for key, value in cfg.items() if key != "method"}
-    function, _ = METHODS[cfg["method"]]
-    columns = function(read_evidence(similarity, len(names), clusters), **parameters)
+    function, needs = METHODS[cfg["method"]]
+    if "seed" in needs:
+        parameters["seed"] = meta["seed"]
+    evidence = read_evidence(similarity, len(names), clusters, centres=centres)
+    columns = function(evidence, **parameters)
     write_positives(output, columns, names, image_ids, meta | {"method": cfg["method"]})
 
 
@@ -25,6 +28,7 @@ if __name__ == "__main__":
             snakemake.input.similarity,
             snakemake.input.concepts,
             snakemake.input.clusters or None,
+            snakemake.input.centres,
             snakemake.params.cfg,
             {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
             snakemake.output[0],

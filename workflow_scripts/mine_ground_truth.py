@@ -1,4 +1,5 @@
-"""The oracle: take the true class names of the training images, as far as the corpus has them.
+"""The oracle: take the true class names of the training images, as far as the corpus has them,
+alone or together with mined names.
 
 The only rule that reads labels before the evaluation. Out: as mine_concepts.
 """
@@ -11,7 +12,7 @@ from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.mining import ground_truth
+from workflow_scripts.lib.mining import METHODS
 from workflow_scripts.lib.positives import read_evidence, write_positives
 
 
@@ -32,12 +33,14 @@ def true_concepts(index, names):
     return sorted(id_of[label] for label in labels & id_of.keys())
 
 
-def mine_ground_truth(index, similarity, concepts, meta, output):
+def mine_ground_truth(index, similarity, concepts, clusters, cfg, meta, output):
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
     image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
     true_ids = true_concepts(index, names)
-    columns = ground_truth(read_evidence(similarity, len(names), true_ids=true_ids))
-    write_positives(output, columns, names, image_ids, meta | {"method": "ground_truth"})
+    parameters = {key: value for key, value in cfg.items() if key != "method"}
+    evidence = read_evidence(similarity, len(names), clusters, true_ids)
+    columns = METHODS[cfg["method"]][0](evidence, **parameters)
+    write_positives(output, columns, names, image_ids, meta | {"method": cfg["method"]})
 
 
 if __name__ == "__main__":
@@ -46,6 +49,8 @@ if __name__ == "__main__":
             snakemake.input.index,
             snakemake.input.similarity,
             snakemake.input.concepts,
+            snakemake.input.clusters or None,
+            snakemake.params.cfg,
             {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
             snakemake.output[0],
         )

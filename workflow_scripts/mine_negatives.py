@@ -1,19 +1,25 @@
-"""Choose the negatives: concepts of the corpus that the positives do not cover.
+"""Choose the negatives: concepts of one or more corpora that the positives do not cover.
 
-Out: Parquet, one row per concept and block of negatives: negatives (name of the block),
-concept_id, concept and similarity (a quantile of its cosines to the positives).
+Out: Parquet, one row per concept and block of negatives: negatives (name of the block), corpus,
+concept_id (row in that corpus), concept and similarity (a quantile of its cosines to the
+positives).
 """
+
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_array, read_table, write_table
+from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.negatives import METHODS
+from workflow_scripts.lib.negatives import METHODS, candidates, common, outside, unrelated
+from workflow_scripts.lib.positives import read_corpora
+from workflow_scripts.lib.trees import read_trees
 
 SCHEMA = pa.schema(
     [
         ("negatives", pa.string()),
+        ("corpus", pa.string()),
         ("concept_id", pa.int32()),
         ("concept", pa.string()),
         ("similarity", pa.float32()),
@@ -21,17 +27,57 @@ SCHEMA = pa.schema(
 )
 
 
-def mine_negatives(positives, texts, concepts, blocks, meta, output):
-    """blocks: the config blocks of the negatives by name; none gives an empty table."""
-    table = read_table(concepts, ["concept", "pos"])
-    vectors = np.asarray(read_array(texts), dtype=np.float32)
-    pos = table["pos"].to_pylist()
-    chosen = read_table(positives, ["concept_id"])["concept_id"].to_numpy()
+def filters_of(block, trees, positives):
+    """The filters that a config block asks for."""
+    if not block["related"]:
+        yield unrelated(trees, positives)
+    if not block["proper"]:
+        yield common(trees)
+    if block["drop_files"]:
+        yield outside(trees, block["drop_files"])
+
+
+def tree_of(block, files):
+    """The tree of a config block, read from where its files are: part of speech -> Tree."""
+    if not block["tree"]:
+        return {}
+    name = Path(block["tree"]).name
+    paths = {path.name: path for file in files for path in (Path(file), Path(file).parent)}
+    return read_trees(paths[name])
+
+
+def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):
+    """cfg: corpora (names, in the order of the texts) and negatives (config blocks by name)."""
+    corpora, vectors = read_corpora(cfg["corpora"], texts, concepts)
+    chosen = read_table(positives, ["concept", "concept_id"])
+    names = chosen["concept"].to_pylist()
+    positive_vectors = vectors[chosen["concept_id"].to_numpy()]
     parts = [SCHEMA.empty_table()]
-    for name, block in blocks.items():
-        parameters = {key: value for key, value in block.items() if key != "method"}
-        ids, similarity = METHODS[block["method"]](vectors, chosen, pos, **parameters)
-        columns = [[name] * len(ids), ids.astype(np.int32), table["concept"].take(ids), similarity]
+    for block_name, block in cfg["negatives"].items():
+        asked = block["corpora"] or cfg["corpora"][:1]
+        pool = np.flatnonzero(np.isin(corpora["corpus"].to_numpy(), asked))
+        rows = pool[
+            candidates(
+                corpora["concept"].take(pool).to_pylist(),
+                corpora["pos"].take(pool).to_pylist(),
+                names,
+                block["parts"],
+                list(filters_of(block, tree_of(block, trees), names)),
+            )
+        ]
+        parameters = {key: block[key] for key in ("quantile", "share", "limit") if key in block}
+        pos = corpora["pos"].take(rows).to_pylist()
+        ids, similarity = METHODS[block["method"]](
+            vectors[rows], positive_vectors, pos, **parameters
+        )
+        kept = corpora.take(rows[ids])
+        columns = [
+            [block_name] * len(ids),
+            kept["corpus"],
+            kept["concept_id"],
+            kept["concept"],
+            similarity,
+        ]
         parts.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
     write_table(output, pa.concat_tables(parts), meta)
 
@@ -42,6 +88,7 @@ if __name__ == "__main__":
             snakemake.input.positives,
             snakemake.input.texts,
             snakemake.input.concepts,
+            snakemake.input.trees,
             snakemake.params.cfg,
             {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
             snakemake.output[0],

@@ -1,4 +1,7 @@
-"""Score the test, OOD and shifted images of a study with every detector, for one list of positives.
+"""Score the test, OOD and shifted images of a study with the detectors.
+
+One job serves one list of positives (and all negatives chosen for it), or, with mining "none", the
+detectors that compare images with the training images or their clusters.
 
 Out: Parquet, one row per image: image_set, image_id, concept (the nearest positive), its cosine,
 and a float32 column per detector, `detector` or `detector:negatives`; higher is more
@@ -8,44 +11,71 @@ in-distribution.
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_array, read_meta, read_table, write_table
-from workflow_scripts.lib.detectors import score_blocks
+from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
+from workflow_scripts.lib.detectors import METHODS, score_blocks
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.positives import read_corpora
+
+ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
 
 
-def score_images(embeddings, index, texts, concepts, positives, negatives, cfg, meta, output):
-    """cfg: image_sets (name -> number of shards, in the order of the embeddings) and detectors
-    (name -> block)."""
+def read_names(inputs, corpora, images):
+    """Embeddings of the positives and, by block, of the negatives; names of the positives."""
+    for path in inputs.concepts:
+        check_same_encoder(images.meta, read_meta(path))
+    rows, vectors = read_corpora(corpora, inputs.texts, inputs.concepts)
+    positives = read_table(inputs.positives, ["concept", "concept_id"])
+    first = {name: np.flatnonzero(rows["corpus"].to_numpy() == name)[0] for name in corpora}
+    table = read_table(inputs.negatives, ["negatives", "corpus", "concept_id"])
+    block, corpus, concept_id = (column.to_numpy() for column in table.columns)
+    row = concept_id + np.array([first[name] for name in corpus], dtype=np.int64)
+    negatives = {name: vectors[row[block == name]] for name in dict.fromkeys(block)}
+    return vectors[positives["concept_id"].to_numpy()], negatives, positives["concept"]
+
+
+def score_in_random_order(images, *arguments):
+    """Scores of detectors with a memory, which must not see one image set after the other."""
+    order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
+    scores, _, _ = score_blocks([images.array()[order]], *arguments)
+    return {key: values[np.argsort(order)] for key, values in scores.items()}
+
+
+def score_images(embeddings, index, inputs, cfg, meta, output):
+    """inputs: named paths, texts, concepts, positives and negatives, or train, train_index and
+    clusters. cfg: image_sets (name -> number of shards, in the order of the embeddings), corpora
+    (in the order of the texts) and detectors (name -> block)."""
     images = open_embeddings(embeddings, index)
-    check_same_encoder(images.meta, read_meta(concepts))
-    vectors = read_array(texts)
-    table = read_table(negatives, ["negatives", "concept_id"])
-    name_of, concept_of = (column.to_numpy() for column in table.columns)
+    positives, negatives, names, train, clusters = None, {}, None, None, None
+    if meta["mining"] == "none":
+        train = open_embeddings(inputs.train, inputs.train_index).arrays
+        if meta["clustering"] != "none":
+            clusters = read_table(inputs.clusters, ["cluster"])["cluster"].to_numpy()
+        meta = meta | {"method": "none", "n_positives": 0}
+    else:
+        positives, negatives, names = read_names(inputs, cfg["corpora"], images)
+        mined = read_meta(inputs.positives)
+        meta = meta | {key: mined[key] for key in ("method", "n_positives")}
 
-    def embedded(concept_ids):
-        return np.asarray(vectors[concept_ids], dtype=np.float32)
-
-    scores, nearest, cosines = score_blocks(
-        progress(images.blocks(), unit="block"),
-        embedded(read_table(positives, ["concept_id"])["concept_id"].to_numpy()),
-        {name: embedded(concept_of[name_of == name]) for name in dict.fromkeys(name_of)},
-        cfg["detectors"],
-    )
+    stateful = {n: d for n, d in cfg["detectors"].items() if METHODS[d["method"]].stateful}
+    others = {n: d for n, d in cfg["detectors"].items() if n not in stateful}
+    blocks = progress(images.blocks(), unit="block")
+    scores, nearest, cosines = score_blocks(blocks, positives, negatives, others, train, clusters)
+    if stateful:
+        scores |= score_in_random_order(images, positives, negatives, stateful)
+    unknown = pa.nulls(images.rows, pa.string())
     columns = {
         "image_set": image_set_column(cfg["image_sets"], images),
         "image_id": images.index["image_id"],
-        "concept": read_table(positives, ["concept"])["concept"].take(nearest),
-        "cosine": cosines,
+        "concept": unknown if names is None else names.take(nearest),
+        "cosine": pa.nulls(images.rows, pa.float32()) if cosines is None else cosines,
     }
-    names = {}
+    described = {}
     for (detector, against), values in scores.items():
         column = detector if against is None else f"{detector}:{against}"
         columns[column] = values
-        names[column] = {"detector": detector, "negatives": against or "none"}
-    mined = read_meta(positives)
-    meta = meta | {key: mined[key] for key in ("method", "n_positives")} | {"columns": names}
-    write_table(output, columns, meta)
+        described[column] = {"detector": detector, "negatives": against or "none"}
+    write_table(output, columns, meta | {"columns": described})
 
 
 def image_set_column(shards, images):
@@ -60,10 +90,7 @@ if __name__ == "__main__":
         score_images(
             snakemake.input.embeddings,
             snakemake.input.index,
-            snakemake.input.texts,
-            snakemake.input.concepts,
-            snakemake.input.positives,
-            snakemake.input.negatives,
+            snakemake.input,
             snakemake.params.cfg,
             {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
             snakemake.output[0],

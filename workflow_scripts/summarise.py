@@ -20,6 +20,7 @@ FILES = """\
 | results/tables/label_quality.md | mined names against true names |
 | results/tables/clustering.md | clusterings against labels |
 | results/tables/quarantine.md | images that could not be read, and why |
+| results/figures/ | AUROC at a glance (.svg), concepts with example images (.png) |
 | results/scores/ | the score and the nearest concept of every image |
 | results/README.md | every artifact, and how to open it |"""
 
@@ -46,7 +47,7 @@ def ood_summary(ood, quality):
     keep = [*keys, "seeds", *values[:-3], "auroc_std"]
     shown = means[keep].rename(columns={"auroc_std": "± (seeds)"})
     shown = shown[[*keys, "seeds", "auroc", "± (seeds)", *values[1:-3]]]
-    shown["positives"] = means["n_positives"].round().astype(int)
+    shown["positives"] = means["n_positives"].round().astype("Int64")
     shown["true names"] = 100 * means["exact_match_rate"]
     shown["found"] = 100 * means["coverage"]
     return markdown(shown, digits=1)

@@ -21,6 +21,8 @@ def readable(table, frame):
     if table == "concepts":
         first = frame.groupby(["study", "encoder", "clustering", "mining"])["seed"].transform("min")
         return frame[frame["seed"] == first].drop(columns=["examples", "seed"])
+    # Intervals and p-values belong to one seed: a mean over seeds would not be one.
+    frame = frame[[c for c in frame if not c.endswith(("_low", "_high")) and c != "p_value"]]
     texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
     keys = [*texts, "k"] if table == "clustering" else texts
     values = [c for c in frame if c not in {*keys, "seed"}]

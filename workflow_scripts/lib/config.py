@@ -3,7 +3,7 @@
 The schema (config/schemas/config.schema.yaml) is ordinary JSON Schema with three conventions:
 a block that comes in several kinds is a `oneOf` whose branches differ in the constant of their
 `method`; `x-names: section` marks a string that must be a name defined in that section; and
-`x-needs: section` says that a method works on what the study names in that section.
+`x-needs` lists what a method works on (clusters, centres, labels, negatives, ...).
 """
 
 import difflib
@@ -27,9 +27,9 @@ def resolve_config(config, schema):
 
 
 def needs(block, section, schema):
-    """The section that a block's method works on ("clusterings", "negatives"), or None."""
+    """What a block's method works on, a list of words like "clusters" or "negatives"."""
     branch = _branch(block, schema["properties"][section]["additionalProperties"], schema, section)
-    return branch.get("x-needs")
+    return branch.get("x-needs", [])
 
 
 def nearest(name, valid):
@@ -146,17 +146,24 @@ def study_image_sets(study):
     return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
 
 
+def study_corpora(study, config):
+    """Names of a study's corpus and of the further ones that its negatives draw from."""
+    more = [name for block in study["negatives"] for name in config["negatives"][block]["corpora"]]
+    return list(dict.fromkeys([study["corpus"], *more]))
+
+
 def _check_needs(config, schema):
     """A study must name clusterings for minings that vote by cluster, and so on."""
+    source = {"clusters": "clusterings", "negatives": "negatives"}
     for name, study in config["studies"].items():
         for section in ("minings", "detectors"):
             for block in study[section]:
-                needed = needs(config[section][block], section, schema)
-                if needed and not study[needed]:
-                    raise InputError(
-                        f"config: studies.{name}: {section}.{block} needs {needed}; "
-                        f"add studies.{name}.{needed}"
-                    )
+                for need in needs(config[section][block], section, schema):
+                    if need in source and not study[source[need]]:
+                        raise InputError(
+                            f"config: studies.{name}: {section}.{block} needs {need}; "
+                            f"add studies.{name}.{source[need]}"
+                        )
 
 
 def _check_encoders(config):
@@ -173,38 +180,44 @@ def _check_encoders(config):
                         )
                 elif "folder" not in config["image_sets"][image_set]:
                     raise InputError(f"{where} {image_set!r}: add image_sets.{image_set}.folder")
-            corpus = study["corpus"]
-            where = f"config: studies.{name}: encoder {encoder_name!r} has no texts for"
-            if encoder["method"] == "precomputed":
-                if corpus not in encoder["texts"]:
-                    raise InputError(
-                        f"{where} {corpus!r}: add encoders.{encoder_name}.texts.{corpus}"
-                    )
-            elif "files" not in config["corpora"][corpus]:
-                raise InputError(f"{where} {corpus!r}: add corpora.{corpus}.files")
+            for corpus in study_corpora(study, config):
+                where = f"config: studies.{name}: encoder {encoder_name!r} has no texts for"
+                if encoder["method"] == "precomputed":
+                    if corpus not in encoder["texts"]:
+                        raise InputError(
+                            f"{where} {corpus!r}: add encoders.{encoder_name}.texts.{corpus}"
+                        )
+                elif not {"files", "conjugate"} & config["corpora"][corpus].keys():
+                    raise InputError(f"{where} {corpus!r}: add corpora.{corpus}.files")
 
 
 def paths_in_run(config):
     """Yield (key, path) of every file and folder that the studies in `run` read."""
     for study in (config["studies"][name] for name in config["run"]):
+        for name in study["negatives"]:
+            if config["negatives"][name]["tree"]:
+                yield f"negatives.{name}.tree", config["negatives"][name]["tree"]
         for name in study["encoders"]:
             encoder = config["encoders"][name]
             if encoder["method"] == "precomputed":
-                yield from _precomputed_paths(f"encoders.{name}", encoder, study)
+                corpora = study_corpora(study, config)
+                yield from _precomputed_paths(f"encoders.{name}", encoder, study, corpora)
                 continue
             if "checkpoint" in encoder:
                 yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
             for image_set in study_image_sets(study):
                 key = f"image_sets.{image_set}.folder"
                 yield key, config["image_sets"][image_set]["folder"]
-            for i, file in enumerate(config["corpora"][study["corpus"]]["files"]):
-                yield f"corpora.{study['corpus']}.files[{i}].path", file["path"]
+            for corpus in study_corpora(study, config):
+                for i, file in enumerate(config["corpora"][corpus].get("files", [])):
+                    yield f"corpora.{corpus}.files[{i}].path", file["path"]
 
 
-def _precomputed_paths(key, encoder, study):
+def _precomputed_paths(key, encoder, study, corpora):
     for image_set in study_image_sets(study):
         for kind in ("embeddings", "index"):
             yield f"{key}.images.{image_set}.{kind}", encoder["images"][image_set][kind]
-    for i, files in enumerate(encoder["texts"][study["corpus"]]):
-        for kind in ("embeddings", "index"):
-            yield f"{key}.texts.{study['corpus']}[{i}].{kind}", files[kind]
+    for corpus in corpora:
+        for i, files in enumerate(encoder["texts"][corpus]):
+            for kind in ("embeddings", "index"):
+                yield f"{key}.texts.{corpus}[{i}].{kind}", files[kind]

@@ -1,114 +1,138 @@
-"""OOD scores from cosines to the positives and negatives. Higher = more in-distribution.
+"""OOD scores of images against positives, negatives or training images. Higher = more ID.
 
 A detector is a function of cosines, `f(positive_sims, **parameters)` or
 `f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one function
-and one entry in METHODS, which also says what it needs.
+and one entry in METHODS, which also says what it needs. Detectors that prepare something first are
+functions of what they need, `f(*sources, **parameters)`, that return such a score function of
+(images, positive_sims, negative_sims); they are marked `fitted`.
 """
+
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from workflow_scripts.lib.detectors_adaptive import adaneg
+from workflow_scripts.lib.detectors_images import knn, mahalanobis
+from workflow_scripts.lib.detectors_texts import (
+    energy,
+    entropy,
+    max_logit,
+    mcm,
+    neglabel,
+    negrefine,
+)
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.similarity import tiles
 
 
-def mcm(positive_sims, temperature=1.0):
-    """Maximum concept matching, max_p softmax(s_p / temperature) (MCM, NeurIPS 2022, eq. 2).
+@dataclass(frozen=True)
+class Method:
+    """A detector: its function and what it needs of positives, negatives, train and clusters.
 
-    positive_sims: float32 [b, P] cosines. Temperature 1 on raw cosines is the authors' setting.
+    fitted: the function prepares the score. stateful: scores depend on the images before.
     """
-    return (1 / _sum_exp(positive_sims.T, temperature)[1]).astype(np.float32)
+
+    function: callable
+    needs: tuple = ("positives",)
+    fitted: bool = False
+    stateful: bool = False
 
 
-def neglabel(positive_sims, negative_sims, temperature=0.01, groups=100, seed=0):
-    """Softmax mass on the positives, averaged over groups of negatives (NegLabel, ICLR 2024, 3.3).
-
-    positive_sims: float32 [b, P], negative_sims: float32 [b, M], cosines.
-    temperature .01 is the paper's logit scale of 100. The last M % groups negatives are dropped,
-    the others shuffled once by `seed` and cut into equal groups; a group's score is
-    sum_p exp(s_p / T) / (sum_p exp(s_p / T) + sum_(n in group) exp(s_n / T)).
-    The permutation is NumPy's, the original's a CUDA generator's: scores agree only up to that
-    choice of groups. groups=1 is the ungrouped sum-softmax.
-    Raises InputError if there are fewer negatives than groups.
-    """
-    size = negative_sims.shape[1] // groups
-    if not size:
-        raise InputError(
-            f"neglabel needs at least one negative per group, but has {negative_sims.shape[1]} "
-            f"negatives for {groups} groups; lower `groups` or mine more negatives"
-        )
-    order = np.random.default_rng(seed).permutation(size * groups)
-    positive_top, positive_sum = _sum_exp(positive_sims.T, temperature)
-    total = np.zeros(len(positive_sims))
-    for group in order.reshape(groups, size):
-        top, mass = _sum_exp(negative_sims.T[group], temperature)
-        log_odds = (top - positive_top) / temperature + np.log(mass / positive_sum)
-        total += np.exp(-np.logaddexp(0, log_odds))
-    return (total / groups).astype(np.float32)
+METHODS = {
+    "max_logit": Method(max_logit),
+    "mcm": Method(mcm),
+    "energy": Method(energy),
+    "entropy": Method(entropy),
+    "neglabel": Method(neglabel, ("positives", "negatives")),
+    "negrefine": Method(negrefine, ("positives", "negatives"), fitted=True),
+    "adaneg": Method(adaneg, ("positives", "negatives"), fitted=True, stateful=True),
+    "knn": Method(knn, ("train",), fitted=True),
+    "mahalanobis": Method(mahalanobis, ("train", "clusters"), fitted=True),
+}
 
 
-def _sum_exp(sims, temperature):
-    """Of [n, b] cosines the maxima m [b] and sum_n exp((s_n - m) / temperature) [b], float64."""
-    top = sims.max(axis=0)
-    shifted = sims - top
-    shifted /= temperature
-    np.exp(shifted, out=shifted)
-    return top.astype(np.float64), shifted.sum(axis=0, dtype=np.float64)
-
-
-# name -> (function, what it needs beside the positives: None or "negatives")
-METHODS = {"mcm": (mcm, None), "neglabel": (neglabel, "negatives")}
-
-
-def score_blocks(blocks, positives, negatives, detectors):
+def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=None):
     """Score a stream of images with several detectors and lists of negatives.
 
     blocks: iterable of float32 [b, d] unit-norm image embeddings.
-    positives: float32 [P, d]. negatives: dict of name -> float32 [M, d].
+    positives: float32 [P, d], or None if no detector needs them.
+    negatives: dict of name -> float32 [M, d].
     detectors: dict of name -> {"method": a key of METHODS, **its parameters}.
+    train: the training images' embeddings, a list of arrays [n, d] (memory-mapped shards will do).
+    clusters: int [N], the clusters of all training images.
     Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
-    positive with the highest cosine, the first of equals.
+    positive with the highest cosine, the first of equals (None without positives).
     Every block is multiplied once with the positives and once with each list of negatives; memory
-    holds two products of at most `similarity.TILE` cosines, whatever the size of the blocks.
-    Raises InputError for an unknown method, missing negatives or embeddings that do not fit.
+    holds a few products of at most `similarity.TILE` cosines, whatever the number of images.
+    Raises InputError for an unknown method, a missing source or embeddings that do not fit.
     """
-    plan = _plan(negatives, detectors)
-    if not len(positives):
+    if positives is not None and not len(positives):
         raise InputError("there are no positives to score against; mine at least one concept")
+    sources = {"positives": positives, "train": train, "clusters": clusters}
+    plan = _plan(sources, negatives, detectors)
     used = {name: negatives[name] for name in plan if name is not None}
-    scores = {(name, against): [] for against, jobs in plan.items() for name, _, _ in jobs}
+    texts = {} if positives is None else {"positives": positives}
+    texts |= {f"negatives {name!r}": used[name] for name in used}
+    if train:
+        texts["training images"] = train[0][:1]
+    scores = {(name, against): [] for against, jobs in plan.items() for name, _ in jobs}
     nearest, cosines = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
-    texts = {"positives": positives} | {f"negatives {name!r}": used[name] for name in used}
     for part in tiles(blocks, texts):
-        # Concepts in rows, images in columns: groups of negatives are then gathered row by row.
-        positive_sims = (positives @ part.T).T
-        best = positive_sims.argmax(axis=1)
-        nearest.append(best.astype(np.int32))
-        cosines.append(positive_sims[np.arange(len(part)), best])
-        for name, function, parameters in plan.get(None, []):
-            scores[name, None].append(function(positive_sims, **parameters))
+        positive_sims = None
+        if positives is not None:
+            positive_sims = _cosines(part, positives)
+            best = positive_sims.argmax(axis=1)
+            nearest.append(best.astype(np.int32))
+            cosines.append(positive_sims[np.arange(len(part)), best])
+        for name, score in plan.get(None, []):
+            scores[name, None].append(score(part, positive_sims, None))
         for against in used:
-            negative_sims = (used[against] @ part.T).T
-            for name, function, parameters in plan[against]:
-                scores[name, against].append(function(positive_sims, negative_sims, **parameters))
+            negative_sims = _cosines(part, used[against])
+            for name, score in plan[against]:
+                scores[name, against].append(score(part, positive_sims, negative_sims))
     empty = np.empty(0, np.float32)
     scores = {key: np.concatenate([empty, *values]) for key, values in scores.items()}
+    if positives is None:
+        return scores, None, None
     return scores, np.concatenate(nearest), np.concatenate(cosines)
 
 
-def _plan(negatives, detectors):
-    """What to run: negatives (None if not needed) -> [(detector, function, parameters)]."""
+def _cosines(images, texts):
+    """[b, V], stored concepts first: a group of negatives is then rows of contiguous memory."""
+    return (texts @ images.T).T
+
+
+def _plan(sources, negatives, detectors):
+    """What to run: negatives (None if not needed) -> [(detector, score function)]."""
     plan = {}
     for name, settings in detectors.items():
         parameters = dict(settings)
-        method = parameters.pop("method")
-        if method not in METHODS:
+        method = METHODS.get(parameters.pop("method"))
+        if method is None:
             raise InputError(
-                f"detectors.{name}.method: unknown method {method!r}; use one of {sorted(METHODS)}"
+                f"detectors.{name}.method: unknown method {settings['method']!r}; "
+                f"use one of {sorted(METHODS)}"
             )
-        function, needs = METHODS[method]
-        if needs == "negatives" and not negatives:
-            raise InputError(f"detectors.{name}: {method} needs negatives, but none are given")
-        for against in negatives if needs == "negatives" else [None]:
-            plan.setdefault(against, []).append((name, function, parameters))
+        against = negatives if "negatives" in method.needs else {None: None}
+        for need in method.needs:
+            if (not negatives) if need == "negatives" else sources[need] is None:
+                raise InputError(
+                    f"detectors.{name}: {settings['method']} needs {need}, but none are given"
+                )
+        for key, texts in against.items():
+            given = [{**sources, "negatives": texts}[need] for need in method.needs]
+            score = _score_function(method, given, parameters)
+            plan.setdefault(key, []).append((name, score))
     return plan
+
+
+def _score_function(method, given, parameters):
+    """A method as a function of (images, positive_sims, negative_sims)."""
+    if method.fitted:
+        return method.function(*given, **parameters)
+    function = partial(method.function, **parameters)
+    if "negatives" in method.needs:
+        return lambda images, positive_sims, negative_sims: function(positive_sims, negative_sims)
+    return lambda images, positive_sims, negative_sims: function(positive_sims)

@@ -3,23 +3,27 @@
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_table, write_table
-from workflow_scripts.lib.mining import Evidence
+from workflow_scripts.lib.artifacts import read_array, read_table, write_table
+from workflow_scripts.lib.evidence import Evidence
 
 
-def read_evidence(similarity, n_concepts, clusters=None, true_ids=None):
-    """The Evidence of a similarity artifact and, if given, of a cluster artifact."""
+def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=None):
+    """The Evidence of a similarity artifact and, if given, of a cluster artifact.
+
+    centres: paths of the cluster centres and of the text embeddings, or none.
+    """
     table = read_table(similarity, ["concept_ids", "cosines"])
     ids, cosines = (
         table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
         for name in ("concept_ids", "cosines")
     )
     assigned = read_table(clusters, ["cluster"])["cluster"].to_numpy() if clusters else None
-    return Evidence(ids, cosines, n_concepts, assigned, true_ids)
+    arrays = [np.asarray(read_array(path), np.float32) for path in centres or []]
+    return Evidence(ids, cosines, n_concepts, assigned, true_ids, *arrays)
 
 
 def write_positives(path, columns, concepts, image_ids, meta):
-    """Write mined columns (`mining.describe`) with names in place of row numbers.
+    """Write mined columns (`evidence.describe`) with names in place of row numbers.
 
     concepts: pyarrow array [V] of names. image_ids: pyarrow array [N].
     """
@@ -39,3 +43,20 @@ def write_positives(path, columns, concepts, image_ids, meta):
         "examples": examples,
     }
     write_table(path, table, meta | {"n_positives": len(columns["concept_id"])})
+
+
+def read_corpora(names, texts, concepts):
+    """Several corpora one below the other.
+
+    names, texts, concepts: the corpora, their `.npy` embeddings and the indexes, in one order.
+    Returns a pyarrow Table (corpus, concept_id, concept, pos), where concept_id is the row in its
+    own corpus, and the embeddings float32 [V, d]. The first corpus's rows come first.
+    """
+    tables = []
+    for name, path in zip(names, concepts, strict=True):
+        table = read_table(path, ["concept", "pos"])
+        ids = pa.array(np.arange(len(table), dtype=np.int32))
+        corpus = pa.array([name] * len(table), pa.string())
+        tables.append(table.append_column("corpus", corpus).append_column("concept_id", ids))
+    vectors = [np.asarray(read_array(path), dtype=np.float32) for path in texts]
+    return pa.concat_tables(tables).combine_chunks(), np.concatenate(vectors)

@@ -1,0 +1,37 @@
+"""Plot the AUROC of a study: a row per list of positives, a colour per detector.
+
+Out: SVG. Means over the near and far OOD sets and the seeds; lines span the seeds.
+"""
+
+from workflow_scripts.lib.job import job
+from workflow_scripts.lib.plots import dot_plot
+from workflow_scripts.lib.tables import read_frame
+
+SERIES = 6  # more colours cannot be told apart
+
+
+def plot_ood(ood, study, output):
+    frame = read_frame(ood)
+    frame = frame[(frame["group"] != "shift") & (frame["mining"] != "none")].copy()
+    frame["row"] = [
+        mining if clustering == "none" else f"{mining}, {clustering}"
+        for mining, clustering in zip(frame["mining"], frame["clustering"], strict=True)
+    ]
+    frame["series"] = [
+        detector if negatives == "none" else f"{detector}: {negatives}"
+        for detector, negatives in zip(frame["detector"], frame["negatives"], strict=True)
+    ]
+    per_seed = frame.groupby(["series", "row", "seed"], sort=False)["auroc"].mean()
+    values = per_seed.groupby(["series", "row"], sort=False).agg(["mean", "min", "max"])
+    shown = values.index.get_level_values("series").unique()[:SERIES]
+    order = values.loc[shown[0]]["mean"].sort_values(ascending=False).index if len(shown) else []
+    series = {}
+    for name in shown:
+        table = values.loc[name].reindex(order)
+        series[name] = tuple(table[column].tolist() for column in ("mean", "min", "max"))
+    dot_plot(output, list(order), series, "AUROC, mean over near and far OOD sets", study)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        plot_ood(snakemake.input[0], snakemake.wildcards.study, snakemake.output[0])
