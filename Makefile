@@ -32,8 +32,8 @@ test: .venv/installed-dev
 
 # Renew the lock files after a change of pyproject.toml.
 lock: .venv/bin/uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile --universal --python-version 3.11 \
 	  --quiet pyproject.toml --output-file envs/requirements.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile --universal --python-version 3.11 \
 	  --quiet --extra dev --constraint envs/requirements.txt pyproject.toml \
 	  --output-file envs/requirements-dev.txt

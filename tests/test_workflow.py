@@ -58,7 +58,7 @@ def test_demo_numbers_follow_from_its_score_files(demo):
     ood = pd.read_parquet(demo.folder / "results/tables/ood.parquet")
     for detector, negatives, column in [
         ("mcm", "none", "mcm"),
-        ("neglabel", "rest", "neglabel:rest"),
+        ("neglabel_tiny", "rest", "neglabel_tiny:rest"),
     ]:
         row = ood.query(
             "id_set == 'blur' and ood_set == 'unseen_shapes' and clustering == 'kmeans_60' and "
@@ -234,8 +234,9 @@ def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path)
         "csp": {"method": "rest", "corpora": ["words", "phrases"], "parts": ["noun", "conjugated"]},
         "far": {"method": "rest", "tree": "tree.csv", "related": False},
     }
-    for detector in ("neglabel", "negrefine", "adaneg"):
-        config["detectors"][detector] = {"method": detector, "groups": 2}
+    for detector in ("neglabel_tiny", "negrefine", "adaneg"):
+        method = detector.removesuffix("_tiny")
+        config["detectors"][detector] = {"method": method, "groups": 2}
     config["detectors"]["knn"] = {"method": "knn", "k": 3}
     config["minings"]["clustermine_pure"] = {"method": "clustermine", "minimum_purity": 0.2}
     config["studies"] = {
