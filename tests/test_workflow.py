@@ -213,6 +213,29 @@ def test_embeddings_of_different_encoders_are_refused(finished, tmp_path):
     assert "Traceback" not in done.stdout.split("Logfile")[-1]
 
 
+def test_collection_without_labels_and_ood_sets_is_scored(finished, tmp_path):
+    """What an engineer has: images that are normal, and images to look through."""
+    project = finished.copy(tmp_path / "project")
+    config = dict(MINI)
+    config["image_sets"] = {
+        name: block | {"labels": "none"} for name, block in MINI["image_sets"].items()
+    }
+    study = {"far": [], "minings": ["clustermine"], "clusterings": ["kmeans_3"]}
+    config["studies"] = {"mini": MINI["studies"]["mini"] | study}
+    project.write_config(config)
+    project.run()
+    scores = pd.read_parquet(
+        project.folder / "results/scores/mini/tinyclip/kmeans_3/clustermine/seed0.parquet"
+    )
+    assert set(scores["image_set"]) == {"photos_test"}
+    assert len(scores) == 12
+    assert scores[["mcm", "neglabel:rest", "concept"]].notna().all(axis=None)
+    assert len(pd.read_csv(project.folder / "results/tables/ood.csv")) == 0
+    quality = pd.read_csv(project.folder / "results/tables/label_quality.csv")
+    assert quality["exact_match_rate"].isna().all() and (quality["n_positives"] > 0).all()
+    assert "results/scores" in (project.folder / "results/tables/summary.md").read_text()
+
+
 def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path):
     """config/methods.yaml on the miniature project, with a concept tree as a table."""
     project = finished.copy(tmp_path / "project")
