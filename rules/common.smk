@@ -487,6 +487,15 @@ def study_scores(wildcards):
     return [path.format(wildcards.study, *names) for names in score_files(study)]
 
 
+def training_indexes(study):
+    """Indexes of the training images by all encoders, for their labels."""
+    return [
+        f"results/embeddings/{encoder}/images/{study['train']}/{shard}.parquet"
+        for encoder in study["encoders"]
+        for shard in shards_of(encoder, study["train"])
+    ]
+
+
 def study_concepts(wildcards):
     """The lists of positives of a study, and the labels, images and names to judge them by."""
     study = CONFIG["studies"][wildcards.study]
@@ -494,10 +503,6 @@ def study_concepts(wildcards):
     path = "results/concepts/{}/{}/{}/{}/{}/seed{}.parquet"
     images = "results/embeddings/{}/images/{}/{}"
     texts = [f"results/embeddings/{name}/texts/{study['corpus']}" for name in study["encoders"]]
-    train = [
-        images.format(study["encoders"][0], study["train"], shard)
-        for shard in shards_of(study["encoders"][0], study["train"])
-    ]
     test = [
         images.format(encoder, study["test"], shard)
         for encoder in study["encoders"]
@@ -508,7 +513,7 @@ def study_concepts(wildcards):
             path.format(encoder, study["train"], study["corpus"], clustering, mining, seed)
             for encoder, clustering, mining, seed in positives_of(study)
         ],
-        "index": [f"{stem}.parquet" for stem in train],
+        "index": training_indexes(study),
         "test": [f"{stem}.npy" for stem in test],
         "test_index": [f"{stem}.parquet" for stem in test],
         "texts": [f"{stem}.npy" for stem in texts],
@@ -520,7 +525,7 @@ def test_shards(wildcards):
     """Params of an evaluation on the test images: number of shards by encoder."""
     study = CONFIG["studies"][wildcards.study]
     encoders = {name: len(shards_of(name, study["test"])) for name in study["encoders"]}
-    return {"encoders": encoders, "test": study["test"]}
+    return {"encoders": encoders}
 
 
 def study_clusters(wildcards):
@@ -534,10 +539,7 @@ def study_clusters(wildcards):
             for clustering in study["clusterings"]
             for seed in study["seeds"]
         ],
-        "index": [
-            f"results/embeddings/{study['encoders'][0]}/images/{study['train']}/{shard}.parquet"
-            for shard in shards_of(study["encoders"][0], study["train"])
-        ],
+        "index": training_indexes(study),
     }
 
 
@@ -592,7 +594,8 @@ def all_results(wildcards):
 def figures():
     """Per study of the run a plot of its AUROC, and per mining by clusters a sheet of concepts."""
     for name, study in zip(CONFIG["run"], studies_in_run(), strict=True):
-        if study["near"] or study["far"]:
+        named = any(detector_needs(detector) == "positives" for detector in study["detectors"])
+        if named and (study["near"] or study["far"]):
             yield f"results/figures/{name}.svg"
         encoder, train = study["encoders"][0], study["train"]
         if CONFIG["encoders"][encoder]["method"] != "precomputed":

@@ -1,7 +1,7 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
 Out: results/tables/{ood,concepts,label_quality,clustering}.{parquet,csv,md}, summary.md,
-results/figures/{study}/.
+results/figures/ ({study}.svg, sheets of concepts).
 """
 
 

@@ -17,11 +17,14 @@ COLUMNS += ["used_clusters", "objective"]
 
 
 def evaluate_clustering(clusters, index, study, image_set, output):
-    labels = pd.concat([read_frame(path)["label"] for path in index], ignore_index=True)
-    known = labels.notna().to_numpy()
+    labelled = pd.concat([read_frame(path)[["image_id", "label"]] for path in index]).dropna()
+    label_of = labelled.drop_duplicates("image_id").set_index("image_id")["label"]
     rows = []
     for path in progress(clusters, unit="clustering"):
-        assigned = artifacts.read_table(path, ["cluster"])["cluster"].to_numpy()
+        table = artifacts.read_table(path, ["image_id", "cluster"])
+        assigned = table["cluster"].to_numpy()
+        labels = label_of.reindex(table["image_id"].to_pylist())
+        known = labels.notna().to_numpy()
         row = {"study": study, "image_set": image_set} | artifacts.read_meta(path)
         if known.any():
             row |= clustering_metrics(labels[known].to_numpy(), assigned[known])

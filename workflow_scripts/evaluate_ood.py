@@ -33,11 +33,12 @@ def evaluate_scores(path, cfg):
     """Rows of the table for one score file, each with its bootstrap draws of the AUROC."""
     table, meta = artifacts.read_table(path), artifacts.read_meta(path)
     image_set = table["image_set"].to_numpy(zero_copy_only=False)
-    rows_of = {name: np.flatnonzero(image_set == name) for name in np.unique(image_set)}
+    names = dict.fromkeys([cfg["test"], *cfg["near"], *cfg["far"], *cfg["shift"]])
+    rows_of = {name: np.flatnonzero(image_set == name) for name in names}
     counts = {
         name: resample_counts(name, len(rows), cfg["resamples"])
         for name, rows in rows_of.items()
-        if cfg["resamples"]
+        if cfg["resamples"] and len(rows)
     }
     shared = {key: meta[key] for key in KEYS if key in meta}
     shared |= {"n_positives": meta["n_positives"], "oracle": meta["method"] == "ground_truth"}
@@ -46,7 +47,7 @@ def evaluate_scores(path, cfg):
         measured = [(*pair, ood_metrics(*(scores[s] for s in pair[:2]))) for pair in pairs(cfg)]
         draws = {}
         if counts:
-            samples = {name: (scores[name], counts[name]) for name in scores}
+            samples = {name: (scores[name], counts[name]) for name in counts}
             draws = metric_draws(samples, [pair[:2] for pair in measured])
         for id_set, ood_set, group, metrics in measured:
             sets = {"id_set": id_set, "ood_set": ood_set, "group": group}
@@ -71,7 +72,8 @@ def p_values(frame, draws, reference):
     reference (another detector, no bootstrap) get NaN.
     """
     draws = np.array(draws)
-    found = frame[frame["mining"] == reference].groupby(SAME).indices
+    at = np.flatnonzero((frame["mining"] == reference).to_numpy())
+    found = {key: at[rows] for key, rows in frame.iloc[at].groupby(SAME).indices.items()}
     values = np.full(len(frame), np.nan)
     if draws.ndim == 2:
         for row, key in enumerate(frame[SAME].itertuples(index=False, name=None)):

@@ -41,9 +41,9 @@ def tree_of(block, files):
     """The tree of a config block, read from where its files are: part of speech -> Tree."""
     if not block["tree"]:
         return {}
-    name = Path(block["tree"]).name
-    paths = {path.name: path for file in files for path in (Path(file), Path(file).parent)}
-    return read_trees(paths[name])
+    parts = Path(block["tree"]).parts
+    paths = [path for file in files for path in (Path(file), Path(file).parent)]
+    return read_trees(next(path for path in paths if path.parts[-len(parts) :] == parts))
 
 
 def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):

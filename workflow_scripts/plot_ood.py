@@ -3,6 +3,8 @@
 Out: SVG. Means over the near and far OOD sets and the seeds; lines span the seeds.
 """
 
+import logging
+
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.plots import dot_plot
 from workflow_scripts.lib.tables import read_frame
@@ -17,13 +19,19 @@ def plot_ood(ood, study, output):
         mining if clustering == "none" else f"{mining}, {clustering}"
         for mining, clustering in zip(frame["mining"], frame["clustering"], strict=True)
     ]
+    if frame["encoder"].nunique() > 1:
+        frame["row"] = frame["encoder"] + ": " + frame["row"]
     frame["series"] = [
         detector if negatives == "none" else f"{detector}: {negatives}"
         for detector, negatives in zip(frame["detector"], frame["negatives"], strict=True)
     ]
     per_seed = frame.groupby(["series", "row", "seed"], sort=False)["auroc"].mean()
     values = per_seed.groupby(["series", "row"], sort=False).agg(["mean", "min", "max"])
-    shown = values.index.get_level_values("series").unique()[:SERIES]
+    every = values.index.get_level_values("series").unique()
+    shown = every[:SERIES]
+    if len(every) > SERIES:
+        logging.warning("not drawn: %s", ", ".join(every[SERIES:]))
+        study = f"{study}, the first {SERIES} of {len(every)} detectors and negatives"
     order = values.loc[shown[0]]["mean"].sort_values(ascending=False).index if len(shown) else []
     series = {}
     for name in shown:

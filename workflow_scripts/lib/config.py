@@ -22,6 +22,7 @@ def resolve_config(config, schema):
     resolved = _resolve(config, schema, schema, "")
     _check_names(resolved, schema, schema, resolved, "")
     _check_encoders(resolved)
+    _check_studies(resolved)
     _check_needs(resolved, schema)
     return resolved
 
@@ -166,6 +167,33 @@ def _check_needs(config, schema):
                         )
 
 
+def _check_studies(config):
+    """Sets that must not meet, names that must be the study's own, filters that need a tree."""
+    for name, study in config["studies"].items():
+        sets = study_image_sets(study)
+        twice = sorted({s for s in sets[1:] if sets[1:].count(s) > 1})
+        if twice:
+            raise InputError(f"config: studies.{name}: {twice[0]!r} is named twice; once is enough")
+        if study["train"] in sets[2:] or (study["train"] == study["test"] and sets[2:]):
+            raise InputError(
+                f"config: studies.{name}: {study['train']!r} is mined and must not be tested on; "
+                "use other images"
+            )
+        if study["reference"] not in (None, *study["minings"]):
+            hint = nearest(study["reference"], study["minings"])
+            raise InputError(
+                f"config: studies.{name}.reference: {study['reference']!r} is none of its "
+                f"minings; {hint}"
+            )
+    for name, block in config["negatives"].items():
+        if not block["tree"] and not (
+            block["related"] and block["proper"] and not block["drop_files"]
+        ):
+            raise InputError(
+                f"config: negatives.{name}: related, proper and drop_files need the key 'tree'"
+            )
+
+
 def _check_encoders(config):
     """Each study's encoders can embed its image sets and its corpus."""
     for name, study in config["studies"].items():
@@ -208,7 +236,11 @@ def paths_in_run(config):
             for image_set in study_image_sets(study):
                 key = f"image_sets.{image_set}.folder"
                 yield key, config["image_sets"][image_set]["folder"]
-            for corpus in study_corpora(study, config):
+            if "/" in encoder.get("pretrained", ""):
+                yield f"encoders.{name}.pretrained", encoder["pretrained"]
+            corpora = study_corpora(study, config)
+            sources = [config["corpora"][c].get("conjugate", {}).get("corpus", c) for c in corpora]
+            for corpus in dict.fromkeys(sources):
                 for i, file in enumerate(config["corpora"][corpus].get("files", [])):
                     yield f"corpora.{corpus}.files[{i}].path", file["path"]
 

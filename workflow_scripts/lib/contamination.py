@@ -1,8 +1,8 @@
 """Contamination: images of an OOD set that show an in-distribution (ID) class.
 
 Public OOD sets are not free of ID content (for ImageNet-1K, a large part of Places and SUN shows
-ID classes), and a detector that accepts such an image is counted as wrong. Tables are given with
-all images and without the flagged ones. Evaluation only: both rules read the true class names.
+ID classes), and a detector that accepts such an image is counted as wrong. Flagged images are to be
+left out of a second table beside the full one. Evaluation only: both rules read the true names.
 
 Both rules are our choice. `flagged_by_label` trusts the labels of the OOD set. `flagged_by_match`
 needs no labels but is circular: it removes the images that *this* encoder takes for an ID class,

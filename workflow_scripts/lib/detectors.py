@@ -76,7 +76,7 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     texts = {} if positives is None else {"positives": positives}
     texts |= {f"negatives {name!r}": used[name] for name in used}
     if train:
-        texts["training images"] = train[0][:1]
+        texts["training images"] = next((a[:1] for a in train if len(a)), train[0])
     scores = {(name, against): [] for against, jobs in plan.items() for name, _ in jobs}
     nearest, cosines = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
     for part in tiles(blocks, texts):

@@ -15,7 +15,7 @@ GROUP = 64
 
 def split_rows(blocks, columns):
     """Cut arrays along their first axis, so that a part's rows x columns stay within TILE."""
-    rows = max(1, TILE // columns)
+    rows = max(1, TILE // max(1, columns))
     for block in blocks:
         for start in range(0, len(block), rows):
             yield block[start : start + rows]
