@@ -11,7 +11,6 @@ import pyarrow as pa
 from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
 from workflow_scripts.lib.errors import InputError
 
-UNIT_NORM_TOLERANCE = 1e-2  # generous for float16 storage, far below any unnormalised embedding
 IMAGE_INDEX = pa.schema([(name, pa.string()) for name in ("image_id", "label", "sha256")])
 
 
@@ -99,17 +98,6 @@ def check_same_encoder(images_meta, texts_meta):
         raise InputError(
             f"Image and text embeddings come from different encoders ({values}). "
             "Their cosine similarities mean nothing: embed both with the same encoder."
-        )
-
-
-def check_unit_norm(array, name):
-    """Raise InputError naming the first row of `array` [N, d] that is not finite or not unit."""
-    norms = np.linalg.norm(np.asarray(array, dtype=np.float32), axis=1)
-    bad = np.flatnonzero(~(np.abs(norms - 1) <= UNIT_NORM_TOLERANCE))
-    if len(bad):
-        raise InputError(
-            f"{name}: row {bad[0]} has norm {norms[bad[0]]:.4g} instead of 1 ({len(bad)} such "
-            "rows): normalise the embeddings."
         )
 
 
