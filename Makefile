@@ -1,15 +1,23 @@
-# make demo | make test | make studies ... ; needs Python 3.11+ and make, nothing else.
+# make demo | make studies | make deep-clustering | make test; needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo test lock
+.PHONY: demo studies deep-clustering test lock
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
 	@echo
 	@cat results/tables/summary.md
+
+studies: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) ablations
+	@echo "results/tables/ablations/*.md, results/figures/ablations/*.svg"
+
+deep-clustering: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) deep_clustering
+	@cat results/tables/deep_clustering.md results/tables/multiple_classes.md
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ min_version("9.18")
 
 
 configfile: workflow.source_path("config/config.yaml")
+configfile: workflow.source_path("config/ablations.yaml")
+configfile: workflow.source_path("config/deep_clustering.yaml")
 
 
 include: "rules/common.smk"
@@ -19,6 +21,7 @@ include: "rules/clusters.smk"
 include: "rules/concepts.smk"
 include: "rules/detection.smk"
 include: "rules/report.smk"
+include: "rules/benchmarks.smk"
 
 
 rule all:
@@ -26,3 +29,15 @@ rule all:
     input:
         listings(),
         all_results,
+
+
+rule ablations:
+    input:
+        listings(ablated_studies(CONFIG["ablate"])),
+        all_ablations,
+
+
+rule deep_clustering:
+    input:
+        compared_listings(),
+        all_comparisons,

@@ -46,6 +46,9 @@ wildcard_constraints:
     clustering=r"[\w.]+",
     mining=r"[\w.]+",
     study=r"[\w.]+",
+    ablation=r"[\w.]+",
+    benchmark=r"[\w.]+",
+    predictions=r"\d+",
     shard=r"\d{5}",
     seed=r"\d+",
     k=r"\d+",
@@ -132,8 +135,21 @@ def block(section, wildcard):
     return lambda wildcards: CONFIG[section][wildcards[wildcard]]
 
 
+def source_of(image_set):
+    """The image set whose folder holds the images of this one."""
+    return configuration.source_set(image_set, CONFIG)
+
+
+def derived_by(*methods):
+    """Wildcard constraint: the image sets derived from others by these methods; None: not derived."""
+    sets = CONFIG["image_sets"].items()
+    return one_of(
+        [name for name, block in sets if block.get("derive", {}).get("method") in methods]
+    )
+
+
 def folder_of(image_set):
-    return located(CONFIG["image_sets"][image_set]["folder"])
+    return located(CONFIG["image_sets"][source_of(image_set)]["folder"])
 
 
 # A folder that the user owns is read once per invocation; a rendered one may appear in between.
@@ -202,7 +218,8 @@ def text_encoder(wildcards):
 def shards_of(encoder, image_set):
     """Names of the parts that an image set's embeddings are stored in."""
     precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
-    count = 1 if precomputed else CONFIG["image_sets"][image_set]["shards"]
+    block = CONFIG["image_sets"][configuration.embedded_set(image_set, CONFIG)]
+    count = 1 if precomputed or "derive" in block else block["shards"]
     return [f"{shard:05d}" for shard in range(count)]
 
 
@@ -210,7 +227,7 @@ def listed(encoders, image_sets):
     """Wait until these image sets are listed, unless all encoders bring their own embeddings."""
     if any(CONFIG["encoders"][encoder]["method"] != "precomputed" for encoder in encoders):
         for image_set in image_sets:
-            checkpoints.list_images.get(image_set=image_set)
+            checkpoints.list_images.get(image_set=source_of(image_set))
 
 
 def image_folder(wildcards):
@@ -241,19 +258,21 @@ def encoder_weights(wildcards):
     return [located(pretrained)] if "/" in pretrained else []
 
 
-def image_embeddings(wildcards, image_sets=None):
-    """All shards of the embeddings of the wildcards' image set (or of several)."""
-    image_sets = image_sets or [wildcards.image_set]
-    listed([wildcards.encoder], image_sets)
-    stems = [
-        f"results/embeddings/{wildcards.encoder}/images/{image_set}/{shard}"
-        for image_set in image_sets
-        for shard in shards_of(wildcards.encoder, image_set)
-    ]
+def embeddings_of(encoder, image_sets):
+    """All shards of the embeddings of image sets by one encoder, in order."""
+    listed([encoder], image_sets)
+    path = f"results/embeddings/{encoder}/images"
+    parts = [(name, shard) for name in image_sets for shard in shards_of(encoder, name)]
+    embedded = [(configuration.embedded_set(name, CONFIG), shard) for name, shard in parts]
     return {
-        "embeddings": [f"{stem}.npy" for stem in stems],
-        "index": [f"{stem}.parquet" for stem in stems],
+        "embeddings": [f"{path}/{name}/{shard}.npy" for name, shard in embedded],
+        "index": [f"{path}/{name}/{shard}.parquet" for name, shard in parts],
     }
+
+
+def image_embeddings(wildcards):
+    """All shards of the embeddings of the wildcards' image set."""
+    return embeddings_of(wildcards.encoder, [wildcards.image_set])
 
 
 def texts_of(encoder, corpora):
@@ -272,10 +291,10 @@ def positives_file(wildcards):
     ).format(train=study["train"], corpus=study["corpus"], **wildcards)
 
 
-def tree_files(study):
-    """Files of the concept trees that a study's negatives ask."""
+def tree_files(trees):
+    """The files of concept trees, given as the config does: folders, tables, or None."""
     files = []
-    for tree in dict.fromkeys(CONFIG["negatives"][name]["tree"] for name in study["negatives"]):
+    for tree in dict.fromkeys(trees):
         folder = located(tree) if tree else None
         if folder and os.path.isdir(folder):
             files += [
@@ -292,7 +311,7 @@ def negatives_inputs(wildcards):
     listed([wildcards.encoder], [study["train"]])
     return texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG)) | {
         "positives": positives_file(wildcards),
-        "trees": tree_files(study),
+        "trees": tree_files(CONFIG["negatives"][name]["tree"] for name in study["negatives"]),
     }
 
 
@@ -302,7 +321,7 @@ def scoring_inputs(wildcards):
     Detectors that need no names are scored apart, with mining "none".
     """
     study = CONFIG["studies"][wildcards.study]
-    images = image_embeddings(wildcards, scored_sets(study))
+    images = embeddings_of(wildcards.encoder, scored_sets(study))
     if wildcards.mining != "none":
         negatives = "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
         return (
@@ -313,7 +332,7 @@ def scoring_inputs(wildcards):
                 "negatives": negatives.format(**wildcards),
             }
         )
-    train = image_embeddings(wildcards, [study["train"]])
+    train = embeddings_of(wildcards.encoder, [study["train"]])
     sources = {"train": train["embeddings"], "train_index": train["index"]}
     if wildcards.clustering != "none":
         sources["clusters"] = (
@@ -349,7 +368,51 @@ def corpora_with(key):
 
 
 def corpus_files(wildcards):
-    return [located(file["path"]) for file in CONFIG["corpora"][wildcards.corpus]["files"]]
+    """The word lists of a corpus."""
+    return [database_file(file, "data") for file in CONFIG["corpora"][wildcards.corpus]["files"]]
+
+
+def corpus_indexes(wildcards):
+    """What belongs to the word lists that are WordNet's database."""
+    files = CONFIG["corpora"][wildcards.corpus]["files"]
+    return [database_file(file, "index") for file in files if os.path.isdir(located(file["path"]))]
+
+
+def database_file(file, kind):
+    """A word list's path, or for a folder of WordNet its file with this part of speech."""
+    path = located(file["path"])
+    ending = "adj" if file["pos"] == "adjective" else "noun"
+    return f"{path}/{kind}.{ending}" if os.path.isdir(path) else path
+
+
+def excluded_files(wildcards):
+    return [located(path) for path in CONFIG["corpora"][wildcards.corpus]["exclude"]]
+
+
+def corpus_params(wildcards):
+    """Params of a corpus from word lists."""
+    block = CONFIG["corpora"][wildcards.corpus]
+    return {"files": block["files"], "exclude": block["exclude"]}
+
+
+def derivation(wildcards):
+    """Params of a derived image set."""
+    return CONFIG["image_sets"][wildcards.image_set]["derive"]
+
+
+def labels_to_coarsen(wildcards):
+    """All indexes of the image set that the wildcards' one is derived from, and the tree."""
+    cut = derivation(wildcards)
+    return {
+        "index": embeddings_of(wildcards.encoder, [cut["from"]])["index"],
+        "shard": f"results/embeddings/{wildcards.encoder}/images/{cut['from']}/{wildcards.shard}.parquet",
+        "tree": tree_files([cut["tree"]]),
+    }
+
+
+def images_to_derive_from(wildcards):
+    """Embeddings of the image set that the wildcards' one is derived from."""
+    return embeddings_of(wildcards.encoder, [derivation(wildcards)["from"]])
 
 
 def after_listing(path):
@@ -480,19 +543,59 @@ def score_files(study):
 
 
 def study_scores(wildcards):
-    """The score files of a study."""
+    """The score files of a study, and the flags of contaminated images."""
     study = CONFIG["studies"][wildcards.study]
     listed(study["encoders"], configuration.study_image_sets(study))
     path = "results/scores/{}/{}/{}/{}/seed{}.parquet"
-    return [path.format(wildcards.study, *names) for names in score_files(study)]
+    flags = f"results/contamination/{wildcards.study}.parquet"
+    return {
+        "scores": [path.format(wildcards.study, *names) for names in score_files(study)],
+        "flags": flags if study["contamination"] else [],
+    }
 
 
-def training_indexes(study):
-    """Indexes of the training images by all encoders, for their labels."""
+def judged_sets(study):
+    """Image set -> its group, of the sets looked at for ID images: OOD, and the ID test set."""
+    groups = {study["test"]: "test"}
+    return groups | {name: group for group in ("near", "far") for name in study[group]}
+
+
+def judge_of(study):
+    """The encoder that looks for ID images in a study's OOD sets."""
+    return CONFIG["contaminations"][study["contamination"]].get("encoder") or study["encoders"][0]
+
+
+def images_to_judge(wildcards):
+    """Images, names and labels that tell which OOD images show an ID class."""
+    study = CONFIG["studies"][wildcards.study]
+    judge = judge_of(study)
+    images = embeddings_of(judge, list(judged_sets(study)))
+    listed([judge], [study["train"]])
+    return (
+        images
+        | texts_of(judge, [study["corpus"]])
+        | {"train_index": indexes_of([judge], study["train"]), "trees": tree_files([study["tree"]])}
+    )
+
+
+def contamination(wildcards):
+    """Params of the search for ID images in OOD sets."""
+    study = CONFIG["studies"][wildcards.study]
+    block, sets = CONFIG["contaminations"][study["contamination"]], judged_sets(study)
+    return {
+        "rule": block["method"],
+        "margin": block.get("margin", 0),
+        "image_sets": {name: len(shards_of(judge_of(study), name)) for name in sets},
+        "groups": sets,
+    }
+
+
+def indexes_of(encoders, image_set):
+    """Indexes of an image set by all encoders, for its labels."""
     return [
-        f"results/embeddings/{encoder}/images/{study['train']}/{shard}.parquet"
-        for encoder in study["encoders"]
-        for shard in shards_of(encoder, study["train"])
+        f"results/embeddings/{encoder}/images/{image_set}/{shard}.parquet"
+        for encoder in encoders
+        for shard in shards_of(encoder, image_set)
     ]
 
 
@@ -513,11 +616,12 @@ def study_concepts(wildcards):
             path.format(encoder, study["train"], study["corpus"], clustering, mining, seed)
             for encoder, clustering, mining, seed in positives_of(study)
         ],
-        "index": training_indexes(study),
+        "index": indexes_of(study["encoders"], study["train"]),
         "test": [f"{stem}.npy" for stem in test],
         "test_index": [f"{stem}.parquet" for stem in test],
         "texts": [f"{stem}.npy" for stem in texts],
         "concepts": [f"{stem}.parquet" for stem in texts],
+        "trees": tree_files([study["tree"]]),
     }
 
 
@@ -539,8 +643,96 @@ def study_clusters(wildcards):
             for clustering in study["clusterings"]
             for seed in study["seeds"]
         ],
-        "index": training_indexes(study),
+        "index": indexes_of(study["encoders"], study["train"]),
     }
+
+
+# ---- benchmarks of clusterings ----------------------------------------------------------------
+
+
+def benchmark_runs(benchmark):
+    """(level, encoder, image set, clustering, seed) of every clustering of a benchmark."""
+    block = CONFIG["benchmarks"][benchmark]
+    for level, image_set in block["levels"].items():
+        for encoder in block["encoders"]:
+            for clustering in block["clusterings"]:
+                for seed in block["seeds"]:
+                    yield level, encoder, image_set, clustering, seed
+
+
+def benchmark_inputs(wildcards):
+    """Clusterings, time and memory of their jobs, labels, and for several classes the ranks."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    for encoder in block["encoders"]:
+        listed([encoder], block["levels"].values())
+    path = "results/clusters/{}/{}/{}/seed{}"
+    stems = [path.format(*run[1:]) for run in benchmark_runs(wildcards.benchmark)]
+    several = block["axis"] == "multiple_classes"
+    labels = [indexes_of([run[1]], run[2]) for run in benchmark_runs(wildcards.benchmark)]
+    return {
+        "clusters": [f"{stem}.parquet" for stem in stems],
+        "costs": [f"{stem}.cost.json" for stem in stems],
+        "ranks": [f"{stem}.top{block['predictions']}.parquet" for stem in stems] if several else [],
+        "labels": list(dict.fromkeys(file for files in labels for file in files)),
+        "tree": tree_files([block["tree"]]) if several else [],
+    }
+
+
+def benchmark_params(wildcards):
+    """Params of a benchmark's table: its axis, and of every clustering level and label files."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    runs = benchmark_runs(wildcards.benchmark)
+    return {
+        "axis": block["axis"],
+        "levels": {image_set: level for level, image_set in block["levels"].items()},
+        "shards": {f"{e}/{s}": len(shards_of(e, s)) for _, e, s, _, _ in runs},
+    }
+
+
+def clusters_and_model(wildcards):
+    """Images, one clustering of them and what assigns further ones."""
+    stem = "results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}".format(**wildcards)
+    files = {"clusters": f"{stem}.parquet", "model": f"{stem}.safetensors"}
+    return image_embeddings(wildcards) | files
+
+
+def ranking(wildcards):
+    """Params of a ranking of clusters: how many, and the clustering's own."""
+    return clustering(wildcards) | {"predictions": int(wildcards.predictions)}
+
+
+def compared_tables(comparison):
+    """The part of a comparison that every benchmark in `compare` brings, if it has it."""
+    blocks = {name: CONFIG["benchmarks"][name] for name in CONFIG["compare"]}
+    if comparison == "deep_clustering":
+        return [f"results/benchmarks/{name}/clustering.parquet" for name in blocks]
+    several = [name for name, block in blocks.items() if block["axis"] == "multiple_classes"]
+    return [f"results/benchmarks/{name}/hits.parquet" for name in several]
+
+
+def all_comparisons(wildcards):
+    """What `snakemake deep_clustering` makes: tables of all benchmarks, and plots of each."""
+    blocks = {benchmark: CONFIG["benchmarks"][benchmark] for benchmark in CONFIG["compare"]}
+    tables = ["deep_clustering"]
+    tables += ["multiple_classes"] if compared_tables("multiple_classes") else []
+    plots = [
+        f"results/figures/benchmarks/{name}.{metric}.svg"
+        for name, block in blocks.items()
+        if len(block["levels"]) > 1
+        for metric in ("acc", "nmi")
+    ]
+    return plots + [f"results/tables/{t}.{end}" for t in tables for end in ("parquet", "csv", "md")]
+
+
+def compared_listings():
+    """Listings of all image folders of the benchmarks in `compare`."""
+    sets = [
+        source_of(image_set)
+        for block in (CONFIG["benchmarks"][name] for name in CONFIG["compare"])
+        for image_set in block["levels"].values()
+        if any(CONFIG["encoders"][e]["method"] != "precomputed" for e in block["encoders"])
+    ]
+    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(sets)]
 
 
 def studies_in_run():
@@ -553,13 +745,13 @@ def run_listed():
         listed(study["encoders"], configuration.study_image_sets(study))
 
 
-def listings():
-    """The listings of all image folders in the run, asked for at once so that they run in parallel."""
+def listings(studies=CONFIG["run"]):
+    """The listings of all image folders of studies, asked for at once so that they run in parallel."""
     image_sets = [
         image_set
-        for study in studies_in_run()
+        for study in (CONFIG["studies"][name] for name in studies)
         if any(CONFIG["encoders"][name]["method"] != "precomputed" for name in study["encoders"])
-        for image_set in configuration.study_image_sets(study)
+        for image_set in configuration.study_sources(study, CONFIG)
     ]
     return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(image_sets)]
 
@@ -571,7 +763,7 @@ def quarantine_tables(wildcards):
         f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
         for study in studies_in_run()
         for encoder in study["encoders"]
-        for image_set in configuration.study_image_sets(study)
+        for image_set in configuration.study_sources(study, CONFIG)
         for shard in shards_of(encoder, image_set)
     ]
     return list(dict.fromkeys([*listings(), *shards]))
@@ -580,13 +772,52 @@ def quarantine_tables(wildcards):
 def run_tables(wildcards):
     """One table of every study in the run."""
     run_listed()
-    return [f"results/studies/{study}/{wildcards.table}.parquet" for study in CONFIG["run"]]
+    names = CONFIG["run"] if wildcards.table != "contamination" else contaminated_studies()
+    return [f"results/studies/{study}/{wildcards.table}.parquet" for study in names]
+
+
+def contaminated_studies():
+    """The studies in the run that look for ID images in their OOD sets."""
+    return [name for name in CONFIG["run"] if CONFIG["studies"][name]["contamination"]]
+
+
+def ablated_studies(ablations):
+    """Names of all studies of these ablations."""
+    blocks = {name: CONFIG["ablations"][name] for name in ablations}
+    return [s for name, block in blocks.items() for s in configuration.ablated_studies(name, block)]
+
+
+def ablation_studies(wildcards):
+    """Comparisons and label quality of every study of an ablation."""
+    names = ablated_studies([wildcards.ablation])
+    for study in (CONFIG["studies"][name] for name in names):
+        listed(study["encoders"], configuration.study_image_sets(study))
+    return {
+        "comparisons": [f"results/studies/{name}/comparison.parquet" for name in names],
+        "label_quality": [f"results/studies/{name}/label_quality.parquet" for name in names],
+    }
+
+
+def ablation_params(wildcards):
+    """Params of an ablation's table: the values in order, and what they are."""
+    ablation = CONFIG["ablations"][wildcards.ablation]
+    return {"values": list(ablation["values"]), "vary": ablation["vary"]}
+
+
+def all_ablations(wildcards):
+    """What `snakemake ablations` makes: a table and a plot of each."""
+    table = "results/tables/ablations/{}.{}"
+    tables = [
+        table.format(name, end) for name in CONFIG["ablate"] for end in ("parquet", "csv", "md")
+    ]
+    return [*tables, *(f"results/figures/ablations/{name}.svg" for name in CONFIG["ablate"])]
 
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run."""
     run_listed()
-    names = ["ood", "concepts", "label_quality", "clustering", "quarantine"]
+    names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
+    names += ["contamination"] if contaminated_studies() else []
     tables = [f"results/tables/{name}.{end}" for name in names for end in ("parquet", "csv", "md")]
     return ["results/tables/summary.md", *tables, *figures()]
 

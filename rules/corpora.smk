@@ -7,7 +7,9 @@ results/embeddings/{encoder}/texts/{corpus}.npy with its index.
 
 rule build_corpus:
     input:
-        corpus_files,
+        files=corpus_files,
+        indexes=corpus_indexes,
+        exclude=excluded_files,
     output:
         "results/corpora/{corpus}.parquet",
     log:
@@ -17,7 +19,7 @@ rule build_corpus:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=lambda wildcards: {"files": CONFIG["corpora"][wildcards.corpus]["files"]},
+        cfg=corpus_params,
         code=code("build_corpus.py"),
     script:
         "../workflow_scripts/build_corpus.py"

@@ -1,6 +1,7 @@
 """The embedded demo: rendered image folders, and the training of its tiny CLIP.
 
-Out: results/demo/images/{demo_set}/ ; results/demo/tinyclip/ (the shipped one is config/demo/).
+Out: results/demo/images/{demo_set}/ ; results/demo/encoders/{demo_encoder}/
+(the shipped one is config/demo/tinyclip).
 """
 
 
@@ -20,15 +21,15 @@ checkpoint render_images:
 
 rule train_tiny_clip:
     output:
-        model="results/demo/tinyclip/open_clip_model.safetensors",
-        config="results/demo/tinyclip/open_clip_config.json",
-        report="results/demo/tinyclip/report.json",
+        model="results/demo/encoders/{demo_encoder}/open_clip_model.safetensors",
+        config="results/demo/encoders/{demo_encoder}/open_clip_config.json",
+        report="results/demo/encoders/{demo_encoder}/report.json",
     log:
-        "results/logs/train_tiny_clip.log",
+        "results/logs/train_tiny_clip/{demo_encoder}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=CONFIG["demo_encoder"],
+        cfg=lambda wildcards: CONFIG["demo_encoders"][wildcards.demo_encoder],
         code=code("train_tiny_clip.py"),
     script:
         "../workflow_scripts/train_tiny_clip.py"

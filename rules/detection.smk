@@ -1,7 +1,8 @@
 """Positives, negatives and test images -> scores -> tables of each study.
 
 Out: results/scores/{study}/... (one row per image, one column per detector),
-results/studies/{study}/{ood,concepts,label_quality,clustering}.parquet.
+results/contamination/{study}.parquet (OOD images that show an ID class),
+results/studies/{study}/{ood,comparison,concepts,label_quality,clustering,contamination}.parquet.
 """
 
 
@@ -21,11 +22,29 @@ rule score_images:
         "../workflow_scripts/score_images.py"
 
 
+rule flag_contamination:
+    input:
+        unpack(images_to_judge),
+    output:
+        flags="results/contamination/{study}.parquet",
+        table="results/studies/{study}/contamination.parquet",
+    log:
+        "results/logs/flag_contamination/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=contamination,
+        code=code("flag_contamination.py"),
+    script:
+        "../workflow_scripts/flag_contamination.py"
+
+
 rule evaluate_ood:
     input:
-        study_scores,
+        unpack(study_scores),
     output:
-        "results/studies/{study}/ood.parquet",
+        ood="results/studies/{study}/ood.parquet",
+        comparison="results/studies/{study}/comparison.parquet",
     log:
         "results/logs/evaluate_ood/{study}.log",
     conda:

@@ -2,6 +2,7 @@
 
 In: folders of images, or the user's own embeddings. Out: results/images/{image_set}/ (manifest by
 shard, quarantine), results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
+Derived sets are made of the embeddings of others.
 """
 
 
@@ -34,6 +35,7 @@ rule embed_images:
         "results/logs/embed_images/{encoder}/{image_set}/{shard}.log",
     wildcard_constraints:
         encoder=of_method("encoders", "open_clip"),
+        image_set=derived_by(None),
     conda:
         "../envs/workflow.yaml"
     threads: encoder_threads
@@ -57,6 +59,7 @@ rule import_images:
         "results/logs/import_images/{encoder}/{image_set}/{shard}.log",
     wildcard_constraints:
         encoder=of_method("encoders", "precomputed"),
+        image_set=derived_by(None),
     conda:
         "../envs/workflow.yaml"
     params:
@@ -64,3 +67,40 @@ rule import_images:
         code=code("import_images.py"),
     script:
         "../workflow_scripts/import_images.py"
+
+
+rule derive_images:
+    input:
+        unpack(images_to_derive_from),
+    output:
+        embeddings="results/embeddings/{encoder}/images/{image_set}/00000.npy",
+        index="results/embeddings/{encoder}/images/{image_set}/00000.parquet",
+    log:
+        "results/logs/derive_images/{encoder}/{image_set}.log",
+    wildcard_constraints:
+        image_set=derived_by("sample", "imbalance", "long_tail", "difficulty"),
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=derivation,
+        code=code("derive_images.py"),
+    script:
+        "../workflow_scripts/derive_images.py"
+
+
+rule coarsen_labels:
+    input:
+        unpack(labels_to_coarsen),
+    output:
+        "results/embeddings/{encoder}/images/{image_set}/{shard}.parquet",
+    log:
+        "results/logs/coarsen_labels/{encoder}/{image_set}/{shard}.log",
+    wildcard_constraints:
+        image_set=derived_by("granularity"),
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=derivation,
+        code=code("coarsen_labels.py"),
+    script:
+        "../workflow_scripts/coarsen_labels.py"

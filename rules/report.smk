@@ -1,7 +1,8 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
-Out: results/tables/{ood,concepts,label_quality,clustering}.{parquet,csv,md}, summary.md,
-results/figures/ ({study}.svg, sheets of concepts).
+Out: results/tables/{ood,comparison,concepts,label_quality,clustering,contamination}.{parquet,csv,md},
+summary.md,
+results/figures/ ({study}.svg, sheets of concepts). Ablations join the comparisons of their studies.
 """
 
 
@@ -15,7 +16,7 @@ rule write_table:
     log:
         "results/logs/write_table/{table}.log",
     wildcard_constraints:
-        table="ood|concepts|label_quality|clustering",
+        table="ood|comparison|concepts|label_quality|clustering|contamination",
     conda:
         "../envs/workflow.yaml"
     params:
@@ -46,6 +47,7 @@ rule collect_quarantine:
 rule summarise:
     input:
         ood="results/tables/ood.parquet",
+        comparison="results/tables/comparison.parquet",
         label_quality="results/tables/label_quality.parquet",
         clustering="results/tables/clustering.parquet",
     output:
@@ -94,3 +96,37 @@ rule draw_concepts:
         code=code("draw_concepts.py"),
     script:
         "../workflow_scripts/draw_concepts.py"
+
+
+rule tabulate_ablation:
+    input:
+        unpack(ablation_studies),
+    output:
+        parquet="results/tables/ablations/{ablation}.parquet",
+        csv="results/tables/ablations/{ablation}.csv",
+        md="results/tables/ablations/{ablation}.md",
+    log:
+        "results/logs/tabulate_ablation/{ablation}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=ablation_params,
+        code=code("tabulate_ablation.py"),
+    script:
+        "../workflow_scripts/tabulate_ablation.py"
+
+
+rule plot_ablation:
+    input:
+        "results/tables/ablations/{ablation}.parquet",
+    output:
+        "results/figures/ablations/{ablation}.svg",
+    log:
+        "results/logs/plot_ablation/{ablation}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=lambda wildcards: {"axis": CONFIG["ablations"][wildcards.ablation]["axis"]},
+        code=code("plot_ablation.py"),
+    script:
+        "../workflow_scripts/plot_ablation.py"

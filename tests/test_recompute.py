@@ -9,7 +9,7 @@ import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
-TABLES_OF_OOD = {"evaluate_ood": 1, "plot_ood": 1, "write_table": 1, "summarise": 1}
+TABLES_OF_OOD = {"evaluate_ood": 1, "plot_ood": 1, "write_table": 2, "summarise": 1}
 FROM_CONCEPTS = {
     "mine_negatives": 3,
     "score_images": 3,
@@ -18,7 +18,7 @@ FROM_CONCEPTS = {
     "evaluate_concepts": 1,
 }
 FROM_MATCHES = {"match_concepts": 1, "mine_concepts": 3, **FROM_CONCEPTS}
-FROM_MATCHES |= {"write_table": 3, "summarise": 1, "draw_concepts": 1}
+FROM_MATCHES |= {"write_table": 4, "summarise": 1, "draw_concepts": 1}
 FROM_CLUSTERS = {
     "mine_concepts": 2,
     "mine_negatives": 2,
@@ -26,13 +26,13 @@ FROM_CLUSTERS = {
     "evaluate_ood": 1,
     "plot_ood": 1,
 }
-FROM_CLUSTERS |= {"evaluate_concepts": 1, "evaluate_clustering": 1, "write_table": 4}
+FROM_CLUSTERS |= {"evaluate_concepts": 1, "evaluate_clustering": 1, "write_table": 5}
 FROM_CLUSTERS |= {"summarise": 1}
 ONE_CLUSTERING = FROM_CLUSTERS | {"mine_concepts": 1, "mine_negatives": 1, "score_images": 1}
 # The sheet of concepts is drawn of the study's first encoder, clustering and seed.
 FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1}
 FROM_TRAINING = FROM_MATCHES | {"find_neighbours": 1, "cluster_kmeans": 1, "cluster_temi": 1}
-FROM_TRAINING |= {"evaluate_clustering": 1, "write_table": 4}
+FROM_TRAINING |= {"evaluate_clustering": 1, "write_table": 5}
 OTHER_ENCODER = {rule: n for rule, n in FROM_TRAINING.items() if rule != "draw_concepts"}
 
 
@@ -94,6 +94,16 @@ def image_added(project):
 
 def image_removed(project):
     first_image(project).unlink()
+
+
+def edit_test_image(project):
+    other = sorted((project.folder / "photos/strange").rglob("*.png"))[0]
+    shutil.copyfile(other, sorted((project.folder / "photos/test").rglob("*.png"))[0])
+
+
+def edit_ood_image(project):
+    other = sorted((project.folder / "photos/stranger").rglob("*.png"))[0]
+    shutil.copyfile(other, sorted((project.folder / "photos/strange").rglob("*.png"))[0])
 
 
 def images_touched(project):
@@ -187,6 +197,11 @@ CHANGES = [
      LIST_AND_EMBED | FROM_TRAINING | {"collect_quarantine": 1}, False),
     ("one training image removed", image_removed,
      LIST_AND_EMBED | FROM_TRAINING | {"collect_quarantine": 1}, False),
+    ("one test image edited", edit_test_image,
+     LIST_AND_EMBED | {"score_images": 3, "evaluate_concepts": 1, **TABLES_OF_OOD,
+                       "write_table": 4, "collect_quarantine": 1}, False),
+    ("one OOD image edited", edit_ood_image,
+     LIST_AND_EMBED | {"score_images": 3, **TABLES_OF_OOD, "collect_quarantine": 1}, False),
     ("all training images touched", images_touched, {"list_images": 1}, False),
     ("a word added to the corpus", word_added,
      {"build_corpus": 1, "embed_texts": 1} | FROM_MATCHES, True),
@@ -199,7 +214,7 @@ CHANGES = [
     ("a number of threads", threads_changed, {}, True),
     ("a parameter of a mining", mining_changed,
      {"mine_concepts": 2, "mine_negatives": 2, "score_images": 2, "evaluate_ood": 1, "plot_ood": 1,
-      "evaluate_concepts": 1, "write_table": 3, "summarise": 1, "draw_concepts": 1}, True),
+      "evaluate_concepts": 1, "write_table": 4, "summarise": 1, "draw_concepts": 1}, True),
     ("a parameter of negatives", negatives_changed,
      {"mine_negatives": 3, "score_images": 3, **TABLES_OF_OOD}, True),
     ("a parameter of a detector", detector_changed, {"score_images": 3, **TABLES_OF_OOD}, True),
@@ -223,6 +238,15 @@ def test_exactly_these_rules_run(finished, tmp_path, name, change, expected, dry
     assert project.rules_run(*(["-n"] if dry else [])) == expected
     if not dry:
         assert project.rules_run("-n") == {}, "a second run does nothing"
+
+
+def test_no_test_or_ood_image_reaches_mining():
+    """Of all changes, those of test and OOD images re-run nothing before the scores."""
+    allowed = {"list_images", "embed_images", "score_images", "evaluate_ood", "plot_ood"}
+    allowed |= {"evaluate_concepts", "write_table", "collect_quarantine", "summarise"}
+    for name, _, expected, _ in CHANGES:
+        if name in ("one test image edited", "one OOD image edited", "a new OOD set"):
+            assert set(expected) <= allowed, name
 
 
 def readme_rows():

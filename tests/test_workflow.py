@@ -42,12 +42,29 @@ def test_demo_compares_the_minings(demo):
     columns = "study encoder id_set ood_set group clustering mining negatives detector seed"
     columns += " n_id n_ood auroc auroc_low auroc_high fpr95 fpr95_ood_pos aupr_in aupr_out tied"
     assert set(columns.split()) <= set(ood.columns)
-    assert set(ood["group"]) == {"near", "far", "shift"}
-    mcm = ood[(ood["detector"] == "mcm") & (ood["group"] != "shift")]
+    groups = {"near", "far", "all", "shift", "full_spectrum", "unflagged"}
+    assert set(ood["group"]) == groups
+    assert set(ood["study"]) == {"demo", "methods"}
+    mcm = ood[(ood["study"] == "demo") & (ood["detector"] == "mcm") & (ood["group"] == "all")]
     auroc = mcm.groupby("mining")["auroc"].mean()  # over OOD sets, clusterings and seeds
     assert auroc["clustermine"] > auroc[auroc.index.str.startswith("frequency")].max()
     assert 0.6 < auroc["ground_truth"] < 0.95, "neither hopeless nor saturated"
     assert set(mcm[mcm["mining"] == "clustermine"]["seed"]) == {0, 1, 2}
+
+
+def test_demo_shows_every_method(demo):
+    ood = pd.read_csv(demo.folder / "results/tables/ood.csv", keep_default_na=False)
+    from workflow_scripts.lib import detectors, mining, negatives
+
+    config = yaml.safe_load((demo.folder / "config/config.yaml").read_text())
+
+    def methods(section, names):
+        return {config[section][name]["method"] for name in set(names) - {"none"}}
+
+    assert methods("minings", ood["mining"]) == set(mining.METHODS)
+    assert methods("detectors", ood["detector"]) == set(detectors.METHODS)
+    assert methods("negatives", ood["negatives"]) == set(negatives.METHODS)
+    assert {"csp", "distinct"} <= set(ood["negatives"])
 
 
 def test_demo_numbers_follow_from_its_score_files(demo):
@@ -76,7 +93,7 @@ def test_demo_oracle_is_the_reference(demo):
     ood = pd.read_parquet(demo.folder / "results/tables/ood.parquet")
     oracle = ood[ood["mining"] == "ground_truth"]
     assert (oracle["auroc_minus_oracle"] == 0).all()
-    assert ood["auroc_minus_oracle"].notna().all()
+    assert ood[ood["study"] == "demo"]["auroc_minus_oracle"].notna().all()
 
 
 def test_second_run_of_the_demo_does_nothing(demo):
@@ -237,9 +254,9 @@ def test_collection_without_labels_and_ood_sets_is_scored(finished, tmp_path):
 
 
 def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path):
-    """config/methods.yaml on the miniature project, with a concept tree as a table."""
+    """The demo's study of all methods on the miniature project, with a tree as a table."""
     project = finished.copy(tmp_path / "project")
-    methods = yaml.safe_load((project.folder / "config/methods.yaml").read_text())
+    methods = yaml.safe_load((project.folder / "config/config.yaml").read_text())
     tree = (
         "child,parent\ndotted green ring,ring\nsolid red circle,circle\ncircle,shape\ntable,thing\n"
     )
@@ -267,7 +284,7 @@ def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path)
         | {
             "clusterings": ["kmeans_3"],
             "minings": [name for name in methods["studies"]["methods"]["minings"]
-                        if name != "frequency_20"],
+                        if name != "frequency_10"],
             "negatives": ["csp", "far"],
             "detectors": methods["studies"]["methods"]["detectors"],
             "reference": "clustermine",
@@ -291,8 +308,8 @@ def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path)
 
 def test_retraining_the_demo_encoder_reaches_the_shipped_accuracy(tmp_path):
     project = make_project(tmp_path / "project")
-    project.run("train_tiny_clip")
-    report = json.loads((project.folder / "results/demo/tinyclip/report.json").read_text())
+    project.run("results/demo/encoders/tinyclip/report.json")
+    report = json.loads((project.folder / "results/demo/encoders/tinyclip/report.json").read_text())
     from workflow_scripts.lib.tinyclip import zero_shot_accuracy
 
     shipped = zero_shot_accuracy(project.folder / "config/demo/tinyclip")

@@ -1,6 +1,7 @@
-"""Read word lists and tables of names into one concept table.
+"""Read word lists, tables of names and WordNet into one concept table.
 
-Out: Parquet with the columns concept, pos (part of speech) and source (list), duplicates merged.
+Out: Parquet with the columns concept, pos (part of speech), source (list), and of WordNet's words
+wnid, lexname, parents and proper (see `lib.corpora.Entry`); duplicates merged.
 """
 
 from workflow_scripts.lib.artifacts import write_table
@@ -8,12 +9,20 @@ from workflow_scripts.lib.corpora import read_corpus
 from workflow_scripts.lib.job import job
 
 
-def build_corpus(paths, files, output):
-    """paths: where the word lists are. files: their config blocks, in the same order."""
-    table = read_corpus(paths, [file["pos"] for file in files])
-    write_table(output, table, meta={"files": files, "concepts": len(table)})
+def build_corpus(paths, exclude, cfg, output):
+    """paths: where the word lists are. exclude: lists of names to leave out.
+
+    cfg: files (the config blocks of the word lists, in the same order) and exclude.
+    """
+    table = read_corpus(paths, cfg["files"], exclude)
+    write_table(output, table, meta=cfg | {"concepts": len(table)})
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        build_corpus(list(snakemake.input), snakemake.params.cfg["files"], snakemake.output[0])
+        build_corpus(
+            snakemake.input.files,
+            snakemake.input.exclude,
+            snakemake.params.cfg,
+            snakemake.output[0],
+        )

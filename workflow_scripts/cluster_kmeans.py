@@ -4,11 +4,12 @@ Out: one row per image in the order of the embeddings (image_id, cluster, and va
 its centroid, or the squared distance); the centroids; the objective by restart and iteration.
 """
 
-import numpy as np
-import pyarrow as pa
-from safetensors.numpy import save_file
+import time
 
-from workflow_scripts.lib import artifacts, kmeans
+import numpy as np
+
+from workflow_scripts.lib import kmeans
+from workflow_scripts.lib.clusters import number_of_clusters, restart_history, write_clusters
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
 
@@ -24,24 +25,24 @@ def sample_rows(images, size, seed):
     return np.concatenate([array[rows] for array, rows in parts]).astype(np.float32)
 
 
-def cluster_kmeans(embeddings, index, cfg, meta, clusters, model, history):
+def cluster_kmeans(embeddings, index, cfg, meta, outputs):
     images = open_embeddings(embeddings, index)
+    k = number_of_clusters(cfg["k"], images)
+    started = time.monotonic()
     centroids, objective, curve = kmeans.fit_kmeans(
         sample_rows(images, cfg["sample"], cfg["seed"]),
-        cfg["k"],
+        k,
         cfg["seed"],
         cfg["spherical"],
         cfg["restarts"],
         cfg["iterations"],
+        cfg["init"],
     )
     blocks = progress(images.blocks(), unit="block", desc="assign")
     assigned, value = kmeans.assign(blocks, centroids, cfg["spherical"])
-    meta = meta | {"objective": objective}
-    columns = {"image_id": images.index["image_id"], "cluster": assigned, "value": value}
-    artifacts.write_table(clusters, columns, meta)
-    artifacts.write_table(history, pa.Table.from_pylist(curve), meta)
-    with artifacts.replacing(model) as temporary:
-        save_file({"centroids": centroids}, temporary)
+    weights, meta = {"centroids": centroids}, meta | {"k": k, "objective": objective}
+    curve = restart_history(curve)
+    write_clusters(outputs, images, assigned, value, weights, curve, meta, started)
 
 
 if __name__ == "__main__":
@@ -51,8 +52,6 @@ if __name__ == "__main__":
             snakemake.input.embeddings,
             snakemake.input.index,
             cfg,
-            {**snakemake.wildcards, "seed": cfg["seed"], "method": cfg["method"], "k": cfg["k"]},
-            snakemake.output.clusters,
-            snakemake.output.model,
-            snakemake.output.history,
+            {**snakemake.wildcards, "seed": cfg["seed"], "method": cfg["method"]},
+            snakemake.output,
         )

@@ -4,7 +4,7 @@ Out: a concept table as of build_corpus; part of speech and source are "conjugat
 """
 
 from workflow_scripts.lib.artifacts import read_table, write_table
-from workflow_scripts.lib.corpora import concept_table
+from workflow_scripts.lib.corpora import Entry, corpus_table
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.negatives import conjugate
@@ -17,8 +17,8 @@ def conjugate_corpus(source, cfg, output):
     if not adjectives:
         raise InputError(f"corpora.{cfg['corpus']} has no adjectives (column pos) to conjugate")
     phrases = list(dict.fromkeys(conjugate(adjectives, cfg["superclasses"], cfg["seed"])))
-    kind = ["conjugated"] * len(phrases)
-    write_table(output, concept_table(phrases, kind, kind), meta=cfg)
+    entries = [Entry(phrase, "conjugated", "conjugated") for phrase in phrases]
+    write_table(output, corpus_table(entries), meta=cfg)
 
 
 if __name__ == "__main__":

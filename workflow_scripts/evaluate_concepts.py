@@ -1,10 +1,13 @@
 """Collect the mined concepts of a study and compare them with the true class names.
 
 Out: concepts.parquet, one row per mined concept; label_quality.parquet, one row per list of
-positives: exact matches, text similarity to the nearest true name, and zero-shot accuracy on the
-test images. Without labels the columns that need them are empty. Evaluation only: labels of
-training and test images are read here.
+positives: exact matches, matches of synonyms and path similarity in a concept tree, text similarity
+to the nearest true name, and zero-shot accuracy on the test images. Without labels, or without a
+tree, the columns that need them are empty. Evaluation only: labels of training and test images are
+read here.
 """
+
+import functools
 
 import numpy as np
 import pandas as pd
@@ -13,23 +16,35 @@ from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.label_quality import name_agreement, text_agreement, zero_shot_accuracy
+from workflow_scripts.lib.label_quality import (
+    name_agreement,
+    text_agreement,
+    tree_functions,
+    true_names_of,
+    zero_shot_accuracy,
+)
 from workflow_scripts.lib.similarity import top_concepts
 from workflow_scripts.lib.tables import read_frame, write_frame
+from workflow_scripts.lib.trees import noun_tree
 
 KEYS = ["study", "encoder", "clustering", "mining", "seed"]
 FIGURES = ["n_positives", "true_names", "true_names_in_corpus", "exact_matches"]
-FIGURES += ["exact_match_rate", "coverage", "text_similarity", "accuracy_exact", "accuracy_nearest"]
+FIGURES += ["exact_match_rate", "coverage", "synonym_match_rate", "synonym_coverage"]
+FIGURES += ["path_similarity", "path_known", "text_similarity", "accuracy_exact"]
+FIGURES += ["accuracy_nearest"]
 
 
 class Judge:
-    """The test images and the true names as one encoder embeds them."""
+    """The test images and the true names as one encoder embeds them.
 
-    def __init__(self, test, texts, concepts, true_names):
+    tree: () or the functions of `label_quality.tree_functions`.
+    """
+
+    def __init__(self, test, texts, concepts, true_names, tree):
         table = artifacts.read_table(concepts, ["concept"])["concept"].to_pylist()
         ids = [i for i, name in enumerate(table) if name in true_names]
         self.vectors = artifacts.read_array(texts)
-        self.true_names = true_names
+        self.true_names, self.tree = true_names, tree
         self.in_corpus = [table[i] for i in ids]
         self.true_texts = np.asarray(self.vectors[ids], dtype=np.float32)
         self.test = test
@@ -50,34 +65,32 @@ class Judge:
             "exact_matches": len(self.true_names & set(names)),
             "text_similarity": float(cosines.mean()),
         }
-        row |= name_agreement(names, sorted(self.true_names))
+        row |= name_agreement(names, sorted(self.true_names), *self.tree)
         return row | zero_shot_accuracy(
             nearest[:, 0], self.labels, names, self.in_corpus, nearest_true
         )
 
 
-def true_names_of(index):
-    """The distinct class names of the training images, normalised like a corpus."""
-    labels = pd.concat([read_frame(path)["label"] for path in index]).dropna().unique()
-    return {normalise(label) for label in labels}
-
-
-def judges(inputs, encoders, true_names):
+def judges(inputs, encoders, true_names, tree):
     """Encoder name -> Judge. encoders: name -> number of shards of the test images."""
     first, found = 0, {}
     for i, (name, shards) in enumerate(encoders.items()):
         part = slice(first, first + shards)
         test = open_embeddings(inputs.test[part], inputs.test_index[part])
-        found[name] = Judge(test, inputs.texts[i], inputs.concepts[i], true_names)
+        found[name] = Judge(test, inputs.texts[i], inputs.concepts[i], true_names, tree)
         first += shards
     return found
 
 
 def evaluate_concepts(inputs, encoders, study, output_concepts, output_quality):
-    """inputs: named paths, positives, index (of the training images), test, test_index, texts and
-    concepts, the last four by encoder in the order of `encoders`."""
+    """inputs: named paths, positives, index (of the training images), trees (the files of one
+    concept tree, or none), test, test_index, texts and concepts, the last four by encoder in the
+    order of `encoders`."""
     true_names = true_names_of(inputs.index)
-    judge_of = judges(inputs, encoders, true_names)
+    tree = ()
+    if inputs.trees and true_names:  # WordNet takes seconds to read
+        tree = tuple(map(functools.cache, tree_functions(noun_tree(inputs.trees), true_names)))
+    judge_of = judges(inputs, encoders, true_names, tree)
     frames, rows = [], []
     for path in progress(inputs.positives, unit="list"):
         meta = artifacts.read_meta(path)

@@ -1,11 +1,13 @@
 """Plot the AUROC of a study: a row per list of positives, a colour per detector.
 
-Out: SVG. Means over the near and far OOD sets and the seeds; lines span the seeds.
+Out: SVG. Means over the near and far OOD sets and the seeds, on the clean test set and all images.
+Lines span the 95 % bootstrap intervals of all seeds; without bootstrap, the seeds.
 """
 
 import logging
 
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.ood_table import MEAN
 from workflow_scripts.lib.plots import dot_plot
 from workflow_scripts.lib.tables import read_frame
 
@@ -14,7 +16,11 @@ SERIES = 6  # more colours cannot be told apart
 
 def plot_ood(ood, study, output):
     frame = read_frame(ood)
-    frame = frame[(frame["group"] != "shift") & (frame["mining"] != "none")].copy()
+    shown = (frame["condition"] == "clean") & (frame["images"] == "all")
+    shown &= (
+        (frame["ood_set"] == MEAN) & (frame["ood_group"] == "all") & (frame["mining"] != "none")
+    )
+    frame = frame[shown].copy()
     frame["row"] = [
         mining if clustering == "none" else f"{mining}, {clustering}"
         for mining, clustering in zip(frame["mining"], frame["clustering"], strict=True)
@@ -25,8 +31,11 @@ def plot_ood(ood, study, output):
         detector if negatives == "none" else f"{detector}: {negatives}"
         for detector, negatives in zip(frame["detector"], frame["negatives"], strict=True)
     ]
-    per_seed = frame.groupby(["series", "row", "seed"], sort=False)["auroc"].mean()
-    values = per_seed.groupby(["series", "row"], sort=False).agg(["mean", "min", "max"])
+    for limit in ("auroc_low", "auroc_high"):
+        frame[limit] = frame[limit].fillna(frame["auroc"])
+    values = frame.groupby(["series", "row"], sort=False).agg(
+        mean=("auroc", "mean"), low=("auroc_low", "min"), high=("auroc_high", "max")
+    )
     every = values.index.get_level_values("series").unique()
     shown = every[:SERIES]
     if len(every) > SERIES:
@@ -36,7 +45,7 @@ def plot_ood(ood, study, output):
     series = {}
     for name in shown:
         table = values.loc[name].reindex(order)
-        series[name] = tuple(table[column].tolist() for column in ("mean", "min", "max"))
+        series[name] = tuple(table[column].tolist() for column in ("mean", "low", "high"))
     dot_plot(output, list(order), series, "AUROC, mean over near and far OOD sets", study)
 
 

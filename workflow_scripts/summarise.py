@@ -1,21 +1,47 @@
 """Write the one page to read first: every study's results in a few lines, and where to look."""
 
+import pandas as pd
+
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.ood_table import MEAN
 from workflow_scripts.lib.tables import markdown, over_seeds, read_frame
 
 LIST = ["encoder", "clustering", "mining"]
+KEYS = [*LIST, "negatives", "detector"]
+# Columns of the summary: metric, condition, group and images of the mean rows of the OOD table.
+COLUMNS = {
+    "auroc": ("auroc", "clean", "all", "all"),
+    "near": ("auroc", "clean", "near", "all"),
+    "far": ("auroc", "clean", "far", "all"),
+    "unflagged": ("auroc", "clean", "all", "unflagged"),
+    "shifted": ("auroc", "shifted", "all", "all"),
+    "full spectrum": ("auroc", "full_spectrum", "all", "all"),
+    "near fpr95": ("fpr95", "clean", "near", "all"),
+    "far fpr95": ("fpr95", "clean", "far", "all"),
+    "to oracle": ("auroc_minus_oracle", "clean", "all", "all"),
+}
 
 NOTES = """\
-AUROC and FPR95 in percent: means over the near and far OOD sets, over shifted test sets x OOD sets
-(shift), and over seeds; `auroc` over near and far. `to oracle` is that AUROC minus the one of the
-true names. `true names`: share of the positives that are true class names; `found`: share of the
-true class names among the positives."""
+In percent, means over OOD sets and seeds. `auroc`: on the clean test set, over near and far OOD
+sets; `near` and `far`: AUROC over those. `shifted`: mean over the shifted test sets instead of the
+clean one; `full spectrum`: clean and shifted pooled. `unflagged`: without OOD images flagged as
+in-distribution, an optimistic bound. `to oracle`: `auroc` minus that of the true names.
+`true names`: share of the positives that are true class names; `found`: share of the true class
+names among the positives."""
+
+VERSUS = """\
+`vs {0}`: `auroc` minus that of {0} (means over seeds) with its paired 95 % interval over images:
+*lower* and *higher* leave out 0; *within* holds it, which is no proof that the two are equal.
+`over seeds`: the 95 % interval of that difference over seeds. A difference is plain only if both
+leave out 0; neither is corrected for the number of rows."""
 
 FILES = """\
 | file | what it shows |
 | --- | --- |
-| results/tables/ood.md | every OOD set and shifted set (all seeds: ood.csv, ood.parquet) |
+| results/tables/ood.md | OOD sets, shifted sets and means (all pairs and seeds: ood.csv) |
+| results/tables/comparison.md | differences to the reference, over images and over seeds |
+| results/tables/contamination.md | OOD images that show an in-distribution class, if asked for |
 | results/tables/concepts.md | the mined concepts with votes, purity, size and runner-up |
 | results/tables/label_quality.md | mined names against true names |
 | results/tables/clustering.md | clusterings against labels |
@@ -25,38 +51,77 @@ FILES = """\
 | results/README.md | every artifact, and how to open it |"""
 
 
-def ood_summary(ood, quality):
-    """One row per (list of positives, negatives, detector), the best near and far AUROC first."""
-    keys = [*LIST, "negatives", "detector"]
-    plain = ood[ood["group"] != "shift"]
-    per_seed = ood.pivot_table(
-        index=[*keys, "seed"], columns="group", values=["auroc", "fpr95"], sort=False
-    )
-    per_seed.columns = [f"{group} {metric}" for metric, group in per_seed.columns]
-    lost = plain.groupby([*keys, "seed"])["auroc_minus_oracle"].mean().rename("to oracle")
-    overall = plain.groupby([*keys, "seed"])["auroc"].mean().rename("auroc")
-    per_seed = 100 * per_seed.join(overall).join(lost)
+def ood_by_seed(ood):
+    """The COLUMNS that a study has, in percent; one row per (KEYS, seed)."""
+    means = ood[ood["ood_set"] == MEAN]
+    means = means[(means["condition"] != "shifted") | (means["id_set"] == MEAN)]
+    found = {}
+    for name, (metric, *cell) in COLUMNS.items():
+        rows = means[(means[["condition", "ood_group", "images"]] == cell).all(axis=1)]
+        if len(rows):
+            found[name] = 100 * rows.set_index([*KEYS, "seed"])[metric]
+    return pd.DataFrame(found).reset_index()
+
+
+def bounds(low, high):
+    """An interval in percent, as text; "" if it is unknown."""
+    return "" if pd.isna(low) else f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def against(row):
+    """A row's difference to the reference mining, as text."""
+    if row.mining == row.reference:
+        return "reference"
+    if pd.isna(row.difference):
+        return ""
+    verdict = "within "
+    if pd.isna(row.difference_low):
+        verdict = ""
+    elif row.difference_low > 0 or row.difference_high < 0:
+        verdict = "higher " if row.difference_low > 0 else "lower "
+    limits = bounds(row.difference_low, row.difference_high)
+    return f"{verdict}{100 * row.difference:+.1f} {limits}".strip()
+
+
+def versus(comparison):
+    """Columns of the summary about the reference mining, text by KEYS; none without a reference."""
+    rows = comparison[(comparison["condition"] == "clean") & (comparison["ood_group"] == "all")]
+    found = pd.DataFrame(index=pd.MultiIndex.from_frame(rows[KEYS]))
+    reference = rows["reference"].dropna().unique()
+    if len(reference):
+        found[f"vs {reference[0]}"] = [against(row) for row in rows.itertuples()]
+        others = rows["seed_low"].where(rows["mining"] != rows["reference"])
+        if others.notna().any():
+            limits = zip(others, rows["seed_high"], strict=True)
+            found["over seeds"] = [bounds(low, high) for low, high in limits]
+    return found
+
+
+def ood_summary(ood, comparison, quality):
+    """One row per (list of positives, negatives, detector), of each detector the best first."""
+    per_seed = ood_by_seed(ood)
     names = quality.set_index([*LIST, "seed"])[["n_positives", "exact_match_rate", "coverage"]]
-    per_seed = per_seed.reset_index().join(names, on=[*LIST, "seed"])
-    groups = [g for g in ("near", "far", "shift") if f"{g} auroc" in per_seed]
-    values = ["auroc", "to oracle", "n_positives", "exact_match_rate", "coverage"]
-    values[1:1] = [f"{group} {metric}" for metric in ("auroc", "fpr95") for group in groups]
-    means = over_seeds(per_seed, keys, values).sort_values(
+    per_seed = per_seed.join(names, on=[*LIST, "seed"])
+    values = [name for name in COLUMNS if name in per_seed]
+    means = over_seeds(per_seed, KEYS, [*values, *names.columns]).sort_values(
         ["detector", "negatives", "auroc"], ascending=[True, True, False]
     )
-    keep = [*keys, "seeds", *values[:-3], "auroc_std"]
-    shown = means[keep].rename(columns={"auroc_std": "± (seeds)"})
-    shown = shown[[*keys, "seeds", "auroc", "± (seeds)", *values[1:-3]]]
+    shown = means[[*KEYS, "seeds", "auroc"]].copy()
+    shown["± (seeds)"] = means["auroc_std"]
+    shown = shown.join(versus(comparison), on=KEYS)
+    shown[values[1:]] = means[values[1:]]
     shown["positives"] = means["n_positives"].round().astype("Int64")
     shown["true names"] = 100 * means["exact_match_rate"]
     shown["found"] = 100 * means["coverage"]
     return markdown(shown, digits=1)
 
 
-def study_section(study, ood, quality, clustering):
+def study_section(study, ood, comparison, quality, clustering):
     lines = [f"## Study {study}", ""]
     if len(ood):
-        lines += ["### OOD detection", "", ood_summary(ood, quality), "", NOTES, ""]
+        lines += ["### OOD detection", "", ood_summary(ood, comparison, quality), "", NOTES, ""]
+        for reference in comparison["reference"].dropna().unique():
+            lines += [VERSUS.format(reference), ""]
     else:
         lines += [
             "No OOD sets in this study: see results/scores/ for the score of every image.",
@@ -70,8 +135,9 @@ def study_section(study, ood, quality, clustering):
     return lines
 
 
-def summarise(ood, quality, clustering, studies, output):
-    frames = [read_frame(path) for path in (ood, quality, clustering)]
+def summarise(ood, comparison, quality, clustering, studies, output):
+    """ood, comparison, quality and clustering: paths of the tables over all studies."""
+    frames = [read_frame(path) for path in (ood, comparison, quality, clustering)]
     lines = ["# Results", ""]
     for study in studies:
         lines += study_section(study, *(frame[frame["study"] == study] for frame in frames))
@@ -82,6 +148,7 @@ if __name__ == "__main__":
     with job(snakemake):
         summarise(
             snakemake.input.ood,
+            snakemake.input.comparison,
             snakemake.input.label_quality,
             snakemake.input.clustering,
             snakemake.params.cfg["studies"],

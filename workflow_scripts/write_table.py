@@ -6,14 +6,27 @@ Parquet and CSV hold every row; the Markdown shows what a person can read: means
 import pandas as pd
 
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.ood_table import MEAN
 from workflow_scripts.lib.tables import over_seeds, read_frame, write_tables
 
 TITLES = {
-    "ood": "OOD detection, mean over seeds (every seed: ood.csv)",
+    "ood": "OOD detection, mean over seeds (every seed and pair of sets: ood.csv)",
+    "comparison": "AUROC over seeds, and against the reference mining (every row: comparison.csv)",
+    "contamination": "Images that show an in-distribution class",
     "concepts": "Mined concepts of the first seed (all: concepts.csv)",
     "label_quality": "Mined names against true names, mean over seeds",
     "clustering": "Clustering against labels, mean and standard deviation over seeds",
 }
+
+
+def is_readable(ood):
+    """Which rows of the OOD table: single OOD sets on the clean test set; means over groups of OOD
+    sets; on a single shifted test set only the mean over all OOD sets."""
+    single, mean = ood["ood_set"] != MEAN, ood["ood_set"] == MEAN
+    shifted = (ood["condition"] == "shifted") & (ood["id_set"] != MEAN)
+    return (single & (ood["condition"] == "clean")) | (
+        mean & (~shifted | (ood["ood_group"] == "all"))
+    )
 
 
 def readable(table, frame):
@@ -21,6 +34,12 @@ def readable(table, frame):
     if table == "concepts":
         first = frame.groupby(["study", "encoder", "clustering", "mining"])["seed"].transform("min")
         return frame[frame["seed"] == first].drop(columns=["examples", "seed"])
+    if table == "comparison":
+        return frame[(frame["condition"] == "clean") | (frame["ood_group"] == "all")]
+    if table == "contamination":
+        return frame
+    if table == "ood":
+        frame = frame[is_readable(frame)]
     # Intervals and p-values belong to one seed: a mean over seeds would not be one.
     frame = frame[[c for c in frame if not c.endswith(("_low", "_high")) and c != "p_value"]]
     texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]

@@ -2,7 +2,12 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_mutual_info_score
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    normalized_mutual_info_score,
+)
 from sklearn.metrics.cluster import expected_mutual_information
 
 from workflow_scripts.lib import clustering_metrics as metrics
@@ -34,6 +39,58 @@ def test_accuracy_is_the_best_of_all_one_to_one_maps(seed):
     labels, clusters = random_case(seed)
     best = max(np.mean(np.array(classes)[clusters] == labels) for classes in permutations(range(5)))
     assert metrics.accuracy(labels, clusters) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "clusters"),
+    [(300, 40, 40), (300, 60, 20), (300, 20, 60), (30, 29, 25), (50, 1, 9), (50, 9, 1), (1, 1, 1)],
+)
+def test_the_sparse_matching_is_as_good_as_the_dense_one(images, classes, clusters):
+    rng = np.random.default_rng(images + clusters)
+    labels = np.minimum(rng.geometric(min(1, 3 / classes), images), classes)
+    found = np.where(rng.random(images) < 0.3, labels % clusters, rng.integers(0, clusters, images))
+    table = metrics.contingency(labels, found)
+    dense = table.toarray()
+    best = dense[linear_sum_assignment(dense, maximize=True)].sum()
+    assert metrics.accuracy(labels, found) == best / images
+    class_of = metrics.best_map(table)
+    used = class_of[class_of >= 0]
+    assert class_of.dtype == np.int64
+    assert len(class_of) == dense.shape[1]
+    assert len(set(used.tolist())) == len(used)
+    assert dense[used, np.flatnonzero(class_of >= 0)].sum() == best
+
+
+def test_the_best_map_by_hand():
+    # Greedy would take 5 and lose; the best map is 4 + 4, and a cluster is left over.
+    labels = np.repeat([0, 0, 0, 1], [5, 4, 1, 4])
+    clusters = np.repeat([0, 1, 2, 0], [5, 4, 1, 4])
+    table = metrics.contingency(labels, clusters)
+    np.testing.assert_array_equal(table.toarray(), [[5, 4, 1], [4, 0, 0]])
+    assert metrics.best_map(table).tolist() == [1, 0, -1]
+    assert metrics.accuracy(labels, clusters) == 8 / 14
+
+
+def test_balanced_accuracy_by_hand():
+    # cat 2 of 3, dog 2 of 2, owl 2 of 3
+    assert metrics.balanced_accuracy(LABELS, CLUSTERS) == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
+    # A single cluster belongs to the larger class, and the other one has recall 0.
+    labels = np.repeat(["a", "b"], [9, 1])
+    assert metrics.accuracy(labels, np.zeros(10, int)) == 0.9
+    assert metrics.balanced_accuracy(labels, np.zeros(10, int)) == 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_balanced_accuracy_of_the_map_that_maximises_accuracy(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.minimum(rng.geometric(0.5, 97) - 1, 3)
+    clusters = np.where(rng.random(97) < 0.6, labels, rng.integers(0, 5, 97))
+    best = {}
+    for classes in permutations(range(5)):
+        right = np.array(classes)[clusters] == labels
+        balanced = np.mean([right[labels == y].mean() for y in range(4)])
+        best.setdefault(right.sum(), set()).add(round(balanced, 12))
+    assert round(metrics.balanced_accuracy(labels, clusters), 12) in best[max(best)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -85,6 +142,30 @@ def test_ami_equals_scikit_learn(images, classes, clusters):
     )
 
 
+@pytest.mark.parametrize(("classes", "clusters"), [(1, 1), (1, 6), (6, 1), (7, 90), (90, 90)])
+def test_nmi_and_ari_equal_scikit_learn(classes, clusters):
+    rng = np.random.default_rng(classes)
+    labels = np.minimum(rng.geometric(0.1, 90), classes)
+    found = np.where(rng.random(90) < 0.5, labels % clusters, rng.integers(0, clusters, 90))
+    assert metrics.nmi(labels, found) == pytest.approx(
+        normalized_mutual_info_score(labels, found), abs=1e-12
+    )
+    assert metrics.ari(labels, found) == pytest.approx(adjusted_rand_score(labels, found))
+
+
+@pytest.mark.parametrize(("classes", "clusters"), [(300, 300), (2, 2), (2, 300)])
+def test_ami_equals_scikit_learn_for_geometric_sizes(classes, clusters):
+    """Expected counts from far below one to thousands."""
+    rng = np.random.default_rng(classes)
+    images = 20000
+    share = 50 ** -np.linspace(0, 1, classes)
+    labels = rng.choice(classes, images, p=share / share.sum())
+    found = np.where(rng.random(images) < 0.6, labels % clusters, rng.integers(0, clusters, images))
+    assert metrics.ami(labels, found) == pytest.approx(
+        adjusted_mutual_info_score(labels, found), abs=1e-9
+    )
+
+
 def test_expected_mutual_information_equals_scikit_learn_for_unequal_sizes():
     rng = np.random.default_rng(0)
     labels = np.minimum(rng.geometric(0.1, 5000), 40)
@@ -115,6 +196,7 @@ def test_a_perfect_clustering_under_other_names():
         "classes": 3,
         "used_clusters": 3,
         "acc": 1.0,
+        "balanced_acc": 1.0,
         "purity": 1.0,
         "nmi": pytest.approx(1),
         "ami": pytest.approx(1),
@@ -125,6 +207,7 @@ def test_a_perfect_clustering_under_other_names():
 def test_the_dict_holds_the_single_metrics():
     found = metrics.clustering_metrics(LABELS, CLUSTERS)
     assert found["acc"] == metrics.accuracy(LABELS, CLUSTERS)
+    assert found["balanced_acc"] == metrics.balanced_accuracy(LABELS, CLUSTERS)
     for name in ("purity", "nmi", "ami", "ari"):
         assert found[name] == pytest.approx(getattr(metrics, name)(LABELS, CLUSTERS))
     assert found["used_clusters"] == metrics.used_clusters(CLUSTERS) == 3

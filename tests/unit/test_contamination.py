@@ -1,6 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
+from workflow_scripts.flag_contamination import flag_contamination
+from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.contamination import flagged_by_label, flagged_by_match
 from workflow_scripts.lib.errors import InputError
 
@@ -67,3 +73,128 @@ def test_an_unlabelled_set_is_not_flagged():
     flagged = flagged_by_label([None, None], ["dog"])
     assert flagged.dtype == bool
     assert not flagged.any()
+
+
+# ---- the rule script -----------------------------------------------------------------------------
+
+CONCEPTS = [f"concept {i}" for i in range(12)]
+ENCODER = {"encoder": {"model": "m"}}
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+def embed(path, vectors, labels, encoder=ENCODER):
+    """Embeddings of images called x0, x1, ... of the file x, with their index."""
+    np.save(f"{path}.npy", vectors)
+    ids = [f"{path.name}{i}" for i in range(len(vectors))]
+    columns = {"image_id": ids, "label": pa.array(labels, pa.string())}
+    write_table(f"{path}.parquet", columns, encoder)
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Images of a test set in two shards and of an OOD set; concepts 1, 4 and 7 are true names."""
+    rng = np.random.default_rng(0)
+    texts = unit(rng.normal(size=(12, 8)))
+    np.save(tmp_path / "texts.npy", texts)
+    write_table(tmp_path / "texts.parquet", {"concept": CONCEPTS}, ENCODER)
+    labels = ["Concept_1", "concept 4", None, "concept 7", "not in the corpus"]
+    embed(tmp_path / "train", unit(rng.normal(size=(5, 8))), labels)
+    embed(tmp_path / "first", unit(rng.normal(size=(30, 8))), ["concept 1"] * 30)
+    embed(tmp_path / "second", unit(rng.normal(size=(20, 8))), ["concept 4"] * 20)
+    labels = ["Concept_7", "concept 2", None, "sofa"] * 20
+    embed(tmp_path / "far", unit(rng.normal(size=(80, 8))), labels)
+    stems = [tmp_path / name for name in ("first", "second", "far")]
+    return SimpleNamespace(
+        embeddings=[f"{stem}.npy" for stem in stems],
+        index=[f"{stem}.parquet" for stem in stems],
+        texts=[tmp_path / "texts.npy"],
+        concepts=[tmp_path / "texts.parquet"],
+        train_index=[tmp_path / "train.parquet"],
+        trees=[],
+    )
+
+
+def flag(inputs, **cfg):
+    """The flags and the table that the script writes."""
+    folder = inputs.texts[0].parent
+    cfg = {"rule": "match", "margin": 0.0, "image_sets": {"test": 2, "far": 1}} | cfg
+    outputs = folder / "flags.parquet", folder / "table.parquet"
+    flag_contamination(inputs, cfg | {"groups": {"test": "test", "far": "far"}}, "s", *outputs)
+    return [pd.read_parquet(path) for path in outputs]
+
+
+def cosines(inputs):
+    images = np.concatenate([np.load(path) for path in inputs.embeddings]).astype(np.float32)
+    return images @ np.load(inputs.texts[0]).astype(np.float32).T
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.3])
+def test_script_applies_the_margin_over_the_whole_corpus(inputs, margin):
+    flags, table = flag(inputs, margin=margin)
+    sims, true = cosines(inputs), [1, 4, 7]
+    others = [j for j in range(12) if j not in true]
+    expected = sims[:, true].max(axis=1) - sims[:, others].max(axis=1) >= max(margin, 1e-9)
+    assert flags["flagged"].tolist() == expected.tolist()
+    assert flags["concept"].tolist() == [CONCEPTS[j] for j in sims.argmax(axis=1)]
+    assert flags["image_set"].tolist() == ["test"] * 50 + ["far"] * 80
+    names = [f"first{i}" for i in range(30)] + [f"second{i}" for i in range(20)]
+    assert flags["image_id"].tolist() == names + [f"far{i}" for i in range(80)]
+    assert table["group"].tolist() == ["test", "far"]
+    assert table["n"].tolist() == [50, 80]
+    assert table["flagged"].tolist() == [expected[:50].sum(), expected[50:].sum()]
+    assert table["share"].tolist() == pytest.approx([expected[:50].mean(), expected[50:].mean()])
+    assert (table["study"] == "s").all()
+    assert 0 < expected.sum() < 130
+    meta = read_meta(inputs.texts[0].parent / "flags.parquet")
+    assert (meta["rule"], meta["margin"], meta["encoder"]) == ("match", margin, {"model": "m"})
+
+
+def test_script_compares_normalised_labels(inputs, tmp_path):
+    flags, table = flag(inputs, rule="label")
+    assert table["share"].tolist() == [1, 0.25]
+    assert set(flags.loc[flags["flagged"], "label"]) == {"concept 1", "concept 4", "Concept_7"}
+    assert flags["concept"].notna().all()
+
+
+def test_script_takes_synonyms_from_a_tree(inputs, tmp_path):
+    (tmp_path / "data.noun").write_text("00000001 06 n 02 sofa 0 concept_7 0 000 | seat\n")
+    entries = [f"{name} n 1 0 1 0 00000001\n" for name in ("sofa", "concept_7")]
+    (tmp_path / "index.noun").write_text("".join(entries))
+    for name in ("data.adj", "index.adj"):
+        (tmp_path / name).write_text("")
+    inputs.trees = [tmp_path / name for name in ("data.noun", "index.noun")]
+    assert flag(inputs, rule="label")[1]["share"].tolist() == [1, 0.5]
+
+
+def test_nothing_is_flagged_without_labels(inputs, tmp_path, caplog):
+    for rule in ("match", "label"):
+        embed(tmp_path / "train", np.ones((2, 8), np.float16), [None, None])
+        caplog.clear()
+        flags, table = flag(inputs, rule=rule, margin=0.1)
+        assert not flags["flagged"].any()
+        assert table["share"].tolist() == [0, 0]
+        assert "no true name is known" in caplog.text
+
+
+def test_script_says_which_sets_have_no_labels(inputs, tmp_path, caplog):
+    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), [None] * 80)
+    flags, table = flag(inputs, rule="label")
+    assert table["flagged"].tolist() == [50, 0]
+    assert flags.loc[flags["image_set"] == "far", "label"].isna().all()
+    assert "images of far have no labels" in caplog.text
+
+
+def test_corpus_of_true_names_only(inputs, tmp_path):
+    """No other concept to lead: all images match, none by a margin."""
+    embed(tmp_path / "train", np.ones((12, 8), np.float16), CONCEPTS)
+    assert flag(inputs)[1]["share"].tolist() == [1, 1]
+    assert flag(inputs, margin=0.1)[1]["share"].tolist() == [0, 0]
+
+
+def test_script_refuses_texts_of_another_encoder(inputs, tmp_path):
+    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), [None] * 80, {"encoder": {"model": "n"}})
+    with pytest.raises(InputError, match="different encoders"):
+        flag(inputs)

@@ -5,20 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.lib import temi
 from workflow_scripts.lib.clustering_metrics import accuracy
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.neighbours import nearest_neighbours
-from workflow_scripts.lib.temi import (
-    assign,
+from workflow_scripts.lib.heads import (
+    adamw_step,
+    best_head,
     learning_rate,
     log_probabilities,
-    temi_loss,
-    train_temi,
-    update_prior,
-    update_student,
     update_teacher,
 )
+from workflow_scripts.lib.neighbours import nearest_neighbours
+from workflow_scripts.lib.temi import assign, temi_loss, train_temi, update_prior
 
 CFG = {
     "steps": 40,
@@ -197,7 +194,7 @@ def test_teacher_by_hand():
     torch.testing.assert_close(teacher["scale"], torch.tensor([1.6875, 0.75]))
 
 
-def test_update_student_is_adamw():
+def test_adamw_step_equals_torch():
     values, gradients = random_tensors(2, 3, count=2), random_tensors(2, 3, count=10, seed=1)
     student = {"scale": values[0].clone().requires_grad_(), "bias": values[1].clone()}
     student["bias"].requires_grad_()
@@ -219,7 +216,7 @@ def test_update_student_is_adamw():
         for i, name in enumerate(student):
             gradient = gradients[2 * step + i] if (step, name) != (0, "scale") else None
             student[name].grad = reference[i].grad = gradient
-        update_student(student, mean, variance, lr, steps)
+        adamw_step(student, mean, variance, lr, steps)
         adamw.step()
     torch.testing.assert_close(student["scale"], reference[0])
     torch.testing.assert_close(student["bias"], reference[1])
@@ -285,6 +282,13 @@ def test_history_and_head_selection():
     np.testing.assert_array_equal([row["loss"] for row in rows], history["loss"])
 
 
+def test_the_best_head_has_a_finite_loss():
+    loss = np.array([[0, 0, 0], [np.nan, 3, 2]], np.float32)
+    assert best_head({"loss": loss}) == 2
+    with pytest.raises(InputError, match="lower the learning rate"):
+        best_head({"loss": loss * np.nan})
+
+
 def test_fewer_images_than_a_batch():
     embeddings, neighbours, _ = blobs(classes=2, per_class=10)
     result = train_temi(embeddings, neighbours, 2, CFG | {"steps": 3}, 0)
@@ -341,7 +345,7 @@ def train_and_kill(after_epoch, state, seed=0, cfg=CFG):
 
 @pytest.mark.parametrize("after_epoch", [0, 3])
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, after_epoch):
-    monkeypatch.setattr(temi, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("workflow_scripts.lib.heads.CHECKPOINT_SECONDS", 0)
     embeddings, neighbours, _ = blobs()
     whole = train_temi(embeddings, neighbours, 5, CFG, 0)
     state = tmp_path / "state.safetensors"
@@ -357,7 +361,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, afte
 
 @pytest.mark.parametrize("change", ["seed", "cfg", "data", "truncated"])
 def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog, change):
-    monkeypatch.setattr(temi, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("workflow_scripts.lib.heads.CHECKPOINT_SECONDS", 0)
     embeddings, neighbours, _ = blobs()
     state = tmp_path / "state.safetensors"
     train_and_kill(
@@ -369,7 +373,7 @@ def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog
         state.write_bytes(state.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING):
         found = train_temi(embeddings, neighbours, 5, CFG, 0, state)
-    assert "starting TEMI anew" in caplog.text
+    assert "training starts anew" in caplog.text
     same_result(found, train_temi(embeddings, neighbours, 5, CFG, 0))
 
 

@@ -1,4 +1,4 @@
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +121,17 @@ def test_matches_recursion_on_random_trees(seed):
     rng = np.random.default_rng(seed)
     tree = random_tree(rng, 40)
     up = {node: slow_up(tree, node) for node in tree.parents}
+    root_of = {node: [above for above in up[node] if not tree.parents[above]] for node in up}
     for node in tree.parents:
+        assert tree.steps_up(node) == up[node]
+        assert tree.depth(node) == min(up[node][root] for root in root_of[node])
+        lineage = tree.lineage(node)
+        assert lineage[0] in root_of[node]
+        assert lineage[-1] == node
+        assert len(lineage) == tree.depth(node) + 1
+        for above, below in pairwise(lineage):
+            assert above in tree.parents[below]
+            assert tree.lineage(below)[-2] == above
         assert tree.ancestors([node]) == set(up[node]) - {node}
         assert tree.descendants([node]) == {m for m in up if node in up[m]} - {node}
 
@@ -134,6 +144,21 @@ def test_matches_recursion_on_random_trees(seed):
     some, others = rng.choice(list(up), 4), rng.choice(list(up), 5)
     best = max(slow(a, b) for a in some for b in others)
     assert tree.path_similarity(some, others) == best
+
+
+def test_node_title_and_lineage_by_hand(wordnet):
+    tree = trees.read_wordnet(wordnet)
+    assert tree.node("dog") == tree.node(" Domestic_Dog") == tree.node(n(5)) == n(5)
+    assert tree.node(n(7)) == n(7)  # dog as a person: by its id only
+    with pytest.raises(InputError, match="no node 'cat'"):
+        tree.node("cat")
+    assert [tree.title(n(i)) for i in (5, 7, 4, 8)] == ["dog", "dog", "canine", "paris"]
+    assert trees.Tree({}, {"x": []}).title("x") == "x"
+    # canine and pet have equal depth: the one with the lesser id
+    assert tree.lineage(n(6)) == [n(1), n(2), n(3), n(5), n(6)]
+    assert tree.lineage(n(1)) == [n(1)]
+    assert [tree.depth(n(i)) for i in (1, 2, 5, 6, 9)] == [0, 1, 3, 4, 2]
+    assert tree.steps_up(n(6)) == {n(6): 0, n(5): 1, n(4): 2, n(3): 2, n(2): 3, n(1): 4}
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -196,6 +221,12 @@ def test_the_real_wordnet():
     assert tree.nodes("true cat") == (cat,)
     assert tree.path_similarity([dog], [cat]) == 0.2  # NLTK's documentation
     assert [node for node, parents in tree.parents.items() if not parents] == ["n00001740"]
+    assert tree.depth(dog) == 8  # NLTK's min_depth, over domestic animal
+    assert [tree.title(node) for node in tree.lineage(dog)][-3:] == [
+        "animal",
+        "domestic animal",
+        "dog",
+    ]
     assert all(node in tree.parents for nodes in tree.names.values() for node in nodes)
     assert all(map(tree.is_proper, tree.nodes("Mount Everest")))
     assert not any(map(tree.is_proper, tree.nodes("mountain")))

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from PIL import Image
 
 from workflow_scripts.lib import world
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.trees import read_table_tree
 
-CORPUS = Path(__file__).parents[2] / "config/demo/corpus.csv"
+DEMO = Path(__file__).parents[2] / "config/demo"
 
 
 def labels(spec):
@@ -140,17 +142,37 @@ def test_a_wrong_spec_is_named(change):
         next(world.render({"content": "id", "images": 1, "seed": 0} | change))
 
 
+def read(name):
+    with (DEMO / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_shipped_lists_are_the_generated_ones():
+    shapes = [(row["concept"], row["pos"]) for row in read("shapes.csv")]
+    assert shapes == world.corpus_names()
+    assert [(row["child"], row["parent"]) for row in read("tree.csv")] == world.tree_edges()
+    classes = (DEMO / "classes.txt").read_text().splitlines()
+    assert classes == [world.concept_name(c) for c in world.id_concepts()]
+
+
 def test_corpus_has_every_true_name_once():
-    with CORPUS.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read("shapes.csv") + read("english.csv")
     names = [row["concept"] for row in rows]
-    assert list(rows[0]) == ["concept", "pos"]
     assert len({name.lower() for name in names}) == len(names) >= 2000
     assert {world.concept_name(c) for c in world.compositions()} <= set(names)
-    pos = Counter(row["pos"] for row in rows)
-    assert set(pos) == {"noun", "adjective"}
-    generated = world.corpus_names()
-    assert [(row["concept"], row["pos"]) for row in rows[: len(generated)]] == generated
-    plain = Counter(row["pos"] for row in rows[len(generated) :])
+    plain = Counter(row["pos"] for row in read("english.csv"))
+    assert set(plain) == {"noun", "adjective"}
     assert plain["noun"] >= 900
     assert plain["adjective"] >= 350
+
+
+def test_tree_joins_everything_that_is_drawn_or_named():
+    tree = read_table_tree(DEMO / "tree.csv")
+    nouns = {row["concept"] for row in read("shapes.csv") if row["pos"] == "noun"}
+    assert nouns <= set(tree.parents)
+    assert {n for n, above in tree.parents.items() if not above} == {"shape"}
+    up = ["striped red circle", "striped circle", "circle", "round shape", "shape"]
+    for child, parent in itertools.pairwise(up):
+        assert tree.parents[child] == [parent]
+    assert tree.parents["disc"] == ["circle"]
+    assert tree.parents["red circle"] == ["circle"]

@@ -20,11 +20,34 @@ def resolve_config(config, schema):
     Raises InputError that names the key and, for a typo, the nearest valid name.
     """
     resolved = _resolve(config, schema, schema, "")
+    _add_ablated_studies(resolved, schema)
     _check_names(resolved, schema, schema, resolved, "")
+    _check_derived(resolved)
     _check_encoders(resolved)
     _check_studies(resolved)
     _check_needs(resolved, schema)
+    _check_benchmarks(resolved)
     return resolved
+
+
+def _add_ablated_studies(config, schema):
+    """A study per value of every ablation, named by `ablated_studies`."""
+    study_schema = schema["properties"]["studies"]["additionalProperties"]
+    for name, ablation in config["ablations"].items():
+        if ablation["study"] not in config["studies"]:
+            hint = nearest(ablation["study"], config["studies"])
+            raise InputError(
+                f"config: ablations.{name}.study: {ablation['study']!r} is not defined in "
+                f"studies; {hint}"
+            )
+        for study, value in ablated_studies(name, ablation).items():
+            block = config["studies"][ablation["study"]] | {ablation["vary"]: value}
+            config["studies"][study] = _resolve(block, study_schema, schema, f"ablations.{name}")
+
+
+def ablated_studies(name, ablation):
+    """Names of the studies of an ablation -> the value of the key that it varies."""
+    return {f"{name}.{label}": value for label, value in ablation["values"].items()}
 
 
 def needs(block, section, schema):
@@ -101,7 +124,9 @@ def _resolve_object(value, schema, root, path):
 
 def _as_number(value, schema):
     """Numbers that YAML or the command line hand over as text (1e-3, k=9), as numbers."""
-    kind = {"integer": int, "number": float}.get(str(schema.get("type")))
+    kinds = schema.get("type")
+    first = kinds[0] if isinstance(kinds, list) else kinds
+    kind = {"integer": int, "number": float}.get(first)
     if kind and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             number = kind(value)
@@ -147,6 +172,25 @@ def study_image_sets(study):
     return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
 
 
+def embedded_set(image_set, config):
+    """The image set whose embeddings serve: one with coarser labels shares its source's."""
+    while config["image_sets"][image_set].get("derive", {}).get("method") == "granularity":
+        image_set = config["image_sets"][image_set]["derive"]["from"]
+    return image_set
+
+
+def source_set(image_set, config):
+    """The image set that holds the images of a derived one; other sets are their own."""
+    while "derive" in config["image_sets"].get(image_set, {}):
+        image_set = config["image_sets"][image_set]["derive"]["from"]
+    return image_set
+
+
+def study_sources(study, config):
+    """The image sets that a study's images come from, each once."""
+    return list(dict.fromkeys(source_set(name, config) for name in study_image_sets(study)))
+
+
 def study_corpora(study, config):
     """Names of a study's corpus and of the further ones that its negatives draw from."""
     more = [name for block in study["negatives"] for name in config["negatives"][block]["corpora"]]
@@ -165,6 +209,19 @@ def _check_needs(config, schema):
                             f"config: studies.{name}: {section}.{block} needs {need}; "
                             f"add studies.{name}.{source[need]}"
                         )
+
+
+def _check_derived(config):
+    """A derived image set has one source, in the end one that is not derived."""
+    for name, block in config["image_sets"].items():
+        if "derive" in block and "folder" in block:
+            raise InputError(f"config: image_sets.{name}: give either folder or derive, not both")
+        seen, at = [], name
+        while "derive" in config["image_sets"][at]:
+            seen.append(at)
+            at = config["image_sets"][at]["derive"]["from"]
+            if at in seen:
+                raise InputError(f"config: image_sets.{name}.derive.from leads back to {at!r}")
 
 
 def _check_studies(config):
@@ -194,12 +251,23 @@ def _check_studies(config):
             )
 
 
+def _check_benchmarks(config):
+    """Trees where they are needed, and one way to cut them."""
+    for name, block in config["image_sets"].items():
+        cut = block.get("derive", {})
+        if cut.get("method") == "granularity" and ("depth" in cut) == ("leaves" in cut):
+            raise InputError(f"config: image_sets.{name}.derive: give either depth or leaves")
+    for name, block in config["benchmarks"].items():
+        if block["axis"] == "multiple_classes" and not block["tree"]:
+            raise InputError(f"config: benchmarks.{name}: multiple_classes needs the key 'tree'")
+
+
 def _check_encoders(config):
     """Each study's encoders can embed its image sets and its corpus."""
     for name, study in config["studies"].items():
         for encoder_name in study["encoders"]:
             encoder = config["encoders"][encoder_name]
-            for image_set in study_image_sets(study):
+            for image_set in study_sources(study, config):
                 where = f"config: studies.{name}: encoder {encoder_name!r} has no images for"
                 if encoder["method"] == "precomputed":
                     if image_set not in encoder["images"]:
@@ -225,15 +293,17 @@ def paths_in_run(config):
         for name in study["negatives"]:
             if config["negatives"][name]["tree"]:
                 yield f"negatives.{name}.tree", config["negatives"][name]["tree"]
+        if study["tree"]:
+            yield "studies.tree", study["tree"]
         for name in study["encoders"]:
             encoder = config["encoders"][name]
             if encoder["method"] == "precomputed":
-                corpora = study_corpora(study, config)
-                yield from _precomputed_paths(f"encoders.{name}", encoder, study, corpora)
+                sets, corpora = study_sources(study, config), study_corpora(study, config)
+                yield from _precomputed_paths(f"encoders.{name}", encoder, sets, corpora)
                 continue
             if "checkpoint" in encoder:
                 yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
-            for image_set in study_image_sets(study):
+            for image_set in study_sources(study, config):
                 key = f"image_sets.{image_set}.folder"
                 yield key, config["image_sets"][image_set]["folder"]
             if "/" in encoder.get("pretrained", ""):
@@ -243,10 +313,12 @@ def paths_in_run(config):
             for corpus in dict.fromkeys(sources):
                 for i, file in enumerate(config["corpora"][corpus].get("files", [])):
                     yield f"corpora.{corpus}.files[{i}].path", file["path"]
+                for i, path in enumerate(config["corpora"][corpus]["exclude"]):
+                    yield f"corpora.{corpus}.exclude[{i}]", path
 
 
-def _precomputed_paths(key, encoder, study, corpora):
-    for image_set in study_image_sets(study):
+def _precomputed_paths(key, encoder, image_sets, corpora):
+    for image_set in image_sets:
         for kind in ("embeddings", "index"):
             yield f"{key}.images.{image_set}.{kind}", encoder["images"][image_set][kind]
     for corpus in corpora:

@@ -22,7 +22,8 @@ def flagged_by_match(top_ids, top_cosines, true_ids, margin=0.0):
     """Images whose best concept over the corpus is a true class name, by a margin.
 
     top_ids: int [N, m] concept ids, best first, and top_cosines: float [N, m]; a similarity pass
-        over the OOD set. true_ids: the concept ids of the true class names, ground truth.
+        over the OOD set, or of it only the best concept and the best that is no true name.
+    true_ids: the concept ids of the true class names, ground truth.
     margin: least cosine by which the best concept must lead the best concept that is no true name.
         If all m are true names, their last cosine bounds that concept's; so m = 1 with a margin
         above 0 flags nothing. 0 asks for the best concept only; the scale depends on the encoder.

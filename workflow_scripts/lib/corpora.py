@@ -3,8 +3,10 @@
 import codecs
 import csv
 import io
+import re
 import unicodedata
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -12,41 +14,106 @@ from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.errors import InputError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# What a config block of a word list may set, and what holds where it does not.
+DEFAULTS = {
+    "pos": "noun",
+    "column": "concept",
+    "format": "names",
+    "senses": "first",
+    "drop_files": [],
+    "proper": True,
+}
+WORDNET_ONLY = ("senses", "drop_files", "proper")
+# Our choice: longer names risk being cut, since CLIP reads 77 tokens, of about 4 letters each.
+MAX_CHARACTERS = 200
+# Control characters but for tab and line ends, and the mark of a character lost in a conversion.
+BAD_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
+
+
+class Entry(NamedTuple):
+    """A row of the concept table. None: unknown.
+
+    concept: normalised name. pos: part of speech. source: the file's name without its ending.
+    wnid: id of the WordNet synset, a letter and 8 digits ("n02084071"). lexname: its lexicographer
+    file ("noun.animal"; pertainyms are in "adj.pert"). parents: ids of its hypernyms joined by ";",
+    "" if it has none. proper: whether this sense of the word is a proper noun (WordNet: an instance
+    of its hypernym).
+    """
+
+    concept: str
+    pos: str
+    source: str
+    wnid: str | None = None
+    lexname: str | None = None
+    parents: str | None = None
+    proper: bool | None = None
 
 
 def normalise(name):
-    """A concept's or label's canonical name: NFC, lower case, single spaces, no underscores.
+    """A concept's or label's canonical name: NFKC, lower case, single spaces, no underscores.
 
-    Labels are matched to concepts by this form.
+    Labels are matched to concepts by this form. NFKC rather than NFC is our choice: ligatures and
+    full-width letters become plain ones, as CLIP's tokenizer does, so that no name is there twice;
+    it also turns m² into m2. Invisible characters (Unicode category Cf: zero-width spaces and
+    joiners, soft hyphens, byte order marks, marks of direction) go, and ’ becomes '.
     """
-    return " ".join(unicodedata.normalize("NFC", name.lower()).replace("_", " ").split())
+    if not name.isascii():
+        name = "".join(c for c in name if unicodedata.category(c) != "Cf").replace("’", "'")
+        # Twice, since lower case can bring back what NFKC replaces.
+        name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
+    return " ".join(name.lower().replace("_", " ").split())
 
 
-def read_corpus(files, pos="noun"):
-    """Read word lists into one concept table.
+def read_corpus(files, blocks=None, exclude=()):
+    """Read word lists and WordNet into one concept table.
 
-    files: paths of .txt files (one concept a line) or of .csv, .tsv or .parquet tables with the
-        column concept and optionally pos. pos: part of speech where a file gives none, for all
-        files or a list of one per file.
+    files: paths of
+        - .txt files: one concept a line; with format "synset_mapping" a WordNet id, blanks, and
+          names of which the first (up to a comma) is the concept, e.g. "n01440764 tench, Tinca
+          tinca" as in ImageNet's lists of classes;
+        - .csv, .tsv or .parquet tables with a column of concepts and optionally a column pos;
+        - folders with WordNet's database files, or in them data.noun or data.adj.
+    blocks: one dict per file (or None), whose keys all have a default (DEFAULTS):
+        pos: part of speech where the file does not say. Of WordNet: noun or adjective.
+        column: the column of concepts. format: of a .txt file, "names" or "synset_mapping".
+        senses: of WordNet, "first" for the first word of every synset, "all_lemmas" for every word.
+        drop_files: lexicographer files of WordNet to leave out, e.g. ["noun.person"].
+        proper: whether to keep WordNet's proper nouns.
+    exclude: paths of word lists whose names are left out.
 
-    Returns a pyarrow Table of strings: concept (normalised, distinct: the first of duplicates
-    stays), pos, source (the file's name without its ending); in the order of files and lines.
+    Returns a pyarrow Table with the columns of Entry: strings, but for the bool proper; in the
+    order of files and lines, WordNet's words in the order of its index (alphabetical). Concepts are
+    distinct, the first of duplicates stays. A word of several WordNet synsets gets the first one
+    in its index entry, which is its most frequent sense, of those that senses, drop_files and
+    proper let pass: it is left out only if none of them does. With proper nouns, that sense of a
+    common word may be one (crane: Stephen Crane).
     Raises InputError naming the file, and the line where there is one.
     """
-    table = {}
-    for file, default in zip(
-        files, [pos] * len(files) if isinstance(pos, str) else pos, strict=True
-    ):
-        path = Path(file)
+    rows = {}
+    for file, block in zip(files, blocks or [{}] * len(files), strict=True):
         found = False
-        for name, part in _read_names(path):
-            concept = normalise(name or "")
-            if concept:
-                found = True
-                table.setdefault(concept, ((part or "").strip() or default, path.stem))
+        for entry in _entries(Path(file), block):
+            found = True
+            rows.setdefault(entry.concept, entry)
         if not found:
-            raise InputError(f"{path} holds no concepts: add at least one.")
-    return concept_table(list(table), *zip(*table.values(), strict=True))
+            raise InputError(
+                f"{file} holds no concepts: add at least one, or let more pass (drop_files, proper)"
+            )
+    for file in exclude:
+        for entry in _entries(Path(file), {}):
+            rows.pop(entry.concept, None)
+    if not rows:
+        raise InputError(f"{files[0]}: no concepts are left without those of {exclude[0]}.")
+    return corpus_table(rows.values())
+
+
+def corpus_table(entries):
+    """The concept table, a pyarrow Table, of one or more Entries."""
+    columns = zip(Entry._fields, zip(*entries, strict=True), strict=True)
+    kinds = {"proper": pa.bool_()}
+    return pa.table(
+        {name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns}
+    )
 
 
 def concept_table(concepts, pos, sources):
@@ -55,51 +122,174 @@ def concept_table(concepts, pos, sources):
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
-def _read_names(path):
-    """Iterate over (concept, pos or None) of a word list as written."""
+def _entries(path, block):
+    """Iterate over the Entries of one file, duplicates among them."""
+    options = DEFAULTS | block
+    if path.is_dir() or path.name in ("data.noun", "data.adj"):
+        yield from _read_wordnet(path, options)
+        return
+    for key in WORDNET_ONLY:
+        if options[key] != DEFAULTS[key]:
+            raise InputError(f"{path}: {key} needs a WordNet folder as path; leave {key} out.")
+    for place, name, pos, wnid in _read_names(path, options):
+        concept = _checked(name or "", f"{path}, {place}")
+        if concept:
+            yield Entry(concept, (pos or "").strip() or options["pos"], path.stem, wnid)
+
+
+def _checked(name, place):
+    """The normalised name. Raises InputError if no text encoder would read it as it is meant."""
+    if bad := BAD_CHARACTERS.search(name):
+        raise InputError(
+            f"{place}: character U+{ord(bad[0]):04X} is no text, often the trace of a wrong "
+            "conversion; correct the name."
+        )
+    concept = normalise(name)
+    if len(concept) > MAX_CHARACTERS:
+        raise InputError(
+            f"{place}: a name of {len(concept)} characters, of which a text encoder reads only the "
+            f"first 77 tokens; shorten it to at most {MAX_CHARACTERS} characters."
+        )
+    return concept
+
+
+# ---- word lists: iterators over (place in the file, name, pos or None, wnid or None) as written --
+
+
+def _read_names(path, options):
     if not path.is_file():
         raise InputError(f"Word list {path} does not exist: correct the path in the config.")
+    if options["format"] == "synset_mapping":
+        if path.suffix != ".txt":
+            raise InputError(f"{path}: format synset_mapping is for .txt files; leave it out.")
+        return _read_synset_mapping(path)
     if path.suffix == ".txt":
-        return ((line, None) for line in io.StringIO(_read_utf8(path), newline=None))
+        return ((place, line, None, None) for place, line in _lines(path))
     if path.suffix in DELIMITERS:
-        return _read_delimited(path)
+        return _read_delimited(path, options["column"])
     if path.suffix == ".parquet":
-        return _read_parquet(path)
-    raise InputError(f"Word list {path} must end in .txt, .csv, .tsv or .parquet.")
+        return _read_parquet(path, options["column"])
+    raise InputError(
+        f"Word list {path} must end in .txt, .csv, .tsv or .parquet, or be a WordNet folder."
+    )
+
+
+def _lines(path):
+    text = io.StringIO(_read_utf8(path), newline=None)
+    return ((f"line {number}", line) for number, line in enumerate(text, 1))
 
 
 def _read_utf8(path):
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    marks = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE
+    if content.startswith(marks):  # UTF-32 LE starts as UTF-16 LE does
+        raise InputError(f"{path}, line 1: not UTF-8 but UTF-16 or UTF-32; save it as UTF-8.")
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = _line_at(content, error.start)
         raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
+    if "\0" in text:
+        line = _line_at(content, content.index(b"\0"))
+        raise InputError(f"{path}, line {line}: a NUL byte, so no UTF-8 text; save it as UTF-8.")
+    return text
 
 
-def _read_delimited(path):
+def _line_at(content, position):
+    """Number of the line of a position in bytes whose lines end in LF, CRLF or CR."""
+    before = content[:position].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return before.count(b"\n") + 1
+
+
+def _read_synset_mapping(path):
+    for place, line in _lines(path):
+        if not line.strip():
+            continue
+        match = re.match(r"\s*([nvars][0-9]{8})\s+([^,\s][^,]*)", line)
+        if not match:
+            raise InputError(
+                f"{path}, {place}: format synset_mapping needs a WordNet id and names, as in "
+                "'n01440764 tench, Tinca tinca'; complete the line or leave the format out."
+            )
+        yield place, match[2], None, match[1]
+
+
+def _read_delimited(path, column):
     text = io.StringIO(_read_utf8(path), newline="")
     reader = csv.DictReader(text, delimiter=DELIMITERS[path.suffix], strict=True)
     try:
-        if "concept" not in (reader.fieldnames or ()):
-            raise InputError(f"{path}, line 1: no column 'concept' in the header; add it.")
+        if column not in (reader.fieldnames or ()):
+            raise InputError(
+                f"{path}, line 1: no column {column!r} in the header but "
+                f"{list(reader.fieldnames or ())}; add it, or name the right one (column)."
+            )
         for row in reader:
-            yield row["concept"], row.get("pos")
+            place = f"line {reader.line_num}"
+            if any(row.get(None, ())):
+                raise InputError(
+                    f"{path}, {place}: more fields than the header has; "
+                    "put names with a separator in quotes."
+                )
+            yield place, row[column], row.get("pos"), None
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num + 1}: {error}") from error
 
 
-def _read_parquet(path):
+def _read_parquet(path, column):
     table = read_table(path)
-    if "concept" not in table.column_names:
-        raise InputError(f"{path} has no column 'concept' but {table.column_names}; add it.")
+    if column not in table.column_names:
+        raise InputError(
+            f"{path} has no column {column!r} but {table.column_names}; add it, or name the right "
+            "one (column)."
+        )
     try:
-        names = table["concept"].cast(pa.string()).to_pylist()
-        if "pos" not in table.column_names:
-            return [(name, None) for name in names]
-        return list(zip(names, table["pos"].cast(pa.string()).to_pylist(), strict=True))
+        names = table[column].cast(pa.string()).to_pylist()
+        pos = [None] * len(names)
+        if "pos" in table.column_names:
+            pos = table["pos"].cast(pa.string()).to_pylist()
     except pa.ArrowException as error:
-        raise InputError(f"{path}: columns concept and pos must be text ({error})") from error
+        raise InputError(f"{path}: columns {column} and pos must be text ({error})") from error
+    rows = enumerate(zip(names, pos, strict=True))
+    return ((f"row {row} (from 0)", name, part, None) for row, (name, part) in rows)
+
+
+# ---- WordNet ------------------------------------------------------------------------------------
+
+
+def _read_wordnet(path, options):
+    from workflow_scripts.lib import trees  # which imports this module
+
+    pos = options["pos"]
+    if pos not in trees.PARTS:
+        raise InputError(f"{path}: pos of WordNet must be one of {list(trees.PARTS)}, not {pos!r}.")
+    for name in options["drop_files"]:
+        if name not in trees.FILES.values():
+            raise InputError(
+                f"{path}: drop_files: WordNet has no lexicographer file {name!r} but "
+                f"{', '.join(trees.FILES.values())}."
+            )
+    folder = path if path.is_dir() else path.parent
+    if path not in (folder, folder / f"data.{trees.PARTS[pos][0]}"):
+        raise InputError(f"{path} does not hold the pos {pos!r}: give the folder as path.")
+    tree = trees.read_wordnet(folder, pos)
+
+    def passes(node, name):
+        return (
+            (options["senses"] == "all_lemmas" or _without_marker(tree.title(node)) == name)
+            and tree.file(node) not in options["drop_files"]
+            and (options["proper"] or not tree.is_proper(node))
+        )
+
+    for name, nodes in tree.names.items():
+        node = next((node for node in nodes if passes(node, name)), None)
+        if node:
+            known = tree.file(node), ";".join(tree.parents[node]), tree.is_proper(node)
+            yield Entry(name, pos, folder.name, node, *known)
+
+
+def _without_marker(word):
+    """An adjective without the marker of its position in a phrase, e.g. "(p)" (wninput(5WN))."""
+    return re.sub(r"\((p|a|ip)\)$", "", word)
 
 
 def apply_prompts(concepts, pos, prompts):

@@ -52,11 +52,37 @@ class Embeddings:
             for start in range(0, len(array), size):
                 yield np.asarray(array[start : start + size], dtype=np.float32)
 
+    def joined(self):
+        """All rows as one array-like [N, d] on disk, for random access: len, shape, [rows]."""
+        return self.arrays[0] if len(self.arrays) == 1 else _Joined(self.arrays)
+
     def array(self):
         """All rows in memory, float32 [N, d]."""
         rows = np.empty((self.rows, self.dim), np.float32)
         np.concatenate(self.arrays, out=rows)
         return rows
+
+
+class _Joined:
+    """Rows of several arrays as if they were one."""
+
+    def __init__(self, arrays):
+        self._arrays = arrays
+        self._starts = np.cumsum([0, *(len(array) for array in arrays)])
+        self.shape = (int(self._starts[-1]), arrays[0].shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """The rows with these numbers, int [n], in this order."""
+        rows = np.asarray(rows)
+        shard = np.searchsorted(self._starts, rows, side="right") - 1
+        found = np.empty((len(rows), self.shape[1]), np.result_type(*self._arrays))
+        for i in np.unique(shard):
+            here = shard == i
+            found[here] = self._arrays[i][rows[here] - self._starts[i]]
+        return found
 
 
 def open_embeddings(arrays, indexes):

@@ -11,6 +11,8 @@ import importlib.metadata
 import json
 import logging
 import os
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,8 @@ def load_encoder(cfg, threads=1):
     device = _device(cfg.get("device", "auto"))
     if "checkpoint" in cfg:
         source = _checkpoint_source(Path(cfg["checkpoint"]))
+        if "timm" not in json.dumps(source["model_cfg"]):
+            _import_without_timm()
     else:
         source = _model_source(cfg.get("model"), cfg.get("pretrained"))
     precision = cfg.get("precision", "fp32")
@@ -149,6 +153,29 @@ def with_weights(cfg, files):
     if files and "checkpoint" in cfg:
         return cfg | {"checkpoint": str(Path(files[0]).parent)}
     return cfg | {"pretrained": str(files[0])} if files else cfg
+
+
+def _import_without_timm():
+    """Import open_clip without timm, and torchvision without torch's compiler.
+
+    A model of open_clip's own classes needs neither, and they are half of the five CPU seconds
+    that loading takes in every job. Does nothing if one of them is imported already.
+    """
+    compiler = types.ModuleType("torch._dynamo.utils")
+    compiler.is_compile_supported = lambda device: False  # all that torchvision asks of it
+    absent = {"timm": None, "torch._dynamo": types.ModuleType("torch._dynamo")}
+    absent["torch._dynamo.utils"] = compiler
+    if absent.keys() & sys.modules.keys():
+        return
+    sys.modules.update(absent)
+    try:
+        import open_clip  # noqa: F401
+    except (ImportError, AttributeError):  # other versions may need more: import all of it then
+        for name in [n for n in sys.modules if n.split(".")[0] in ("open_clip", "torchvision")]:
+            del sys.modules[name]
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def _device(name):

@@ -7,9 +7,20 @@ similarity to the nearest true name) `name_agreement` gives those that need name
 """
 
 import numpy as np
+import pyarrow.compute as pc
 
+from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.similarity import top_concepts
+
+
+def true_names_of(indexes):
+    """The distinct class names in Parquet indexes of images, a set, normalised like a corpus."""
+    labels = set()
+    for path in indexes:
+        labels |= set(pc.unique(read_table(path, ["label"])["label"]).to_pylist())
+    return {normalise(label) for label in labels - {None}}
 
 
 def name_agreement(mined, true, synonyms_of=None, path_similarity=None):

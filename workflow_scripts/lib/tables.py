@@ -38,11 +38,12 @@ def _cell(value):
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def write_tables(frame, parquet, csv, md, title, readable=None):
+def write_tables(frame, parquet, csv, md, title, readable=None, digits=3):
     """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown."""
     write_frame(parquet, frame)
     artifacts.write_text(csv, frame.to_csv(index=False))
-    artifacts.write_text(md, f"# {title}\n\n{markdown(frame if readable is None else readable)}\n")
+    shown = markdown(frame if readable is None else readable, digits)
+    artifacts.write_text(md, f"# {title}\n\n{shown}\n")
 
 
 def over_seeds(frame, by, values):

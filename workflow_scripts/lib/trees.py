@@ -35,14 +35,15 @@ class Tree:
 
     names: normalised name -> ids of its nodes (its senses, the most frequent first).
     parents: node -> ids of its parents, for every node; free of cycles.
-    instances: nodes that are proper nouns. files: node -> name of its lexicographer file. A table
-    tells neither.
+    instances: nodes that are proper nouns. files: node -> name of its lexicographer file.
+    titles: node -> its first name; two nodes can share it. A table tells none of the three.
     """
 
     names: dict
     parents: dict
     instances: frozenset = frozenset()
     files: dict | None = None
+    titles: dict | None = None
 
     def nodes(self, name):
         """Ids of the nodes that bear a name; () if the tree does not know it."""
@@ -73,6 +74,56 @@ class Tree:
         up, down = self._distances(nodes), self._distances(others)
         lengths = [up[node] + down[node] for node in up.keys() & down.keys()]
         return 1 / (1 + min(lengths)) if lengths else 0.0
+
+    def node(self, name):
+        """The node that a class label means: the one with this id, else the name's first sense.
+
+        A WordNet id as ImageNet's labels give it (n02084071) is certain. The first sense of a name
+        is its most frequent one, and may not be the one that the images show (crane).
+        Raises InputError if the tree has neither.
+        """
+        if name in self.parents:
+            return name
+        senses = self.nodes(name)
+        if not senses:
+            raise InputError(
+                f"the concept tree has no node {name!r}: correct the label, or give a tree (a "
+                "table with the columns child, parent) that holds every label"
+            )
+        return senses[0]
+
+    def title(self, node):
+        """A node's readable name: WordNet's first word for it. In a table the node is its name."""
+        return (self.titles or {}).get(node, node)
+
+    def depth(self, node):
+        """Edges of the shortest path from a root down to a node (NLTK's min_depth)."""
+        return self._depths[node]
+
+    def lineage(self, node):
+        """One path from a root down to a node: a list that starts with the root, ends with node.
+
+        Of several parents it takes the one of least depth, then the least id. So it is a shortest
+        path, and the lineages of all nodes together form a tree with one parent per node.
+        """
+        path = [node]
+        while parents := self.parents[path[-1]]:
+            path.append(min(parents, key=lambda parent: (self._depths[parent], parent)))
+        return path[::-1]
+
+    def steps_up(self, node):
+        """{node: 0, parent: 1, ...}: all ancestors, over every parent, by the shortest way up."""
+        return self._distances([node])
+
+    @cached_property
+    def _depths(self):
+        depths, depth = {}, 0
+        level = [node for node, parents in self.parents.items() if not parents]
+        while level:
+            depths.update(dict.fromkeys(level, depth))
+            below = {child for node in level for child in self._children.get(node, ())}
+            level, depth = below - depths.keys(), depth + 1
+        return depths
 
     @cached_property
     def _children(self):
@@ -108,6 +159,11 @@ def read_trees(path):
     if Path(path).is_dir():
         return {pos: read_wordnet(path, pos) for pos in PARTS}
     return {"noun": read_table_tree(path)}
+
+
+def noun_tree(files):
+    """The Tree of nouns of a table (one file), or of WordNet's database files in one folder."""
+    return read_trees(files[0] if len(files) == 1 else Path(files[0]).parent)["noun"]
 
 
 def read_table_tree(path):
@@ -161,12 +217,13 @@ def read_wordnet(folder, pos="noun"):
     Raises InputError if a file is missing or a line does not parse.
     """
     ending, letter = PARTS[pos]
-    parents, files, instances = {}, {}, set()
+    parents, files, titles, instances = {}, {}, {}, set()
     for fields in _lines(folder, f"data.{ending}"):
         node, words = letter + fields[0], int(fields[3], 16)
         pointers = fields[4 + 2 * words :]
         parents[node] = []
         files[node] = FILES[int(fields[1])]
+        titles[node] = normalise(fields[4])
         for symbol, offset in zip(pointers[1::4], pointers[2::4], strict=True):
             if symbol in ("@", "@i"):
                 parents[node].append(letter + offset)
@@ -176,7 +233,7 @@ def read_wordnet(folder, pos="noun"):
     for fields in _lines(folder, f"index.{ending}"):
         senses = fields[len(fields) - int(fields[2]) :]
         names[normalise(fields[0])] = tuple(letter + offset for offset in senses)
-    return Tree(names, parents, frozenset(instances), files)
+    return Tree(names, parents, frozenset(instances), files, titles)
 
 
 def _lines(folder, name):

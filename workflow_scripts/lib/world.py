@@ -159,6 +159,12 @@ UNSEEN_SHAPES = {
     ),
 }
 SHAPES = ID_SHAPES | UNSEEN_SHAPES
+KINDS = {
+    "round shape": ("circle", "ring", "crescent", "semicircle", "spiral"),
+    "angular shape": ("square", "triangle", "diamond", "bar", "hourglass", "chevron"),
+    "pointed shape": ("star", "cross", "arrow", "bolt"),
+    "curly shape": ("heart", "flower", "gear"),
+}
 
 
 # Concepts
@@ -216,6 +222,29 @@ def corpus_names():
     nouns += [f"{shade} {s}" for s in SHAPES for shade in shade_words]
     adjectives = [*COLOURS, *shade_words, *texture_words]
     return [(n, "noun") for n in dict.fromkeys(nouns)] + [(a, "adjective") for a in adjectives]
+
+
+def tree_edges():
+    """[(child, parent)] of the demo's concept tree; a root has the parent "".
+
+    shape > kind of shape > circle > striped circle > striped red circle, and the other names of
+    the corpus as children of what they are kinds of: red circle, disc (circle), striped crimson
+    circle (striped red circle). The kinds are our choice.
+    """
+    colour_of = {shade: colour for colour, shades in SHADES.items() for shade in shades}
+    usual = {word: name for name, word in SYNONYMS.items()}
+    edges = [("shape", "")] + [(kind, "shape") for kind in KINDS]
+    edges += [(shape, kind) for kind, shapes in KINDS.items() for shape in shapes]
+    edges += [(f"{t} {s}", s) for s in SHAPES for t in TEXTURES]
+    edges += [(concept_name((t, c, s)), f"{t} {s}") for t, c, s in compositions()]
+    known = {child for child, _ in edges}
+    for name in (name for name, pos in corpus_names() if pos == "noun"):
+        if name in known:
+            continue
+        words = [colour_of.get(word, usual.get(word, word)) for word in name.split()]
+        plain = " ".join(words)
+        edges.append((name, plain if plain != name and plain in known else words[-1]))
+    return edges
 
 
 # Drawing one image

@@ -1,0 +1,62 @@
+"""Compare the clusterings of a benchmark with the labels, beside what they cost.
+
+Out: Parquet, one row per clustering: the level of the axis, what the image set is like, the
+metrics, and seconds (without start and imports) and peak memory of the job.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.benchmarks import describe
+from workflow_scripts.lib.clustering_metrics import clustering_metrics
+from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.tables import read_frame, write_frame
+
+KEYS = ["axis", "benchmark", "level", "encoder", "image_set", "clustering", "method", "k", "seed"]
+SET = ["n", "classes", "imbalance_ratio", "prior_entropy_normalised"]
+METRICS = ["acc", "balanced_acc", "nmi", "ami", "ari", "used_clusters", "purity", "objective"]
+COST = ["seconds", "peak_memory_mb"]
+
+
+def labels_by_set(files, shards):
+    """ "encoder/image set" -> labels. files: indexes, in the order of `shards`, name -> number."""
+    first, found = 0, {}
+    for name, number in shards.items():
+        part = [read_frame(path)["label"] for path in files[first : first + number]]
+        found[name] = pd.concat(part, ignore_index=True)
+        first += number
+    return found
+
+
+def evaluate_benchmark(clusters, costs, labels, benchmark, cfg, output):
+    """cfg: axis, levels (image set -> level) and shards ("encoder/image set" -> number)."""
+    labels_of = labels_by_set(labels, cfg["shards"])
+    rows = []
+    for path, cost in zip(progress(clusters, unit="clustering"), costs, strict=True):
+        meta = artifacts.read_meta(path)
+        assigned = artifacts.read_table(path, ["cluster"])["cluster"].to_numpy()
+        known = labels_of[f"{meta['encoder']}/{meta['image_set']}"]
+        where = known.notna().to_numpy()
+        row = (
+            {"axis": cfg["axis"], "benchmark": benchmark}
+            | meta
+            | json.loads(Path(cost).read_text())
+        )
+        row |= {"level": cfg["levels"][meta["image_set"]]} | describe(known[where].to_numpy())
+        rows.append(row | clustering_metrics(known[where].to_numpy(), assigned[where]))
+    write_frame(output, pd.DataFrame(rows).reindex(columns=[*KEYS, *SET, *METRICS, *COST]))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        evaluate_benchmark(
+            snakemake.input.clusters,
+            snakemake.input.costs,
+            snakemake.input.labels,
+            snakemake.wildcards.benchmark,
+            snakemake.params.cfg,
+            snakemake.output[0],
+        )

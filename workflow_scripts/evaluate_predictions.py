@@ -1,0 +1,58 @@
+"""Ask what an image's second and third cluster mean: another valid label, or a coarser one?
+
+Out: Parquet, one row per (clustering, rank of the prediction, kind of hit): how often it is one,
+and how often by chance.
+"""
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.evaluate_benchmark import labels_by_set
+from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.benchmarks import (
+    class_codes,
+    common_ancestor_steps,
+    majority_class,
+    topk_hit_rates,
+    valid_labels,
+)
+from workflow_scripts.lib.corpora import normalise
+from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.tables import write_frame
+from workflow_scripts.lib.trees import noun_tree
+
+KEYS = ["axis", "benchmark", "level", "encoder", "image_set", "clustering", "method", "k", "seed"]
+
+
+def evaluate_predictions(ranks, labels, tree, benchmark, cfg, output):
+    """cfg: axis, levels (image set -> level) and shards ("encoder/image set" -> number)."""
+    tree = noun_tree(tree)
+    coded = {}
+    for name, labels_of_set in labels_by_set(labels, cfg["shards"]).items():
+        names = [label and normalise(label) for label in labels_of_set]
+        classes, code = class_codes(np.array(names, object))
+        coded[name] = code, common_ancestor_steps(valid_labels(tree, classes))
+    rows = []
+    for path in progress(ranks, unit="clustering"):
+        meta = artifacts.read_meta(path)
+        column = artifacts.read_table(path, ["clusters"])["clusters"].combine_chunks()
+        ranked = column.flatten().to_numpy().reshape(len(column), -1)
+        code, steps = coded[f"{meta['encoder']}/{meta['image_set']}"]
+        class_of_cluster = majority_class(ranked[:, 0], code, meta["k"])
+        keys = {"axis": cfg["axis"], "benchmark": benchmark} | meta
+        keys["level"] = cfg["levels"][meta["image_set"]]
+        rows += [keys | hit for hit in topk_hit_rates(ranked, code, class_of_cluster, steps)]
+    columns = [*KEYS, "rank", "hit", "n", "rate", "chance"]
+    write_frame(output, pd.DataFrame(rows).reindex(columns=columns))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        evaluate_predictions(
+            snakemake.input.ranks,
+            snakemake.input.labels,
+            snakemake.input.tree,
+            snakemake.wildcards.benchmark,
+            snakemake.params.cfg,
+            snakemake.output[0],
+        )

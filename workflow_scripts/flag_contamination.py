@@ -1,0 +1,114 @@
+"""Flag the images of OOD sets that show an in-distribution class.
+
+The ID test set is judged too: it shows how much of true ID content the rule finds. Evaluation only:
+labels of training, test and OOD images are read here. What the flags can and cannot say is in
+`lib.contamination`.
+
+Out: flags.parquet, one row per image: image_set, image_id, concept (its best of the corpus), label
+and flagged; contamination.parquet, one row per image set: study, image_set, group, n, flagged and
+share.
+"""
+
+import functools
+import logging
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.contamination import flagged_by_label, flagged_by_match
+from workflow_scripts.lib.corpora import normalise
+from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
+from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.label_quality import tree_functions, true_names_of
+from workflow_scripts.lib.similarity import top_concepts
+from workflow_scripts.lib.tables import write_frame
+from workflow_scripts.lib.trees import noun_tree
+
+COLUMNS = ["study", "image_set", "group", "n", "flagged", "share"]
+
+
+def best_and_best_other(images, vectors, true_ids):
+    """Every image's best concept, and its best that is no true name: ids and cosines [N, 1 or 2].
+
+    These two are all that `flagged_by_match` needs, for any margin. One column if the corpus holds
+    true names only.
+    """
+    found = [top_concepts(images.blocks(), vectors, 1)]
+    others = np.delete(np.arange(len(vectors)), true_ids)
+    if len(true_ids) and len(others):
+        ids, cosines = top_concepts(images.blocks(), vectors[others], 1)
+        found.append((others[ids], cosines))
+    return tuple(np.hstack(columns) for columns in zip(*found, strict=True))
+
+
+def open_sets(embeddings, index, shards):
+    """Image set -> its embeddings. shards: image set -> number of shards, in their order."""
+    first, found = 0, {}
+    for name, number in shards.items():
+        part = slice(first, first + number)
+        found[name] = open_embeddings(embeddings[part], index[part])
+        first += number
+    return found
+
+
+def flag_images(images, vectors, true_ids, rule, margin, by_label):
+    """Every image's best concept, int [N], and whether the image is flagged, bool [N].
+
+    by_label: labels -> bool [N], for the rule "label".
+    """
+    needs_other = rule == "match" and margin > 0
+    ids, cosines = best_and_best_other(images, vectors, true_ids if needs_other else [])
+    if rule == "match":
+        return ids[:, 0], flagged_by_match(ids, cosines, true_ids, margin)
+    return ids[:, 0], by_label([label and normalise(label) for label in images.labels])
+
+
+def flag_contamination(inputs, cfg, study, output_flags, output_table):
+    """inputs: named lists of paths, embeddings and index (of the images, by set in the order of
+    cfg's image_sets), texts and concepts (one file each, of the corpus), train_index (of the
+    training images) and trees (the files of one concept tree, or none; with one, the rule "label"
+    takes synonyms too).
+    cfg: rule ("match" or "label"), margin (of the rule "match"), image_sets (name -> number of
+    shards) and groups (name -> "near", "far" or "test").
+    """
+    names = artifacts.read_table(inputs.concepts[0], ["concept"])["concept"].to_pylist()
+    vectors = np.asarray(artifacts.read_array(inputs.texts[0]), dtype=np.float32)
+    true_names = true_names_of(inputs.train_index)
+    true_ids = [i for i, name in enumerate(names) if name in true_names]
+    logging.info("%d true names, %d of them in the corpus", len(true_names), len(true_ids))
+    if not (true_names if cfg["rule"] == "label" else true_ids):
+        logging.warning("no true name is known, or none is in the corpus: nothing is flagged")
+    synonyms_of = None
+    if cfg["rule"] == "label" and inputs.trees and true_names:
+        synonyms_of, _ = tree_functions(noun_tree(inputs.trees), true_names)
+    by_label = functools.partial(flagged_by_label, true=true_names, synonyms_of=synonyms_of)
+
+    flags, rows = [], []
+    sets = open_sets(inputs.embeddings, inputs.index, cfg["image_sets"])
+    for image_set, images in progress(sets.items(), unit="set"):
+        check_same_encoder(images.meta, artifacts.read_meta(inputs.concepts[0]))
+        if cfg["rule"] == "label" and not any(images.labels):
+            logging.warning("the images of %s have no labels: none is flagged", image_set)
+        best, flagged = flag_images(images, vectors, true_ids, cfg["rule"], cfg["margin"], by_label)
+        columns = {"image_set": image_set, "image_id": images.ids}
+        columns["concept"] = [names[i] for i in best]
+        columns["label"] = pd.array(images.labels, dtype="string")
+        flags.append(pd.DataFrame(columns | {"flagged": flagged}))
+        row = {"study": study, "image_set": image_set, "group": cfg["groups"][image_set]}
+        row |= {"n": len(flagged), "flagged": int(flagged.sum()), "share": float(flagged.mean())}
+        rows.append(row)
+    meta = {"encoder": images.meta.get("encoder"), "rule": cfg["rule"], "margin": cfg["margin"]}
+    write_frame(output_flags, pd.concat(flags, ignore_index=True), meta)
+    write_frame(output_table, pd.DataFrame(rows, columns=COLUMNS))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        flag_contamination(
+            snakemake.input,
+            snakemake.params.cfg,
+            snakemake.wildcards.study,
+            snakemake.output.flags,
+            snakemake.output.table,
+        )
