@@ -1,0 +1,176 @@
+"""From the bytes of an image to the pixels that a model sees: decode, resize, crop.
+
+The pixels are those of open_clip's own preprocessing (Pillow), computed faster: Pillow spends
+most of its time in the resize, for which torch has a vectorised kernel of the same filters.
+"""
+
+import contextlib
+import io
+from pathlib import Path
+
+import PIL
+import pyarrow as pa
+import torch
+from PIL import Image, ImageOps
+
+from workflow_scripts.lib import images
+from workflow_scripts.lib.errors import InputError
+
+MAX_PIXELS = 178_956_970  # where Pillow refuses by default: 512 MiB of RGB
+MODES = ("shortest", "squash", "longest")
+INTERPOLATIONS = ("bicubic", "bilinear")
+PILLOW_VERSION = int(PIL.__version__.split(".")[0])
+
+
+def decode_to_tensor(
+    source, size, mode="shortest", interpolation="bicubic", crop=True, fill=0, max_pixels=MAX_PIXELS
+):
+    """Decode an image and fit it to a model's input.
+
+    source, max_pixels: see `decode_rgb`; the other arguments: see `fit`.
+    Returns a uint8 tensor [3, h, w], contiguous. Raises BadImage and InputError.
+    """
+    return fit(decode_rgb(source, max_pixels), size, mode, interpolation, crop, fill)
+
+
+def decode_rgb(source, max_pixels=MAX_PIXELS):
+    """Decode an image fully, as an upright RGB `PIL.Image`; the rules are those of `open_rgb`.
+
+    source: a path, or the bytes of an image file.
+    max_pixels: images of more pixels are refused by their header, before any pixel is decoded.
+        Above 178,956,970 Pillow's own limit refuses them too.
+    Raises BadImage if any part of the file is missing, damaged, or too large.
+    """
+    try:
+        with _binary(source) as content, images._open(content) as image:
+            _check_pixels(image.width * image.height, max_pixels)
+            image.load()
+            _turn_upright(image)
+            return image if image.mode == "RGB" else images._to_rgb(image)
+    except images.BadImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise images.BadImage(f"too many pixels: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise images.BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
+    except Exception as error:  # decoders raise many kinds of errors on damaged content
+        raise images.BadImage(f"cannot be decoded: {type(error).__name__}: {error}") from error
+
+
+def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0):
+    """Resize and crop an RGB `PIL.Image` to a model's input, as open_clip 3 does.
+
+    size: side of a square or (height, width), in pixels.
+    mode: "shortest" makes the shorter side fit and crops the centre; "squash" ignores the aspect
+        ratio; "longest" makes the longer side fit and pads around the centre with `fill` (0..255).
+    interpolation: "bicubic" or "bilinear", both antialiased. As in open_clip, "shortest" with a
+        height that differs from the width is always bicubic.
+    crop: False leaves out the crop or the padding.
+
+    Equal to the Pillow version of open_clip's transform to one grey level, but for fewer than one
+    value in 50,000 that differs by two (rounding in both passes). Where the two disagree because of
+    an image's mode, this is open_clip applied to the RGB image: open_clip itself resizes first,
+    which blurs palettes, weighs colours by alpha and pads CMYK with white.
+    Returns a uint8 tensor [3, h, w], contiguous. Raises InputError for arguments out of range and
+    BadImage for an image so elongated that it would exceed MAX_PIXELS once resized.
+    """
+    height, width = _target(size, mode, interpolation)
+    if mode == "shortest" and height != width:
+        interpolation = "bicubic"
+    resized = resized_size(image.height, image.width, (height, width), mode)
+    if resized[0] * resized[1] > MAX_PIXELS:
+        raise images.BadImage(
+            f"too elongated: {image.width} x {image.height} pixels would become "
+            f"{resized[1]} x {resized[0]}"
+        )
+    pixels = _resize(_pixels(image), resized, interpolation)[0, :3]
+    return (_centre(pixels, height, width, fill) if crop else pixels).contiguous()
+
+
+def resized_size(height, width, size, mode):
+    """Height and width after the resize and before the crop, by open_clip's rounding.
+
+    size: (height, width) of the model's input. A side that would round to nothing becomes one
+    pixel, where open_clip fails.
+    """
+    if mode == "squash":
+        return size
+    if mode == "shortest" and size[0] == size[1]:  # torchvision's Resize: rounds down
+        if width <= height:
+            return int(size[0] * height / width), size[0]
+        return size[0], int(size[0] * width / height)
+    ratios = height / size[0], width / size[1]
+    ratio = max(ratios) if mode == "longest" else min(ratios)
+    return max(round(height / ratio), 1), max(round(width / ratio), 1)
+
+
+def _binary(source):
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    return Path(source).open("rb")
+
+
+def _check_pixels(pixels, limit):
+    if pixels > limit:
+        raise images.BadImage(f"too many pixels: {pixels} exceed the limit of {limit}")
+
+
+def _turn_upright(image):
+    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _target(size, mode, interpolation):
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+        raise InputError(f"image size {size!r} must be a positive integer or two: height, width.")
+    if mode not in MODES:
+        raise InputError(f"resize mode {mode!r} must be one of {', '.join(MODES)}.")
+    if interpolation not in INTERPOLATIONS:
+        names = " or ".join(INTERPOLATIONS)
+        raise InputError(f"interpolation {interpolation!r} must be {names}.")
+    return sides
+
+
+def _pixels(image):
+    """An RGB image as uint8 [1, c, h, w], channels last in memory; c is 3, or 4 with padding."""
+    try:  # shares Pillow's memory, which has four bytes per pixel
+        values = torch.from_dlpack(pa.array(image).flatten())
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        # an image of several memory blocks (above 16 MiB), or an older Pillow
+        values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    # The batch axis comes first, not by indexing: only so does torch see "channels last".
+    return values.view(1, image.height, image.width, -1).permute(0, 3, 1, 2)
+
+
+def _resize(pixels, size, interpolation):
+    height, width = pixels.shape[-2:]
+    if (height, width) == size:
+        return pixels
+    if _vertically_first(height - size[0], width - size[1]):
+        pixels = _interpolate(pixels, (size[0], width), interpolation)
+    return _interpolate(pixels, size, interpolation)  # horizontally first
+
+
+def _vertically_first(lost_height, lost_width):
+    """Pillow's order of the two passes, as observed: always horizontally first before Pillow 13.
+
+    It is visible: rounding and, for bicubic, clipping take place between the passes.
+    """
+    return PILLOW_VERSION >= 13 and lost_height > max(2 * lost_width, 0)
+
+
+def _interpolate(pixels, size, interpolation):
+    return torch.nn.functional.interpolate(pixels, size, mode=interpolation, antialias=True)
+
+
+def _centre(pixels, height, width, fill):
+    """Pad with `fill`, then crop, around the centre; pixels: [3, h, w]."""
+    missing = max(height - pixels.shape[1], 0), max(width - pixels.shape[2], 0)
+    if any(missing):
+        (top, bottom), (left, right) = [(m // 2, (m + 1) // 2) for m in missing]
+        pixels = torch.nn.functional.pad(pixels, (left, right, top, bottom), value=fill)
+    top = round((pixels.shape[1] - height) / 2)
+    left = round((pixels.shape[2] - width) / 2)
+    return pixels[:, top : top + height, left : left + width]
