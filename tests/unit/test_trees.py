@@ -210,6 +210,13 @@ def test_refuses_what_is_not_there(tmp_path):
         trees.read_trees(tmp_path / "tree.csv")
 
 
+def test_refuses_a_damaged_database(wordnet):
+    data = wordnet / "data.noun"
+    data.write_text(data.read_text() + "00000011 05 n\n")
+    with pytest.raises(InputError, match=r"data\.noun or index\.noun is no WordNet 3"):
+        trees.read_wordnet(wordnet)
+
+
 @pytest.mark.skipif(not (WORDNET / "data.noun").is_file(), reason="no WordNet on this machine")
 def test_the_real_wordnet():
     tree = trees.read_wordnet(WORDNET)

@@ -217,6 +217,17 @@ def read_wordnet(folder, pos="noun"):
     Raises InputError if a file is missing or a line does not parse.
     """
     ending, letter = PARTS[pos]
+    try:
+        return _parse_wordnet(folder, ending, letter)
+    except InputError:
+        raise
+    except (ValueError, LookupError) as error:
+        raise InputError(
+            f"{folder}: data.{ending} or index.{ending} is no WordNet 3 database file ({error!r})"
+        ) from error
+
+
+def _parse_wordnet(folder, ending, letter):
     parents, files, titles, instances = {}, {}, {}, set()
     for fields in _lines(folder, f"data.{ending}"):
         node, words = letter + fields[0], int(fields[3], 16)
