@@ -42,8 +42,10 @@ def resolved(image_set):
 def test_config_of_image_sets(image_set, labels, paths):
     config = resolved(image_set)
     assert config["image_sets"]["test"]["labels"] == labels
-    key = f"image_sets.test.{next(iter(image_set))}"
-    assert [path for where, path in paths_in_run(config) if where == key] == paths
+    found = dict.fromkeys(
+        p for key, p in paths_in_run(config) if key.startswith("image_sets.test.")
+    )
+    assert list(found) == paths
 
 
 @pytest.mark.parametrize(
@@ -122,8 +124,9 @@ def moved(finished, tmp_path_factory):
 
 def test_all_results_stay_the_same(finished, moved):
     project, ran = moved
-    # Four shards to embed; nothing below runs again but the figure, which reads images.
-    assert ran == {"list_images": 3, "embed_images": 4, "draw_concepts": 1}
+    assert ran["list_images"] == 3
+    assert ran["embed_images"] == 3  # two shards of tars, one of Parquet; the list's files stayed
+    assert ran["draw_concepts"] == 1
     before, after = results_of(finished), results_of(project)
     assert before.keys() == after.keys()
     assert any(name.endswith(".png") for name in before)
@@ -141,14 +144,12 @@ def test_repacked_archives_are_listed_and_no_more(moved, tmp_path):
     assert project.rules_run("--cores", "2") == {"list_images": 1}
     assert results_of(project) == results_of(moved[0])
 
-    next((tmp_path / "train").rglob("*.png")).unlink()
+    sorted((tmp_path / "train").rglob("*.png"))[3].unlink()  # moves all that come after it
     make_tars(tmp_path / "train", archives)
-    project.run("--cores", "2", "--until", "embed_images")
-    index = [
-        pq.read_table(project.folder / f"results/embeddings/tinyclip/images/photos/{i:05d}.parquet")
-        for i in range(2)
-    ]
-    assert sum(table.num_rows for table in index) == 23
+    stem = "results/embeddings/tinyclip/images/photos"
+    index = [f"{stem}/{shard}.parquet" for shard in ("00000", "00001")]
+    assert project.rules_run("--cores", "2", *index) == {"list_images": 1, "embed_images": 1}
+    assert sum(pq.read_table(project.folder / path).num_rows for path in index) == 23
 
 
 @pytest.mark.parametrize("file", ["photos/test/{}", "test.csv", "tars/1.tar", "strange.parquet"])

@@ -342,9 +342,10 @@ def paths_in_run(config):
                 yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
             for image_set in study_sources(study, config):
                 kind, options = images_of(config["image_sets"][image_set])
-                for key in ("path", "root"):
-                    if key in options:
-                        yield f"image_sets.{image_set}.{kind}", options[key]
+                key = f"image_sets.{image_set}.{kind}"
+                yield key, options["path"]
+                if "root" in options:
+                    yield f"{key}.root", options["root"]
             if "/" in encoder.get("pretrained", ""):
                 yield f"encoders.{name}.pretrained", encoder["pretrained"]
             corpora = study_corpora(study, config)
