@@ -10,7 +10,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib import config as configuration
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.folders import folder_state
+from workflow_scripts.lib.folders import files_state, folder_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
@@ -136,7 +136,7 @@ def block(section, wildcard):
 
 
 def source_of(image_set):
-    """The image set whose folder holds the images of this one."""
+    """The image set that holds the images of this one."""
     return configuration.source_set(image_set, CONFIG)
 
 
@@ -148,22 +148,55 @@ def derived_by(*methods):
     )
 
 
-def folder_of(image_set):
-    return located(CONFIG["image_sets"][source_of(image_set)]["folder"])
+def images_of(image_set):
+    """(kind, options) of what holds an image set's images; options has its `path`."""
+    return configuration.images_of(CONFIG["image_sets"][source_of(image_set)])
 
 
-# A folder that the user owns is read once per invocation; a rendered one may appear in between.
+def files_of(image_set):
+    """The folder, archives or tables that an image set's images are in."""
+    kind, options = images_of(image_set)
+    if "root" in options:
+        return located(options["root"])
+    path = located(options["path"])
+    return os.path.dirname(path) or "." if kind == "list" else path
+
+
+# What the user owns is looked at once per invocation; a rendered folder may appear in between.
 cached_folder_state = functools.cache(folder_state)
 
 
+@functools.cache
+def list_state(path, root):
+    """State of a list of images and of the files that it names."""
+    from workflow_scripts.lib.containers import open_container
+
+    try:
+        names = open_container("list", path, root=root).files()
+    except InputError:  # the listing says it better
+        names = []
+    return files_state([os.path.relpath(path, root), *names], root)
+
+
+def state_of(image_set):
+    """What changes whenever files of an image set are added, removed, edited or touched."""
+    kind, options = images_of(image_set)
+    if kind == "list":
+        return list_state(located(options["path"]), files_of(image_set))
+    rendered = options["path"].startswith(RENDERED)
+    return (folder_state if rendered else cached_folder_state)(files_of(image_set))
+
+
 def listing(wildcards):
-    """Params of an image listing: what to list and the state of the folder."""
+    """Params of an image listing: what to list and the state of its files."""
+    kind, options = images_of(wildcards.image_set)
     image_set = CONFIG["image_sets"][wildcards.image_set]
-    state = folder_state if image_set["folder"].startswith(RENDERED) else cached_folder_state
     return {
+        "kind": kind,
         "labels": image_set["labels"],
+        "options": {key: options[key] for key in options if key not in ("path", "root")},
         "shards": image_set["shards"],
-        "state": state(folder_of(wildcards.image_set)),
+        "state": state_of(wildcards.image_set),
     }
 
 
@@ -230,22 +263,43 @@ def listed(encoders, image_sets):
             checkpoints.list_images.get(image_set=source_of(image_set))
 
 
-def image_folder(wildcards):
-    """The folder of an image set, rendered first if it belongs to the demo."""
-    folder = CONFIG["image_sets"][wildcards.image_set]["folder"]
-    if folder.startswith(RENDERED):
-        checkpoints.render_images.get(demo_set=folder.removeprefix(RENDERED))
-    return folder_of(wildcards.image_set)
+def images_to_list(wildcards):
+    """What an image set is listed from; a folder of the demo is rendered first."""
+    kind, options = images_of(wildcards.image_set)
+    if options["path"].startswith(RENDERED):
+        checkpoints.render_images.get(demo_set=options["path"].removeprefix(RENDERED))
+    source = {"source": located(options["path"])}
+    return source | ({"root": ancient(files_of(wildcards.image_set))} if kind == "list" else {})
+
+
+def stored_images(image_set, shards):
+    """What holds the images of these shards, and where in it if it is no folder.
+
+    Neither re-runs a job by a new time: a manifest tells which images changed.
+    """
+    name = source_of(image_set)
+    locators = [f"results/images/{name}/locators/{shard}.parquet" for shard in shards]
+    return {
+        "source": ancient(files_of(name)),
+        "locators": ancient(locators) if images_of(name)[0] in ("tar", "parquet") else [],
+    }
 
 
 def shard_to_embed(wildcards):
-    """Manifest of one shard, the image folder and local weights."""
+    """Manifest of one shard, what holds its images, and local weights."""
     listed([wildcards.encoder], [wildcards.image_set])
-    return {
+    return stored_images(wildcards.image_set, [wildcards.shard]) | {
         "manifest": f"results/images/{wildcards.image_set}/manifest/{wildcards.shard}.parquet",
-        "folder": ancient(folder_of(wildcards.image_set)),
         "weights": encoder_weights(wildcards),
     }
+
+
+def example_images(wildcards):
+    """What holds the images of a set, to draw some of them."""
+    listed([wildcards.encoder], [wildcards.image_set])
+    return stored_images(
+        wildcards.image_set, shards_of(wildcards.encoder, source_of(wildcards.image_set))
+    )
 
 
 def encoder_weights(wildcards):

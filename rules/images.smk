@@ -1,16 +1,18 @@
 """Image sets -> manifests -> image embeddings.
 
-In: folders of images, or the user's own embeddings. Out: results/images/{image_set}/ (manifest by
-shard, quarantine), results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
+In: folders, lists, archives or tables of images, or the user's own embeddings. Out:
+results/images/{image_set}/ (manifest by shard, quarantine, locators of images in archives),
+results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
 Derived sets are made of the embeddings of others.
 """
 
 
 checkpoint list_images:
     input:
-        folder=image_folder,
+        unpack(images_to_list),
     output:
         manifest=directory("results/images/{image_set}/manifest"),
+        locators=directory("results/images/{image_set}/locators"),
         quarantine="results/images/{image_set}/quarantine.parquet",
         hashes=update("results/images/{image_set}/hashes.parquet"),
     log:

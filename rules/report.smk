@@ -81,10 +81,10 @@ rule plot_ood:
 
 rule draw_concepts:
     input:
+        unpack(example_images),
         positives=after_listing(
             "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet"
         ),
-        folder=lambda wildcards: ancient(folder_of(wildcards.image_set)),
     output:
         "results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
     log:

@@ -11,32 +11,37 @@ import pyarrow as pa
 
 from workflow_scripts.lib import images
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
+from workflow_scripts.lib.containers import image_readers
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
 from workflow_scripts.lib.encoders import load_encoder, with_weights
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job, progress
 
 
-def embed_images(manifest, folder, weights, cfg, embeddings, index, quarantine, threads=1):
+def embed_images(
+    manifest, source, locators, weights, cfg, embeddings, index, quarantine, threads=1
+):
     """Write unit-norm embeddings, float16 [n, d], and their index, row by row in step.
 
+    source: what holds the images; locators: where in it, none for a folder (see `image_readers`).
     weights: the files of a local encoder (see `with_weights`). cfg: the encoder's config block
     (see `load_encoder`). Images are decoded by `threads` threads ahead of the model.
     """
-    if not Path(folder).is_dir():
-        raise InputError(f"Image folder {folder} does not exist: correct the path in the config.")
+    if not Path(source).exists():
+        raise InputError(f"{source} does not exist: correct the path in the config.")
     rows = read_table(manifest).to_pylist()
     encoder = load_encoder(with_weights(cfg, weights), threads)
     kept, rejected, blocks = [], [], [np.empty((0, encoder.dim), np.float16)]
 
-    def load(row):
+    def load(read):
         try:
-            return encoder.preprocess(images.open_rgb(Path(folder, row["path"])))
+            return encoder.preprocess(images.open_rgb(read()))
         except images.BadImage as reason:
             return reason
 
     def decoded():
-        loaded = prefetched(load, rows, threads, ahead=2 * encoder.batch_size)
+        reads = image_readers([row["image_id"] for row in rows], source, locators)
+        loaded = prefetched(load, reads, threads, ahead=2 * encoder.batch_size)
         for row, image in zip(progress(rows, unit="images"), loaded, strict=True):
             if isinstance(image, images.BadImage):
                 rejected.append({**row, "stage": "decode", "reason": str(image)})
@@ -79,7 +84,8 @@ if __name__ == "__main__":
     with job(snakemake):
         embed_images(
             snakemake.input.manifest,
-            snakemake.input.folder,
+            snakemake.input.source,
+            snakemake.input.locators,
             snakemake.input.weights,
             snakemake.params.cfg,
             snakemake.output.embeddings,

@@ -165,6 +165,27 @@ def test_tar_labels(tmp_path):
         assert list(bad) == ["s/j.cls"]
 
 
+@pytest.mark.parametrize("ending", [".tar", ".TAR.GZ"])
+def test_tar_per_class_as_if_each_were_unpacked_into_its_folder(tmp_path, ending):
+    mode = "w" if ending == ".tar" else "w:gz"
+    for name in ("n01", "n02.v2", "sub/n03"):
+        path = tmp_path / f"set/{name}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_tar(path, [("1.png", picture(1)), ("x/2.png", picture(2)), ("/3.png", b"")], mode)
+    good, bad = outcome(open_container("tar", tmp_path / "set", "shard"))
+    assert {name: label for name, (label, _) in good.items()} == {
+        "n01/1.png": "n01",
+        "n01/x/2.png": "n01",
+        "n02.v2/1.png": "n02.v2",
+        "n02.v2/x/2.png": "n02.v2",
+        "sub/n03/1.png": "n03",
+        "sub/n03/x/2.png": "n03",
+    }
+    assert len(bad) == 3
+    one, _ = outcome(open_container("tar", tmp_path / f"set/n01{ending}", "shard"))
+    assert sorted(one) == ["n01/1.png", "n01/x/2.png"]
+
+
 def test_tar_refuses_cls_labels_that_are_not_there(tmp_path):
     path = make_tar(tmp_path / "a.tar", [("a.png", picture(0))])
     with pytest.raises(InputError, match="no image has a label"):
@@ -295,8 +316,76 @@ def test_missing_and_empty_containers(tmp_path, kind):
             list(open_container(kind, tmp_path, labels).entries())
 
 
+class Tape:
+    """Five images of 10 bytes, in two files; remembers the order they are read in."""
+
+    def __init__(self, sequential):
+        self.sequential, self.seen = sequential, []
+        places = {"a": ("x", 30), "b": ("y", 0), "c": ("x", 0), "d": ("y", 10), "e": ("x", 10)}
+        self.locators = {
+            name: {"name": name, "file": file, "offset": offset, "size": 10}
+            for name, (file, offset) in places.items()
+        }
+
+    def read(self, locator):
+        self.seen.append(locator["name"])
+        if locator["name"] == "b":
+            raise images.BadImage("no b")
+        return locator["name"].upper()
+
+
+@pytest.mark.parametrize(
+    ("sequential", "held", "seen"),
+    [(False, 100, "abcde"), (True, 100, "ceabd"), (True, 30, "cabed"), (True, 1, "abcde")],
+)
+def test_readers_keep_the_order_and_read_parts_as_they_are_stored(
+    monkeypatch, sequential, held, seen
+):
+    monkeypatch.setattr(containers, "MAX_HELD", held)
+    tape = Tape(sequential)
+    found = []
+    for read in containers.readers(tape, [tape.locators[name] for name in "abcde"]):
+        try:
+            found.append(read())
+        except images.BadImage as reason:
+            found.append(str(reason))
+    assert found == ["A", "no b", "C", "D", "E"]
+    assert "".join(tape.seen) == seen
+
+
+def test_readers_read_no_further_than_they_must(monkeypatch):
+    tape = Tape(sequential=True)
+    reads = containers.readers(tape, [tape.locators[name] for name in "ceabd"])
+    for count in range(1, 6):
+        next(reads)
+        assert len(tape.seen) == count
+
+
+def test_image_readers_of_a_folder_and_of_an_image_that_is_gone(folder, tmp_path):
+    (read,) = containers.image_readers(["cat/1.png"], folder)
+    assert read() == folder / "cat/1.png"
+    make_tar(tmp_path / "a.tar", [("1.png", picture(1))])
+    container = open_container("tar", tmp_path / "a.tar")
+    rows = [container.describe(*entry) for entry in container.entries()]
+    meta = {"kind": "tar", "labels": None, "options": {}}
+    containers.write_locators(tmp_path / "locators.parquet", rows, meta)
+    first, second = containers.image_readers(
+        ["1.png", "2.png"], tmp_path / "a.tar", [tmp_path / "locators.parquet"]
+    )
+    assert first() == picture(1)
+    with pytest.raises(images.BadImage, match="no longer in its container"):
+        second()
+
+
+@pytest.mark.parametrize("zipped", [(), (0,), (0, 1)])
+def test_a_set_of_tars_is_sequential_if_one_is_compressed(tmp_path, zipped):
+    for i in range(2):
+        make_tar(tmp_path / f"{i}.tar", [(f"{i}.png", b"")], "w:gz" if i in zipped else "w")
+    assert open_container("tar", tmp_path).sequential == bool(zipped)
+
+
 def test_unknown_kinds_and_labels(tmp_path):
-    with pytest.raises(InputError, match="'zip' must be one of list, tar, parquet"):
+    with pytest.raises(InputError, match="'zip' must be one of folder, list, tar, parquet"):
         open_container("zip", tmp_path)
     with pytest.raises(InputError, match="'cls' must be one of column, subfolder, none"):
         open_container("list", tmp_path, "cls")

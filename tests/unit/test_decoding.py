@@ -12,7 +12,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from workflow_scripts.lib import decoding, images
-from workflow_scripts.lib.decoding import decode_rgb, decode_to_tensor, fit
+from workflow_scripts.lib.decoding import decode_to_tensor, fit
 from workflow_scripts.lib.errors import InputError
 
 SHAPES = [(500, 375), (375, 500), (100, 80), (32, 32), (224, 224), (900, 200), (150, 500), (7, 90)]
@@ -151,48 +151,6 @@ def test_result_owns_its_memory():
     assert torch.equal(pixels, before)
 
 
-def test_decode_rgb_equals_open_rgb(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    image = photo(60, 40)
-    deep = np.arange(2400, dtype=np.uint16).reshape(40, 60)
-    files = {
-        "turned.jpg": encoded(image, exif=exif),
-        "plain.jpg": encoded(image),
-        "grey.png": encoded(image.convert("L"), "PNG"),
-        "deep.png": encoded(Image.fromarray(deep), "PNG"),
-        "palette.gif": encoded(image.quantize(16), "GIF"),
-        "transparent.png": encoded(image, "PNG", transparency=(1, 2, 3)),
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-        expected = images.open_rgb(tmp_path / name)
-        for source in (content, tmp_path / name, str(tmp_path / name)):
-            decoded = decode_rgb(source)
-            assert (decoded.mode, decoded.size) == ("RGB", expected.size)
-            assert decoded.tobytes() == expected.tobytes()
-    assert decode_rgb(files["turned.jpg"]).size == (40, 60)
-
-
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (b"", "empty file"),
-        (b"<html>", "not an image"),
-        (encoded(photo(60, 40))[:900], "cannot be decoded"),
-        (encoded(photo(60, 40), "PNG")[:-30], "cannot be decoded"),
-        (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "floating-point pixels"),
-    ],
-)
-def test_bad_images(tmp_path, content, reason):
-    (tmp_path / "x.jpg").write_bytes(content)
-    for source in (content, tmp_path / "x.jpg"):
-        with pytest.raises(images.BadImage, match=reason):
-            decode_rgb(source)
-    with pytest.raises(images.BadImage, match="No such file"):
-        decode_rgb(tmp_path / "gone.jpg")
-
-
 def png_header(width, height):
     """A PNG that declares a size and holds no pixels: decoding it would fail in another way."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -212,13 +170,6 @@ def test_too_many_pixels_are_refused_by_the_header(monkeypatch, pillows_limit):
         decode_to_tensor(png_header(30_000, 30_000), 224)
     with pytest.raises(images.BadImage, match="cannot be decoded"):
         decode_to_tensor(png_header(100, 100), 224)  # below the limit
-
-
-def test_own_limit():
-    content = encoded(photo(60, 40))
-    assert decode_rgb(content, max_pixels=2400).size == (60, 40)
-    with pytest.raises(images.BadImage, match="too many pixels: 2400 exceed the limit of 2399"):
-        decode_rgb(content, max_pixels=2399)
 
 
 def test_elongated_images_that_would_need_gigabytes():

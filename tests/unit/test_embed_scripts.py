@@ -1,6 +1,8 @@
+import io
 import json
 import os
 import shutil
+import tarfile
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,12 @@ from workflow_scripts.embed_images import batched, embed_images, prefetched
 from workflow_scripts.embed_texts import embed_texts
 from workflow_scripts.import_images import import_images
 from workflow_scripts.import_texts import import_texts
+from workflow_scripts.lib import containers
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.encoders import load_encoder
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images import MANIFEST, open_rgb, shard_of
+from workflow_scripts.lib.images import MANIFEST, list_folder, open_rgb, shard_of
 from workflow_scripts.list_images import list_images
 
 SHARDS = 3
@@ -48,17 +51,23 @@ def folder(tmp_path):
 
 
 def run_list(folder, out, labels="subfolder", shards=SHARDS):
+    return list_set({"kind": "folder", "labels": labels}, folder, out, shards)
+
+
+def list_set(cfg, source, out, shards=SHARDS, root=None):
+    """List a set into `out`; returns the paths of the manifests."""
     manifests = [out / f"{shard:05d}.parquet" for shard in range(shards)]
+    tables = [out / "quarantine.parquet", out / "hashes.parquet", out / "locators"]
     out.mkdir(exist_ok=True)
-    list_images(folder, manifests, out / "quarantine.parquet", out / "hashes.parquet", labels)
+    list_images(source, manifests, *tables, {"labels": None, "options": {}} | cfg, root)
     return manifests
 
 
-def run_embed(manifest, folder, checkpoint, out, batch_size=4):
+def run_embed(manifest, folder, checkpoint, out, batch_size=4, locators=()):
     cfg = {"checkpoint": checkpoint, "device": "cpu", "batch_size": batch_size}
     paths = [out / f"x{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
     out.mkdir(exist_ok=True)
-    embed_images(manifest, folder, [], cfg, *paths, threads=2)
+    embed_images(manifest, folder, locators, [], cfg, *paths, threads=2)
     return paths
 
 
@@ -114,6 +123,177 @@ def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "images/a.txt").write_text("x")
     with pytest.raises(InputError, match=r"None of the 1 files .* a.txt: not an image"):
         run_list(tmp_path / "images", tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """60 small JPEGs in four classes, two of them equal, one cut off, and an empty file."""
+    root = tmp_path_factory.mktemp("photos") / "set"
+    rng = np.random.default_rng(1)
+    for i in range(60):
+        path = root / ("ant", "bee", "cät", "dog")[i % 4] / f"photo {i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (6, 8 + i % 5, 3), np.uint8)
+        Image.fromarray(pixels).resize((48, 40 + i % 7)).save(path)
+    shutil.copy(root / "ant/photo 0.jpg", root / "dog/the same.jpg")
+    cut = root / "bee/photo 1.jpg"
+    cut.write_bytes(cut.read_bytes()[:-300])
+    (root / "bee/empty.jpg").touch()
+    return root
+
+
+def in_tars(root, out, shards, ending, shuffled):
+    """Deal the files of a folder to tar shards."""
+    out.mkdir()
+    names = list_folder(root)
+    if shuffled:
+        np.random.default_rng(2).shuffle(names)
+    for shard in range(shards):
+        mode = "w" if ending == ".tar" else "w:gz"
+        with tarfile.open(out / f"part{shard}{ending}", mode) as archive:
+            for name in names[shard::shards]:
+                archive.add(root / name, name)
+    return {"kind": "tar"}, out
+
+
+def in_parquet(root, out, shuffled):
+    """Two Parquet files with the files of a folder, as Hugging Face datasets writes them."""
+    out.mkdir()
+    names = list_folder(root)
+    if shuffled:
+        np.random.default_rng(2).shuffle(names)
+    for part in range(2):
+        rows = [{"bytes": (root / name).read_bytes(), "path": name} for name in names[part::2]]
+        label = [name.split("/")[0] for name in names[part::2]]
+        table = pa.table({"image": rows, "label": label})
+        pq.write_table(table, out / f"{part}.parquet", row_group_size=7)
+    return {"kind": "parquet"}, out
+
+
+def in_class_tars(root, out):
+    """One archive per class, with members named as in the class's folder."""
+    out.mkdir()
+    for folder in root.iterdir():
+        with tarfile.open(out / f"{folder.name}.tar", "w") as archive:
+            for file in folder.iterdir():
+                archive.add(file, file.name)
+    return {"kind": "tar", "labels": "shard"}, out
+
+
+CONTAINERS = {
+    "tar": lambda root, out: in_tars(root, out, 4, ".tar", False),
+    "tar, shuffled": lambda root, out: in_tars(root, out, 4, ".tar", True),
+    "tar.gz": lambda root, out: in_tars(root, out, 4, ".tar.gz", False),
+    "tar.gz, shuffled": lambda root, out: in_tars(root, out, 3, ".tgz", True),
+    "parquet": lambda root, out: in_parquet(root, out, False),
+    "parquet, shuffled": lambda root, out: in_parquet(root, out, True),
+    "a tar per class": in_class_tars,
+}
+
+
+@pytest.fixture(scope="module")
+def photos_embedded(photos, tmp_path_factory, checkpoint):
+    """The bytes of all manifests, the quarantine and all embeddings of the folder, by name."""
+    return listed_and_embedded({"kind": "folder"}, photos, tmp_path_factory.mktemp("x"), checkpoint)
+
+
+def listed_and_embedded(cfg, source, out, checkpoint, root=None):
+    manifests = list_set(cfg, source, out / "list", root=root)
+    files = [*manifests, out / "list/quarantine.parquet"]
+    for path in manifests:
+        locators = [] if cfg["kind"] in ("folder", "list") else [out / "list/locators" / path.name]
+        files += run_embed(path, root or source, checkpoint, out / path.stem, locators=locators)
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("held", [1 << 30, 5000])
+@pytest.mark.parametrize("case", CONTAINERS)
+def test_a_container_gives_the_bytes_of_its_folder(
+    photos, photos_embedded, tmp_path, checkpoint, monkeypatch, case, held
+):
+    cfg, source = CONTAINERS[case](photos, tmp_path / "source")
+    monkeypatch.setattr(containers, "MAX_HELD", held)
+    found = listed_and_embedded(cfg, source, tmp_path, checkpoint)
+    assert len(found) == 4 * SHARDS + 1
+    assert [name for name in found if found[name] != photos_embedded[name]] == []
+
+
+def test_a_list_gives_the_bytes_of_its_folder(photos, photos_embedded, tmp_path, checkpoint):
+    names = list_folder(photos)[::-1]
+    rows = [f"{name},{name.split('/')[0]}" for name in names]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    found = listed_and_embedded(
+        {"kind": "list"}, tmp_path / "list.csv", tmp_path, checkpoint, photos
+    )
+    assert [name for name in found if found[name] != photos_embedded[name]] == []
+
+
+def test_photos_show_what_the_byte_tests_rely_on(photos, photos_embedded):
+    quarantine = {
+        name: pq.read_table(io.BytesIO(content)).to_pylist()
+        for name, content in photos_embedded.items()
+        if "quarantine" in name
+    }
+    assert {row["path"] for rows in quarantine.values() for row in rows} == {
+        "bee/photo 1.jpg",
+        "bee/empty.jpg",
+    }
+    arrays = [content for name, content in photos_embedded.items() if name.endswith(".npy")]
+    rows = sum(len(np.load(io.BytesIO(content))) for content in arrays)
+    assert rows == 60  # 62 files but the damaged two
+
+
+def test_listing_a_tar_again_reads_members_of_changed_archives_only(photos, tmp_path):
+    cfg, source = in_tars(photos, tmp_path / "source", 2, ".tar", False)
+    before = list_set(cfg, source, tmp_path / "out", shards=1)[0].read_bytes()
+    hashes = pq.read_table(tmp_path / "out/hashes.parquet")
+    marked = hashes.set_column(5, "sha256", pa.array(["cached"] * len(hashes)))
+    pq.write_table(marked, tmp_path / "out/hashes.parquet")
+    os.utime(source / "part1.tar", (1, 1))
+    (manifest,) = list_set(cfg, source, tmp_path / "out", shards=1)
+    locators = pq.read_table(tmp_path / "out/locators/00000.parquet")
+    files = dict(zip(*(locators[key].to_pylist() for key in ("image_id", "file")), strict=True))
+    for row in pq.read_table(manifest).to_pylist():
+        assert (row["sha256"] == "cached") == (files[row["image_id"]] == "part0.tar")
+    (tmp_path / "out/hashes.parquet").unlink()
+    assert list_set(cfg, source, tmp_path / "out", shards=1)[0].read_bytes() == before
+
+
+def test_missing_and_damaged_entries_go_to_the_quarantine(photos, tmp_path):
+    rows = ["ant/photo 0.jpg", "gone.jpg", "bee/empty.jpg", "../x.jpg", "ant/photo 0.jpg"]
+    (tmp_path / "list.csv").write_text("\n".join(["path", *rows]))
+    list_set({"kind": "list"}, tmp_path / "list.csv", tmp_path / "a", shards=1, root=photos)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(photos / "ant/photo 0.jpg", "a.jpg")
+        archive.add(photos / "bee/empty.jpg", "b.jpg")
+        archive.add(tmp_path / "list.csv", "list.csv")
+        archive.add(tmp_path / "list.csv", "text.jpg")
+    list_set({"kind": "tar"}, tmp_path / "a.tar", tmp_path / "b", shards=1)
+    expected = {
+        "a": ["../x.jpg: name with '..'", "ant/photo 0.jpg: same image id", "bee/empty.jpg: empty",
+              "gone.jpg: cannot be opened: No such file"],
+        "b": ["b.jpg: empty file", "list.csv: not an image by its extension",
+              "text.jpg: not an image (supported"],
+    }  # fmt: skip
+    for out, starts in expected.items():
+        found = pq.read_table(tmp_path / out / "quarantine.parquet").to_pylist()
+        lines = [f"{row['path']}: {row['reason']}" for row in found]
+        assert len(lines) == len(starts)
+        assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True)), lines
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_a_damaged_container_is_refused(photos, tmp_path, checkpoint, ending):
+    cfg, source = in_tars(photos, tmp_path / "source", 2, ending, False)
+    (manifest,) = list_set(cfg, source, tmp_path / "list", shards=1)
+    whole = (source / f"part1{ending}").read_bytes()
+    (source / f"part1{ending}").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=f"part1{ending} is truncated, damaged"):
+        list_set(cfg, source, tmp_path / "again", shards=1)
+    locators = [tmp_path / "list/locators/00000.parquet"]
+    with pytest.raises(InputError, match=rf"part1{ending} is (shorter|truncated)"):
+        run_embed(manifest, source, checkpoint, tmp_path / "out", locators=locators)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_embed_images_keeps_rows_and_index_in_step_around_a_corrupt_image(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from workflow_scripts.lib.folders import folder_state, walk
+from workflow_scripts.lib.folders import files_state, folder_state, walk
 
 
 @pytest.fixture
@@ -52,3 +52,24 @@ def test_state_ignores_hidden_files_and_where_the_folder_is(folder, tmp_path_fac
 def test_link_to_a_parent_ends(folder):
     (folder / "a" / "loop").symlink_to(folder)
     assert sorted(path for path, _ in walk(folder)) == ["3 ü.png", "a/1.png", "a/b/2.png"]
+
+
+def test_state_of_one_file(folder):
+    before = folder_state(folder / "a/1.png")
+    rewrite(folder / "a/b/2.png", b"54321")
+    assert folder_state(folder / "a/1.png") == before
+    rewrite(folder / "a/1.png", b"12345")
+    assert folder_state(folder / "a/1.png") != before
+
+
+@pytest.mark.parametrize("change", ["edited in place, same size", "touched", "removed"])
+def test_state_of_named_files_sees_only_them(folder, change):
+    names = ["a/1.png", "a/b/2.png", "gone.png"]
+    before = files_state(names, folder)
+    (folder / "a/4.png").touch()
+    assert files_state(names, folder) == before
+    CHANGES[change](folder)
+    changed = files_state(names, folder)
+    assert changed != before
+    (folder / "gone.png").touch()
+    assert files_state(names, folder) not in (before, changed)

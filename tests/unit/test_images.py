@@ -1,5 +1,6 @@
 import hashlib
 import os
+import struct
 import zlib
 
 import numpy as np
@@ -107,8 +108,38 @@ def test_describe_refuses_what_is_no_image(tmp_path, content, reason):
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(images.BadImage, match=reason):
         images.describe(tmp_path, "x.jpg")
-    with pytest.raises(images.BadImage, match=reason):
-        images.open_rgb(tmp_path / "x.jpg")
+    for source in (tmp_path / "x.jpg", content):
+        with pytest.raises(images.BadImage, match=reason):
+            images.open_rgb(source)
+        with pytest.raises(images.BadImage, match=reason):
+            images.header_and_hash(source)
+
+
+def png_header(width, height):
+    """A PNG that declares a size and holds no pixels: decoding it would fail in another way."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(b""), b"IEND")
+    body = b"".join(
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_900_million_pixels_are_refused_by_the_header(tmp_path, monkeypatch):
+    (tmp_path / "x.png").write_bytes(png_header(30_000, 30_000))
+    with pytest.raises(images.BadImage, match=r"too many pixels.*900000000"):
+        images.describe(tmp_path, "x.png")
+    for limit in (Image.MAX_IMAGE_PIXELS, None):  # Pillow's limit, then our own
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(images.BadImage, match=r"too many pixels.*900000000"):
+            images.open_rgb(tmp_path / "x.png")
+
+
+def test_limit_of_pixels(tmp_path):
+    path = save(tmp_path / "x.png")
+    assert images.open_rgb(path, max_pixels=200).size == (20, 10)
+    with pytest.raises(images.BadImage, match="too many pixels: 200 exceed the limit of 199"):
+        images.open_rgb(path, max_pixels=199)
 
 
 def test_bomb_is_refused(tmp_path, monkeypatch):
@@ -197,7 +228,8 @@ def test_open_rgb_applies_exif_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying, to be turned clockwise
     save_halves(tmp_path / "x.jpg", quality=95, exif=exif)
-    picture = images.open_rgb(tmp_path / "x.jpg")
+    picture = images.open_rgb((tmp_path / "x.jpg").read_bytes())
+    assert picture.tobytes() == images.open_rgb(tmp_path / "x.jpg").tobytes()
     assert picture.size == (20, 40)
     assert near(picture.getpixel((10, 5)), RED)
     assert near(picture.getpixel((10, 35)), BLUE)
@@ -215,11 +247,39 @@ def test_truncated_images_raise(tmp_path, name):
     Image.fromarray(noise).save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(images.BadImage, match=r"cannot be decoded|damaged|not an image"):
-        images.open_rgb(tmp_path / name)
+    for source in (tmp_path / name, content[: len(content) // 2]):
+        with pytest.raises(images.BadImage, match=r"cannot be decoded|damaged|not an image"):
+            images.open_rgb(source)
+
+
+def test_a_missing_file_has_a_reason(tmp_path):
+    with pytest.raises(images.BadImage, match="FileNotFoundError: No such file"):
+        images.open_rgb(tmp_path / "gone.jpg")
+
+
+def test_progressive_jpeg(tmp_path):
+    save_halves(tmp_path / "x.jpg", quality=95, progressive=True)
+    assert Image.open(tmp_path / "x.jpg").info["progressive"]
+    picture = images.open_rgb(tmp_path / "x.jpg")
+    assert near(picture.getpixel((5, 10)), RED)
+    assert near(picture.getpixel((35, 10)), BLUE)
+    content = (tmp_path / "x.jpg").read_bytes()
+    with pytest.raises(images.BadImage, match="cannot be decoded"):
+        images.open_rgb(content[:-60])
 
 
 def test_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (8, 8), color) for color in (RED, BLUE)]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
     assert near(images.open_rgb(tmp_path / "x.gif").getpixel((0, 0)), RED)
+
+
+def test_pixels_are_pillows_own_from_a_path_and_from_bytes(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    for name, mode in [("a.jpg", "RGB"), ("b.jpg", "CMYK"), ("c.png", "L"), ("d.png", "RGBA")]:
+        Image.fromarray(noise).convert(mode).save(tmp_path / name)
+        expected = Image.open(tmp_path / name).convert("RGB")
+        for source in (tmp_path / name, str(tmp_path / name), (tmp_path / name).read_bytes()):
+            picture = images.open_rgb(source)
+            assert (picture.mode, picture.size) == ("RGB", (40, 30))
+            assert picture.tobytes() == expected.tobytes()

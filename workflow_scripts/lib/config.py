@@ -12,6 +12,14 @@ from jsonschema import Draft202012Validator
 
 from workflow_scripts.lib.errors import InputError
 
+# What can hold the images of a set -> where its labels can come from, the default first.
+LABELS = {
+    "folder": ("subfolder", "none"),
+    "list": ("column", "subfolder", "none"),
+    "tar": ("subfolder", "none", "cls", "shard"),
+    "parquet": ("column", "subfolder", "none"),
+}
+
 
 def resolve_config(config, schema):
     """The config with every default filled in, keys in the schema's order.
@@ -22,6 +30,7 @@ def resolve_config(config, schema):
     resolved = _resolve(config, schema, schema, "")
     _add_ablated_studies(resolved, schema)
     _check_names(resolved, schema, schema, resolved, "")
+    _check_image_sets(resolved)
     _check_derived(resolved)
     _check_encoders(resolved)
     _check_studies(resolved)
@@ -167,6 +176,18 @@ def _check_names(value, schema, root, config, path):
             _check_names(item, schema.get("items", {}), root, config, f"{path}[{i}]")
 
 
+def images_of(block):
+    """What holds the images of an image set: its kind, a key of LABELS, and a dict with `path`.
+
+    block: the set's config block. (None, {}) if nothing does: the set is derived, or only named
+    for precomputed embeddings.
+    """
+    for kind in LABELS:
+        if kind in block:
+            return kind, {"path": block[kind]} if isinstance(block[kind], str) else block[kind]
+    return None, {}
+
+
 def study_image_sets(study):
     """Names of all image sets of a study: training, test, near, far and shifted."""
     return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
@@ -211,11 +232,27 @@ def _check_needs(config, schema):
                         )
 
 
+def _check_image_sets(config):
+    """Images come from one place, and labels from where they can be there; fills in `labels`."""
+    for name, block in config["image_sets"].items():
+        given = [key for key in ("derive", *LABELS) if key in block]
+        if len(given) > 1:
+            raise InputError(f"config: image_sets.{name}: give one of {', '.join(given)}, not both")
+        valid = LABELS[images_of(block)[0] or "folder"]
+        labels = block.get("labels", valid[0])
+        if labels not in valid:
+            raise InputError(
+                f"config: image_sets.{name}.labels: {labels!r} does not go with "
+                f"{given[0] if given else 'no images'}; "
+                f"valid: {', '.join(valid)}"
+            )
+        rest = {key: value for key, value in block.items() if key not in ("labels", "shards")}
+        config["image_sets"][name] = rest | {"labels": labels, "shards": block["shards"]}
+
+
 def _check_derived(config):
     """A derived image set has one source, in the end one that is not derived."""
-    for name, block in config["image_sets"].items():
-        if "derive" in block and "folder" in block:
-            raise InputError(f"config: image_sets.{name}: give either folder or derive, not both")
+    for name in config["image_sets"]:
         seen, at = [], name
         while "derive" in config["image_sets"][at]:
             seen.append(at)
@@ -274,7 +311,7 @@ def _check_encoders(config):
                         raise InputError(
                             f"{where} {image_set!r}: add encoders.{encoder_name}.images.{image_set}"
                         )
-                elif "folder" not in config["image_sets"][image_set]:
+                elif not images_of(config["image_sets"][image_set])[0]:
                     raise InputError(f"{where} {image_set!r}: add image_sets.{image_set}.folder")
             for corpus in study_corpora(study, config):
                 where = f"config: studies.{name}: encoder {encoder_name!r} has no texts for"
@@ -304,8 +341,11 @@ def paths_in_run(config):
             if "checkpoint" in encoder:
                 yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
             for image_set in study_sources(study, config):
-                key = f"image_sets.{image_set}.folder"
-                yield key, config["image_sets"][image_set]["folder"]
+                kind, options = images_of(config["image_sets"][image_set])
+                key = f"image_sets.{image_set}.{kind}"
+                yield key, options["path"]
+                if "root" in options:
+                    yield f"{key}.root", options["root"]
             if "/" in encoder.get("pretrained", ""):
                 yield f"encoders.{name}.pretrained", encoder["pretrained"]
             corpora = study_corpora(study, config)

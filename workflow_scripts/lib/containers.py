@@ -1,4 +1,4 @@
-"""Image sets that are not a folder: lists of files, tar shards, Parquet files with image bytes.
+"""Where the images of a set are: a folder, a list of files, tar shards, Parquet files.
 
     container = open_container("tar", "photos/shards")
     for image_id, locator in container.entries():
@@ -20,7 +20,8 @@ import stat
 import tarfile
 import threading
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -28,7 +29,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib import images
+from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.folders import walk
 from workflow_scripts.lib.images import FORMATS, BadImage, printable
@@ -39,17 +41,23 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20  # of a label member; a class name is shorter
 MAX_ROW_GROUP = 2 << 30  # bytes of images that are held in memory together
 OPEN_STREAMS = 16  # gzip files kept open, each at its own position
+MAX_HELD = 1 << 30  # bytes of images that wait in memory for their turn
+LOCATED_KINDS = ("tar", "parquet")  # an image's id is no path of a file there: it needs a locator
+LOCATORS = pa.schema(
+    [("image_id", pa.string()), ("file", pa.string()), ("offset", pa.int64()), ("size", pa.int64())]
+)
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def open_container(kind, path, labels=None, **options):
     """A container of images.
 
-    kind: "list", "tar" or "parquet". path: its file, or for "tar" and "parquet" a folder of files.
+    kind: "folder", "list", "tar" or "parquet". path: the folder, the table, or for "tar" and
+        "parquet" a file or a folder of files.
     labels: where an image's label comes from; None takes the first that the kind has.
-        list: "column" (the column `label`, if there is one), "subfolder" (first folder of the
-        path) or "none". tar: "subfolder", "none" or "cls" (see `TarContainer`). parquet: "column",
-        "subfolder" or "none".
+        folder: "subfolder" (first folder of the id) or "none". list: "column" (the column `label`,
+        if there is one), "subfolder" or "none". tar: "subfolder", "none", "cls" or "shard" (see
+        `TarContainer`). parquet: "column", "subfolder" or "none".
     options: see ListContainer and ParquetContainer.
 
     The result has `entries()`, which yields (image_id, locator) in the order of storage, and
@@ -59,7 +67,12 @@ def open_container(kind, path, labels=None, **options):
     None), reason (str if the entry cannot be used, else None).
     Raises InputError.
     """
-    kinds = {"list": ListContainer, "tar": TarContainer, "parquet": ParquetContainer}
+    kinds = {
+        "folder": FolderContainer,
+        "list": ListContainer,
+        "tar": TarContainer,
+        "parquet": ParquetContainer,
+    }
     if kind not in kinds:
         raise InputError(f"container kind {kind!r} must be one of {', '.join(kinds)}.")
     container = kinds[kind]
@@ -70,6 +83,81 @@ def open_container(kind, path, labels=None, **options):
     return container(Path(path), labels, **options)
 
 
+def write_locators(path, rows, meta):
+    """Write where images are stored, a table of LOCATORS that `image_readers` reads.
+
+    rows: dicts as `describe` gives them. meta: kind, labels and options of `open_container`.
+    """
+    write_table(path, pa.Table.from_pylist(rows, schema=LOCATORS), meta)
+
+
+def image_readers(ids, source, locators=()):
+    """Yield per image, in this order, a function that returns what `images.open_rgb` takes.
+
+    ids: image ids. source: the folder, archives or tables that hold the images. locators: files
+    by `write_locators`; none for a folder, where an image's id is its path.
+    The functions may run in any thread. They raise BadImage; going on may raise InputError.
+    """
+    if not locators:
+        return (partial(Path, source, image_id) for image_id in ids)
+    tables = [read_table(path) for path in locators]
+    wanted = pa.array(ids, pa.string())
+    rows = [
+        row
+        for table in tables
+        for row in table.filter(pc.is_in(table["image_id"], wanted)).to_pylist()
+    ]
+    by_id = {row["image_id"]: row | {"label": None, "reason": None} for row in rows}
+    gone = _locator("", 0, 0, reason="no longer in its container")
+    meta = read_meta(locators[0])
+    container = open_container(meta["kind"], source, meta["labels"], **meta["options"])
+    return readers(container, [by_id.get(image_id, gone) for image_id in ids])
+
+
+def readers(container, locators):
+    """Yield per locator, in this order, a function that returns the bytes; see `image_readers`.
+
+    A container that must be read in the order of storage is read ahead of the given order, up to
+    MAX_HELD bytes: one pass over it if the two orders agree, else one pass per MAX_HELD bytes.
+    """
+    if not container.sequential:
+        yield from (partial(container.read, locator) for locator in locators)
+        return
+    for part in _parts(locators, MAX_HELD):
+        waiting, held = deque(range(len(part))), {}
+        for i in sorted(waiting, key=lambda i: (part[i]["file"], part[i]["offset"])):
+            held[i] = _held(container, part[i])
+            while waiting and waiting[0] in held:
+                yield held.pop(waiting.popleft())
+
+
+def _parts(locators, max_size):
+    """Cut a list into lists of at most `max_size` bytes, or of one locator."""
+    part, size = [], 0
+    for locator in locators:
+        if part and size + locator["size"] > max_size:
+            yield part
+            part, size = [], 0
+        part.append(locator)
+        size += locator["size"]
+    if part:
+        yield part
+
+
+def _held(container, locator):
+    """Read now; the function that is returned gives the bytes or raises BadImage later."""
+    try:
+        content = container.read(locator)
+    except BadImage as error:
+        reason = error
+
+        def fail():
+            raise reason
+
+        return fail
+    return lambda: content
+
+
 def subfolder(image_id):
     """The first folder of an image's id; None if it has none."""
     folder, slash, _ = image_id.partition("/")
@@ -77,9 +165,37 @@ def subfolder(image_id):
 
 
 class _Container:
+    sequential = False  # whether images must be read in the order of storage
+
     def __init__(self, path, labels):
         self.path = path
         self.labels = labels
+        self._times = {}  # file -> time of its last change
+
+    def describe(self, image_id, locator, known=None):
+        """An image's manifest row, as `images.describe` gives it, with its locator's entries.
+
+        known: see `images.describe`; a member of a file of the same time is not read again.
+        Raises BadImage, or InputError for a damaged container.
+        """
+        file, size = locator["file"], locator["size"]
+        if file not in self._times:
+            self._times[file] = (self.root / file).stat().st_mtime_ns
+        found = (known or {}).get((image_id, size, self._times[file]))
+        if locator["reason"] or not found:
+            content = self.read(locator)
+            found, size = images.header_and_hash(content), len(content)
+        return {
+            "image_id": image_id,
+            "path": image_id,
+            "label": locator["label"],
+            "bytes": size,
+            "mtime_ns": self._times[file],
+            **dict(zip(("width", "height", "sha256"), found, strict=True)),
+            "file": file,
+            "offset": locator["offset"],
+            "size": size,
+        }
 
     def entries(self):
         """Yield (image_id, locator) of every entry; a repeated id can be used only once."""
@@ -145,6 +261,23 @@ def _unsafe(name):
     return "no name" if name in ("", ".") else None
 
 
+class FolderContainer(_Container):
+    """All files below a folder, but hidden ones; see `images.list_folder`."""
+
+    label_modes = ("subfolder", "none")
+
+    def entries(self):
+        """Yield (path, locator) of every file, sorted. A path may not be UTF-8."""
+        for path in images.list_folder(self.path):
+            yield path, _locator(path)
+
+    def describe(self, image_id, locator, known=None):
+        return images.describe(self.path, image_id, self.labels, known)
+
+    def _read(self, locator):
+        return _read_file(self.path / locator["file"])
+
+
 class ListContainer(_Container):
     """Image files named by a CSV or Parquet table with the columns `path` and, optionally, `label`.
 
@@ -160,6 +293,17 @@ class ListContainer(_Container):
     def __init__(self, path, labels, root=None):
         super().__init__(path, labels)
         self.folder = Path(root) if root is not None else path.parent
+
+    def describe(self, image_id, locator, known=None):
+        if locator["reason"]:
+            raise BadImage(locator["reason"])
+        row = images.describe(self.folder, image_id, "none", known)
+        return row | {"label": locator["label"]}
+
+    def files(self):
+        """Paths of the files that the list names and that may be used, relative to `folder`."""
+        names = _texts(self._table()["path"], f"{self.path}: column 'path'")
+        return [name for name in map(self._relative, filter(None, names)) if not _unsafe(name)]
 
     def _entries(self):
         if not self.folder.is_dir():
@@ -223,10 +367,14 @@ class ListContainer(_Container):
         return status.st_size, None
 
     def _read(self, locator):
-        try:
-            return (self.folder / locator["file"]).read_bytes()
-        except OSError as error:
-            raise BadImage(f"cannot be read: {error.strerror}") from error
+        return _read_file(self.folder / locator["file"])
+
+
+def _read_file(path):
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror}") from error
 
 
 def _csv_header(path):
@@ -260,7 +408,9 @@ class TarContainer(_Container):
     Members that share a path up to the first dot of the file name (the key) belong together. A
     member is an image if its last extension says so; `.cls`, `.json` and `.txt` members describe
     the images of their key. With labels "cls" the label is, in this order, the text of key.cls,
-    the entry "label" of key.json, the text of key.txt. Several images may share a key.
+    the entry "label" of key.json, the text of key.txt. Several images may share a key. With labels
+    "shard" it is the name of the archive without its suffix, which also comes first in the ids: as
+    if every archive had been unpacked into a folder of its name (ImageNet's archives per class).
 
     Given a reason: members of other kinds and without an image, hidden ones, links, names that are
     absolute or hold '..', and all but the first of one name. Raises InputError for archives that
@@ -272,7 +422,7 @@ class TarContainer(_Container):
     in the order of `entries`, since going back starts again from the first byte.
     """
 
-    label_modes = ("subfolder", "none", "cls")
+    label_modes = ("subfolder", "none", "cls", "shard")
     duplicate_hint = ": rename it"
 
     def __init__(self, path, labels):
@@ -280,13 +430,21 @@ class TarContainer(_Container):
         self._streams = OrderedDict()  # path -> open gzip file, the last used at the end
         self._lock = threading.Lock()
 
+    @cached_property
+    def _archives(self):
+        return self._files(TAR_SUFFIXES)
+
+    @cached_property
+    def sequential(self):
+        return any(_is_gzip_file(self.root / file) for file in self._archives)
+
     def _entries(self):
         labelled = set()
-        for file in self._files(TAR_SUFFIXES):
+        for file in self._archives:
             for name, locator in self._shard(file):
                 if not locator["reason"]:
                     labelled.add(locator["label"] is not None)
-                yield name, locator
+                yield f"{_stem(file)}/{name}" if self.labels == "shard" else name, locator
         if self.labels == "cls" and labelled == {False}:
             raise InputError(
                 f"{self.path}: no image has a label: labels 'cls' needs members such as key.cls "
@@ -324,6 +482,8 @@ class TarContainer(_Container):
     def _set_label(self, locator, key, name, labels):
         if self.labels == "subfolder":
             locator["label"] = subfolder(name)
+        if self.labels == "shard":
+            locator["label"] = PurePosixPath(_stem(locator["file"])).name
         if self.labels == "cls":
             found = [labels[key, e] for e in LABEL_EXTENSIONS if (key, e) in labels]
             if found and len(found[0]) > 1:
@@ -382,6 +542,12 @@ class TarContainer(_Container):
             return stream.read(size)
 
 
+def _stem(file):
+    """An archive's name without its suffix, which may be in capitals."""
+    suffix = next(s for s in (*TAR_SUFFIXES, "") if file.lower().endswith(s))
+    return file[: len(file) - len(suffix)]
+
+
 def split_key(name):
     """A member's name split at the first dot of its file name: key, extension in lower case.
 
@@ -405,6 +571,14 @@ def _open_archive(path):
     if start[:3] == b"BZh" or start[:6] == b"\xfd7zXZ\0" or start[:4] == b"\x28\xb5\x2f\xfd":
         raise InputError(f"{path} is compressed, but not with gzip: store it as a plain tar file.")
     return path.open("rb")
+
+
+def _is_gzip_file(path):
+    try:
+        with path.open("rb") as file:
+            return _is_gzip(file.read(2))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _is_gzip(start):
@@ -475,6 +649,7 @@ class ParquetContainer(_Container):
 
     label_modes = ("column", "subfolder", "none")
     duplicate_hint = ": set ids to 'row'"
+    sequential = True
 
     def __init__(self, path, labels, image=None, label=None, ids="path"):
         super().__init__(path, labels)

@@ -4,19 +4,13 @@ The pixels are those of open_clip's own preprocessing (Pillow), computed faster:
 most of its time in the resize, for which torch has a vectorised kernel of the same filters.
 """
 
-import contextlib
-import io
-from pathlib import Path
-
 import PIL
 import pyarrow as pa
 import torch
-from PIL import Image, ImageOps
 
-from workflow_scripts.lib import images
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images import MAX_PIXELS, BadImage, open_rgb
 
-MAX_PIXELS = 178_956_970  # where Pillow refuses by default: 512 MiB of RGB
 MODES = ("shortest", "squash", "longest")
 INTERPOLATIONS = ("bicubic", "bilinear")
 PILLOW_VERSION = int(PIL.__version__.split(".")[0])
@@ -27,35 +21,10 @@ def decode_to_tensor(
 ):
     """Decode an image and fit it to a model's input.
 
-    source, max_pixels: see `decode_rgb`; the other arguments: see `fit`.
+    source, max_pixels: see `images.open_rgb`; the other arguments: see `fit`.
     Returns a uint8 tensor [3, h, w], contiguous. Raises BadImage and InputError.
     """
-    return fit(decode_rgb(source, max_pixels), size, mode, interpolation, crop, fill)
-
-
-def decode_rgb(source, max_pixels=MAX_PIXELS):
-    """Decode an image fully, as an upright RGB `PIL.Image`; the rules are those of `open_rgb`.
-
-    source: a path, or the bytes of an image file.
-    max_pixels: images of more pixels are refused by their header, before any pixel is decoded.
-        Above 178,956,970 Pillow's own limit refuses them too.
-    Raises BadImage if any part of the file is missing, damaged, or too large.
-    """
-    try:
-        with _binary(source) as content, images._open(content) as image:
-            _check_pixels(image.width * image.height, max_pixels)
-            image.load()
-            _turn_upright(image)
-            return image if image.mode == "RGB" else images._to_rgb(image)
-    except images.BadImage:
-        raise
-    except Image.DecompressionBombError as error:
-        raise images.BadImage(f"too many pixels: {error}") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise images.BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
-    except Exception as error:  # decoders raise many kinds of errors on damaged content
-        raise images.BadImage(f"cannot be decoded: {type(error).__name__}: {error}") from error
+    return fit(open_rgb(source, max_pixels), size, mode, interpolation, crop, fill)
 
 
 def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0):
@@ -80,7 +49,7 @@ def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0
         interpolation = "bicubic"
     resized = resized_size(image.height, image.width, (height, width), mode)
     if resized[0] * resized[1] > MAX_PIXELS:
-        raise images.BadImage(
+        raise BadImage(
             f"too elongated: {image.width} x {image.height} pixels would become "
             f"{resized[1]} x {resized[0]}"
         )
@@ -103,22 +72,6 @@ def resized_size(height, width, size, mode):
     ratios = height / size[0], width / size[1]
     ratio = max(ratios) if mode == "longest" else min(ratios)
     return max(round(height / ratio), 1), max(round(width / ratio), 1)
-
-
-def _binary(source):
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return io.BytesIO(source)
-    return Path(source).open("rb")
-
-
-def _check_pixels(pixels, limit):
-    if pixels > limit:
-        raise images.BadImage(f"too many pixels: {pixels} exceed the limit of {limit}")
-
-
-def _turn_upright(image):
-    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
-        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _target(size, mode, interpolation):

@@ -1,5 +1,9 @@
-"""Walking a folder of images; light, since the workflow does so whenever it decides what to run."""
+"""Walking a folder of images, and the state of files.
 
+Light, since the workflow does both whenever it decides what to run.
+"""
+
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -29,16 +33,40 @@ def _walk(folder, prefix, parents):
                 yield prefix + entry.name, entry
 
 
-def folder_state(folder):
-    """Digest of the names, sizes and times of all files below `folder`, 12 hex digits.
+def folder_state(path):
+    """Digest of the names, sizes and times of all files below a folder, or of one file.
 
-    Equal digests mean that nothing was added, removed, edited or touched; no file is read.
+    Equal digests (12 hex digits) mean that nothing was added, removed, edited or touched; no file
+    is read.
     """
+    if not Path(path).is_dir():
+        return files_state([Path(path).name], Path(path).parent)
+    return _digest((name, _status(entry)) for name, entry in _by_name(walk(path)))
+
+
+def files_state(names, folder):
+    """Digest of the sizes and times of these files, given relative to `folder`.
+
+    A missing file counts too: the digest changes when it appears.
+    """
+    return _digest((name, _status(Path(folder, name))) for name in names)
+
+
+def _by_name(files):
+    return sorted(files, key=lambda file: file[0])
+
+
+def _status(file):
+    """The os.stat_result of a path or os.DirEntry, of a broken link itself; None if missing."""
+    for follow in (True, False):
+        with contextlib.suppress(OSError, ValueError):
+            return file.stat(follow_symlinks=follow)
+    return None
+
+
+def _digest(files):
     digest = hashlib.sha256()
-    for path, entry in sorted(walk(folder), key=lambda item: item[0]):
-        try:
-            status = entry.stat()
-        except OSError:  # a broken link
-            status = entry.stat(follow_symlinks=False)
-        digest.update(os.fsencode(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0"))
+    for name, status in files:
+        state = f"{status.st_size}\0{status.st_mtime_ns}" if status else "missing"
+        digest.update(os.fsencode(f"{name}\0{state}\0"))
     return digest.hexdigest()[:12]

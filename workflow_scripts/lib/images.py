@@ -4,7 +4,9 @@ An image's id is its POSIX path relative to its set's folder. A file that cannot
 BadImage with the reason, which the rule scripts record in a quarantine table.
 """
 
+import contextlib
 import hashlib
+import io
 import os
 import stat
 import zlib
@@ -20,6 +22,7 @@ from workflow_scripts.lib.folders import walk
 
 # Raster formats only: others that Pillow knows start external programs (EPS) or are not photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+MAX_PIXELS = 178_956_970  # where Pillow refuses by default: 512 MiB of RGB
 MANIFEST = pa.schema(
     [
         ("image_id", pa.string()),
@@ -95,7 +98,7 @@ def describe(folder, path, labels="subfolder", known=None):
     if not stat.S_ISREG(status.st_mode):
         raise BadImage("not a regular file")
     key = (path, status.st_size, status.st_mtime_ns)
-    width, height, sha256 = (known or {}).get(key) or _read_header_and_hash(file)
+    width, height, sha256 = (known or {}).get(key) or header_and_hash(file)
     parts = PurePosixPath(path).parts
     return {
         "image_id": path,
@@ -109,9 +112,13 @@ def describe(folder, path, labels="subfolder", known=None):
     }
 
 
-def _read_header_and_hash(file):
+def header_and_hash(source):
+    """Width and height as stored (pixels) and SHA-256 of an image: a path or the bytes of a file.
+
+    Raises BadImage if it is no image; pixels are not decoded.
+    """
     try:
-        with file.open("rb") as content:
+        with _binary(source) as content:
             with _open(content) as image:
                 width, height = image.size
             content.seek(0)
@@ -153,31 +160,49 @@ def write_hashes(path, rows):
     write_table(path, pa.Table.from_pylist(rows, schema=HASHES))
 
 
-def open_rgb(path):
-    """Decode an image file fully and return it as an upright RGB `PIL.Image`.
+def open_rgb(source, max_pixels=MAX_PIXELS):
+    """Decode an image fully and return it as an upright RGB `PIL.Image`.
+
+    source: a path, or the bytes of an image file.
+    max_pixels: images of more pixels are refused by their header, before any pixel is decoded.
+        Above 178,956,970 Pillow's own limit refuses them too.
 
     EXIF orientation is applied. Palette images are converted before any resize. Alpha is dropped,
     not blended, as open_clip does in its own preprocessing. 16-bit grey keeps its high byte, as
     Pillow does for 16-bit colour. Of an animation, the first frame is taken.
-    Raises BadImage if any part of the file is missing or damaged.
+    Raises BadImage if any part of the file is missing, damaged or too large.
     """
     try:
-        with Path(path).open("rb") as content, _open(content) as image:
+        with _binary(source) as content, _open(content) as image:
+            _check_pixels(image.width * image.height, max_pixels)
             image.load()
-            return _to_rgb(_upright(image))
+            _turn_upright(image)
+            return image if image.mode == "RGB" else _to_rgb(image)
     except BadImage:
         raise
     except Image.DecompressionBombError as error:
         raise BadImage(f"too many pixels: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
     except Exception as error:  # decoders raise many kinds of errors on damaged content
         raise BadImage(f"cannot be decoded: {type(error).__name__}: {error}") from error
 
 
-def _upright(image):
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        return image
+def _binary(source):
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    return Path(source).open("rb")
+
+
+def _check_pixels(pixels, limit):
+    if pixels > limit:
+        raise BadImage(f"too many pixels: {pixels} exceed the limit of {limit}")
+
+
+def _turn_upright(image):
+    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_rgb(image):

@@ -1,0 +1,168 @@
+"""Image sets in archives, tables and lists give the results of the folder they were made from."""
+
+import copy
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from workflow_scripts.lib.config import LABELS, paths_in_run, resolve_config
+from workflow_scripts.lib.containers import open_container
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images import list_folder
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text("utf-8"))
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
+
+
+def resolved(image_set):
+    """The demo config with its test set replaced."""
+    config = copy.deepcopy(CONFIG)
+    config["image_sets"]["test"] = image_set
+    return resolve_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("image_set", "labels", "paths"),
+    [
+        ({"folder": "a"}, "subfolder", ["a"]),
+        ({"tar": "a"}, "subfolder", ["a"]),
+        ({"tar": "a.tar", "labels": "shard"}, "shard", ["a.tar"]),
+        ({"list": {"path": "a.csv"}}, "column", ["a.csv"]),
+        ({"list": {"path": "a.csv", "root": "b"}}, "column", ["a.csv", "b"]),
+        ({"parquet": {"path": "a"}, "labels": "none"}, "none", ["a"]),
+    ],
+)
+def test_config_of_image_sets(image_set, labels, paths):
+    config = resolved(image_set)
+    assert config["image_sets"]["test"]["labels"] == labels
+    found = dict.fromkeys(
+        p for key, p in paths_in_run(config) if key.startswith("image_sets.test.")
+    )
+    assert list(found) == paths
+
+
+@pytest.mark.parametrize(
+    ("image_set", "message"),
+    [
+        ({"folder": "a", "tar": "b"}, r"image_sets.test: give one of folder, tar, not both"),
+        ({"folder": "a", "labels": "cls"}, r"test.labels: 'cls' does not go with folder; valid: s"),
+        ({"list": {"path": "a", "labels": "cls"}}, r"unknown key 'image_sets.test.list.labels'"),
+        ({"list": {"root": "a"}}, r"image_sets.test.list needs the key 'path'"),
+        ({"parquet": {"path": "a", "ids": "name"}}, r"test.parquet.ids: 'name' is not valid"),
+    ],
+)
+def test_mistakes_in_image_sets(image_set, message):
+    with pytest.raises(InputError, match=message):
+        resolved(image_set)
+
+
+def test_config_and_containers_know_the_same_labels(tmp_path):
+    for kind, labels in LABELS.items():
+        assert open_container(kind, tmp_path).label_modes == labels
+
+
+def make_tars(folder, target, step=1):
+    """Two tar files with the files of a folder, in order or (step -1) backwards."""
+    target.mkdir(exist_ok=True)
+    names = list_folder(folder)[::step]
+    for shard in range(2):
+        with tarfile.open(target / f"{shard}.tar", "w") as archive:
+            for name in names[shard::2]:
+                archive.add(folder / name, name)
+
+
+def make_list(folder, path):
+    rows = [f"{name},{name.split('/')[0]}" for name in list_folder(folder)]
+    path.write_text("\n".join(["path,label", *rows]) + "\n")
+
+
+def make_parquet(folder, path):
+    rows = [{"bytes": (folder / n).read_bytes(), "path": n} for n in list_folder(folder)]
+    labels = [row["path"].split("/")[0] for row in rows]
+    pq.write_table(pa.table({"image": rows, "label": labels}), path, row_group_size=4)
+
+
+def results_of(project):
+    """The bytes of what came of the images, by path."""
+    top = project.folder / "results"
+    folders = ("images", "embeddings", "concepts", "scores", "tables", "figures")
+    return {
+        str(file.relative_to(top)): file.read_bytes()
+        for folder in folders
+        for file in sorted((top / folder).rglob("*"))
+        if file.is_file()
+        and not {"hashes.parquet", ".snakemake_timestamp"} & {file.name}
+        and file.parent.name != "locators"
+    }
+
+
+@pytest.fixture(scope="module")
+def moved(finished, tmp_path_factory):
+    """The finished project, run again after all its images moved into containers."""
+    project = finished.copy(tmp_path_factory.mktemp("inputs") / "project")
+    photos, config = project.folder / "photos", project.read_config()
+    make_tars(photos / "train", project.folder / "tars")
+    make_list(photos / "test", project.folder / "test.csv")
+    make_parquet(photos / "strange", project.folder / "strange.parquet")
+    config["image_sets"] |= {
+        "photos": {"tar": "tars", "shards": 2},
+        "photos_test": {"list": {"path": "test.csv", "root": "photos/test"}},
+        "strange": {"parquet": {"path": "strange.parquet"}},
+    }
+    project.write_config(config)
+    shutil.rmtree(photos / "train")
+    shutil.rmtree(photos / "strange")
+    return project, project.rules_run("--cores", "2")
+
+
+def test_all_results_stay_the_same(finished, moved):
+    project, ran = moved
+    assert ran["list_images"] == 3
+    assert ran["embed_images"] == 3  # two shards of tars, one of Parquet; the list's files stayed
+    assert ran["draw_concepts"] == 1
+    before, after = results_of(finished), results_of(project)
+    assert before.keys() == after.keys()
+    assert any(name.endswith(".png") for name in before)
+    assert [name for name in before if before[name] != after[name]] == []
+    assert project.rules_run("-n") == {}
+
+
+def test_repacked_archives_are_listed_and_no_more(moved, tmp_path):
+    project = moved[0].copy(tmp_path / "project")
+    archives = project.folder / "tars"
+    with tarfile.open(archives / "0.tar") as first, tarfile.open(archives / "1.tar") as second:
+        for archive in (first, second):
+            archive.extractall(tmp_path / "train", filter="data")
+    make_tars(tmp_path / "train", archives, step=-1)
+    assert project.rules_run("--cores", "2") == {"list_images": 1}
+    assert results_of(project) == results_of(moved[0])
+
+    sorted((tmp_path / "train").rglob("*.png"))[3].unlink()  # moves all that come after it
+    make_tars(tmp_path / "train", archives)
+    stem = "results/embeddings/tinyclip/images/photos"
+    index = [f"{stem}/{shard}.parquet" for shard in ("00000", "00001")]
+    assert project.rules_run("--cores", "2", *index) == {"list_images": 1, "embed_images": 1}
+    assert sum(pq.read_table(project.folder / path).num_rows for path in index) == 23
+
+
+@pytest.mark.parametrize("file", ["photos/test/{}", "test.csv", "tars/1.tar", "strange.parquet"])
+def test_a_touched_file_is_listed_again(moved, tmp_path, file):
+    project = moved[0].copy(tmp_path / "project")
+    file = project.folder / file.format(list_folder(project.folder / "photos/test")[0])
+    os.utime(file)
+    assert project.rules_run("-n")["list_images"] == 1
+
+
+def test_missing_files_are_named(moved, tmp_path):
+    project = moved[0].copy(tmp_path / "project")
+    (project.folder / "strange.parquet").unlink()
+    done = project.run("-n", check=False)
+    assert done.returncode != 0
+    assert "image_sets.strange.parquet: strange.parquet does not exist" in done.stdout
