@@ -206,10 +206,21 @@ def listed_and_embedded(cfg, source, out, checkpoint, root=None):
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
+@pytest.fixture
+def loaded_once(photos_encoder, monkeypatch):
+    """Loading the encoder takes longer than all else here."""
+    monkeypatch.setattr("workflow_scripts.embed_images.load_encoder", lambda *_: photos_encoder)
+
+
+@pytest.fixture(scope="module")
+def photos_encoder(checkpoint):
+    return load_encoder({"checkpoint": checkpoint, "device": "cpu", "batch_size": 4}, 2)
+
+
 @pytest.mark.parametrize("held", [1 << 30, 5000])
 @pytest.mark.parametrize("case", CONTAINERS)
 def test_a_container_gives_the_bytes_of_its_folder(
-    photos, photos_embedded, tmp_path, checkpoint, monkeypatch, case, held
+    photos, photos_embedded, loaded_once, tmp_path, checkpoint, monkeypatch, case, held
 ):
     cfg, source = CONTAINERS[case](photos, tmp_path / "source")
     monkeypatch.setattr(containers, "MAX_HELD", held)
@@ -218,7 +229,9 @@ def test_a_container_gives_the_bytes_of_its_folder(
     assert [name for name in found if found[name] != photos_embedded[name]] == []
 
 
-def test_a_list_gives_the_bytes_of_its_folder(photos, photos_embedded, tmp_path, checkpoint):
+def test_a_list_gives_the_bytes_of_its_folder(
+    photos, photos_embedded, loaded_once, tmp_path, checkpoint
+):
     names = list_folder(photos)[::-1]
     rows = [f"{name},{name.split('/')[0]}" for name in names]
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
