@@ -25,6 +25,7 @@ def artifacts_of(project):
         if path.is_file()
         and path.relative_to(results).parts[0] not in {"logs", "demo"}
         and path.name not in {"hashes.parquet", ".snakemake_timestamp"}  # these hold file times
+        and not path.name.endswith(".cost.json")  # seconds and memory
     }
 
 
