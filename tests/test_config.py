@@ -148,3 +148,11 @@ def test_schema_and_code_agree_on_what_methods_need():
         for name, method in methods.items():
             needed = method[1] if section == "minings" else method.needs
             assert set(needs({"method": name}, section, SCHEMA)) == set(needed), name
+
+
+def test_a_sample_of_the_tested_images_is_not_mined():
+    config = edited("studies.demo.train", "part")
+    config["image_sets"] = config["image_sets"] | {
+        "part": {"derive": {"method": "sample", "from": "textures", "images": 9}}
+    }
+    assert "must not be tested on" in message(config)

@@ -7,7 +7,7 @@ and how often by chance.
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.evaluate_benchmark import labels_by_set
+from workflow_scripts.evaluate_benchmark import KEYS, labels_by_set
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.benchmarks import (
     class_codes,
@@ -20,8 +20,6 @@ from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.tables import write_frame
 from workflow_scripts.lib.trees import noun_tree
-
-KEYS = ["axis", "benchmark", "level", "encoder", "image_set", "clustering", "method", "k", "seed"]
 
 
 def evaluate_predictions(ranks, labels, tree, benchmark, cfg, output):

@@ -268,7 +268,8 @@ def _check_studies(config):
         twice = sorted({s for s in sets[1:] if sets[1:].count(s) > 1})
         if twice:
             raise InputError(f"config: studies.{name}: {twice[0]!r} is named twice; once is enough")
-        if study["train"] in sets[2:] or (study["train"] == study["test"] and sets[2:]):
+        trained, *tested = (source_set(image_set, config) for image_set in sets)
+        if trained in tested[1:] or (trained == tested[0] and sets[2:]):
             raise InputError(
                 f"config: studies.{name}: {study['train']!r} is mined and must not be tested on; "
                 "use other images"
@@ -326,12 +327,13 @@ def _check_encoders(config):
 
 def paths_in_run(config):
     """Yield (key, path) of every file and folder that the studies in `run` read."""
-    for study in (config["studies"][name] for name in config["run"]):
+    for study_name in config["run"]:
+        study = config["studies"][study_name]
         for name in study["negatives"]:
             if config["negatives"][name]["tree"]:
                 yield f"negatives.{name}.tree", config["negatives"][name]["tree"]
         if study["tree"]:
-            yield "studies.tree", study["tree"]
+            yield f"studies.{study_name}.tree", study["tree"]
         for name in study["encoders"]:
             encoder = config["encoders"][name]
             if encoder["method"] == "precomputed":
