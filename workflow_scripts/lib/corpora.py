@@ -1,8 +1,5 @@
 """Text corpora: reading word lists into one concept table, normalising names, applying prompts."""
 
-import codecs
-import csv
-import io
 import re
 import unicodedata
 from pathlib import Path
@@ -10,10 +7,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.text_files import TABLES, read_lines, read_rows, read_synset_mapping
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # What a config block of a word list may set, and what holds where it does not.
 DEFAULTS = {
     "pos": "noun",
@@ -162,95 +158,15 @@ def _read_names(path, options):
     if options["format"] == "synset_mapping":
         if path.suffix != ".txt":
             raise InputError(f"{path}: format synset_mapping is for .txt files; leave it out.")
-        return _read_synset_mapping(path)
+        return ((place, name, None, wnid) for place, wnid, name in read_synset_mapping(path))
     if path.suffix == ".txt":
-        return ((place, line, None, None) for place, line in _lines(path))
-    if path.suffix in DELIMITERS:
-        return _read_delimited(path, options["column"])
-    if path.suffix == ".parquet":
-        return _read_parquet(path, options["column"])
+        return ((place, line, None, None) for place, line in read_lines(path))
+    if path.suffix in TABLES:
+        rows = read_rows(path, {"column": options["column"]}, ["pos"])
+        return ((place, row["column"], row["pos"], None) for place, row in rows)
     raise InputError(
         f"Word list {path} must end in .txt, .csv, .tsv or .parquet, or be a WordNet folder."
     )
-
-
-def _lines(path):
-    text = io.StringIO(_read_utf8(path), newline=None)
-    return ((f"line {number}", line) for number, line in enumerate(text, 1))
-
-
-def _read_utf8(path):
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    marks = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE
-    if content.startswith(marks):  # UTF-32 LE starts as UTF-16 LE does
-        raise InputError(f"{path}, line 1: not UTF-8 but UTF-16 or UTF-32; save it as UTF-8.")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = _line_at(content, error.start)
-        raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
-    if "\0" in text:
-        line = _line_at(content, content.index(b"\0"))
-        raise InputError(f"{path}, line {line}: a NUL byte, so no UTF-8 text; save it as UTF-8.")
-    return text
-
-
-def _line_at(content, position):
-    """Number of the line of a position in bytes whose lines end in LF, CRLF or CR."""
-    before = content[:position].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return before.count(b"\n") + 1
-
-
-def _read_synset_mapping(path):
-    for place, line in _lines(path):
-        if not line.strip():
-            continue
-        match = re.match(r"\s*([nvars][0-9]{8})\s+([^,\s][^,]*)", line)
-        if not match:
-            raise InputError(
-                f"{path}, {place}: format synset_mapping needs a WordNet id and names, as in "
-                "'n01440764 tench, Tinca tinca'; complete the line or leave the format out."
-            )
-        yield place, match[2], None, match[1]
-
-
-def _read_delimited(path, column):
-    text = io.StringIO(_read_utf8(path), newline="")
-    reader = csv.DictReader(text, delimiter=DELIMITERS[path.suffix], strict=True)
-    try:
-        if column not in (reader.fieldnames or ()):
-            raise InputError(
-                f"{path}, line 1: no column {column!r} in the header but "
-                f"{list(reader.fieldnames or ())}; add it, or name the right one (column)."
-            )
-        for row in reader:
-            place = f"line {reader.line_num}"
-            if any(row.get(None, ())):
-                raise InputError(
-                    f"{path}, {place}: more fields than the header has; "
-                    "put names with a separator in quotes."
-                )
-            yield place, row[column], row.get("pos"), None
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num + 1}: {error}") from error
-
-
-def _read_parquet(path, column):
-    table = read_table(path)
-    if column not in table.column_names:
-        raise InputError(
-            f"{path} has no column {column!r} but {table.column_names}; add it, or name the right "
-            "one (column)."
-        )
-    try:
-        names = table[column].cast(pa.string()).to_pylist()
-        pos = [None] * len(names)
-        if "pos" in table.column_names:
-            pos = table["pos"].cast(pa.string()).to_pylist()
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: columns {column} and pos must be text ({error})") from error
-    rows = enumerate(zip(names, pos, strict=True))
-    return ((f"row {row} (from 0)", name, part, None) for row, (name, part) in rows)
 
 
 # ---- WordNet ------------------------------------------------------------------------------------
