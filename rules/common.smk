@@ -444,10 +444,18 @@ def corpus_files(wildcards):
     return [database_file(file, "data") for file in CONFIG["corpora"][wildcards.corpus]["files"]]
 
 
+def excluded_files(wildcards):
+    """The word lists whose names a corpus leaves out."""
+    return [database_file(file, "data") for file in CONFIG["corpora"][wildcards.corpus]["exclude"]]
+
+
 def corpus_indexes(wildcards):
     """What belongs to the word lists that are WordNet's database."""
-    files = CONFIG["corpora"][wildcards.corpus]["files"]
-    return [database_file(file, "index") for file in files if os.path.isdir(located(file["path"]))]
+    block = CONFIG["corpora"][wildcards.corpus]
+    files = [
+        file for file in block["files"] + block["exclude"] if os.path.isdir(located(file["path"]))
+    ]
+    return [database_file(file, "index") for file in files]
 
 
 def database_file(file, kind):
@@ -455,10 +463,6 @@ def database_file(file, kind):
     path = located(file["path"])
     ending = "adj" if file["pos"] == "adjective" else "noun"
     return f"{path}/{kind}.{ending}" if os.path.isdir(path) else path
-
-
-def excluded_files(wildcards):
-    return [located(path) for path in CONFIG["corpora"][wildcards.corpus]["exclude"]]
 
 
 def corpus_params(wildcards):

@@ -182,3 +182,25 @@ def test_derived_sets_have_the_label_names_of_their_source():
     assert "image_sets.some.label_names: a derived set has those of its source" in message(
         edited("image_sets", image_sets)
     )
+
+
+def test_a_plain_path_stands_for_a_block():
+    corpus = {"files": ["a.txt", {"path": "b.csv", "column": "x"}], "exclude": ["c.txt"]}
+    config = resolve_config(edited("corpora.demo_words", corpus), SCHEMA)
+    block = config["corpora"]["demo_words"]
+    assert [file["path"] for file in block["files"]] == ["a.txt", "b.csv"]
+    written = {"files": [{"path": "a.txt"}, corpus["files"][1]], "exclude": [{"path": "c.txt"}]}
+    assert resolve_config(edited("corpora.demo_words", written), SCHEMA) == config
+    paths = dict(paths_in_run(config))
+    assert paths["corpora.demo_words.files[0].path"] == "a.txt"
+    assert paths["corpora.demo_words.exclude[0].path"] == "c.txt"
+    assert "corpora.demo_words.exclude[0]" in message(
+        edited("corpora.demo_words", corpus | {"exclude": [{"column": "x"}]})
+    )
+
+
+def test_defaults_of_word_lists_are_those_of_the_reader():
+    from workflow_scripts.lib.corpora import DEFAULTS
+
+    properties = SCHEMA["$defs"]["word_list"]["properties"]
+    assert {key: block["default"] for key, block in properties.items() if key != "path"} == DEFAULTS

@@ -97,14 +97,16 @@ def _resolve(value, schema, root, path):
     schema = _follow(schema, root)
     if "oneOf" in schema:
         schema = _branch(value, schema, root, path)
-    if "x-short" in schema and isinstance(value, str):
-        value = {schema["x-short"]: value}
+    if "x-short" in schema:
+        value = {schema["x-short"]: value} if isinstance(value, str) else value
+        schema = schema | {"type": "object"}
     if schema.get("type") == "object":
         return _resolve_object({} if value is None else value, schema, root, path)
     if schema.get("type") == "array" and "items" in schema and isinstance(value, list):
         value = [
             _resolve(item, schema["items"], root, f"{path}[{i}]") for i, item in enumerate(value)
         ]
+        schema = {key: sub for key, sub in schema.items() if key != "items"}  # checked one by one
     return _checked(_as_number(value, schema), schema, path)
 
 
@@ -377,10 +379,9 @@ def paths_in_run(config):
             corpora = study_corpora(study, config)
             sources = [config["corpora"][c].get("conjugate", {}).get("corpus", c) for c in corpora]
             for corpus in dict.fromkeys(sources):
-                for i, file in enumerate(config["corpora"][corpus].get("files", [])):
-                    yield f"corpora.{corpus}.files[{i}].path", file["path"]
-                for i, path in enumerate(config["corpora"][corpus]["exclude"]):
-                    yield f"corpora.{corpus}.exclude[{i}]", path
+                for key in ("files", "exclude"):
+                    for i, file in enumerate(config["corpora"][corpus].get(key, [])):
+                        yield f"corpora.{corpus}.{key}[{i}].path", file["path"]
 
 
 def _precomputed_paths(key, encoder, image_sets, corpora):

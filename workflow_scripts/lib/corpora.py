@@ -1,4 +1,4 @@
-"""Text corpora: reading word lists into one concept table, normalising names, applying prompts."""
+"""Text corpora: word lists and captions as one concept table, normalised names, prompts."""
 
 import re
 import unicodedata
@@ -18,8 +18,11 @@ DEFAULTS = {
     "senses": "first",
     "drop_files": [],
     "proper": True,
+    "minimum_count": 1,
+    "top": None,
 }
 WORDNET_ONLY = ("senses", "drop_files", "proper")
+CAPTIONS_ONLY = ("minimum_count", "top")
 # Our choice: longer names risk being cut, since CLIP reads 77 tokens, of about 4 letters each.
 MAX_CHARACTERS = 200
 # Control characters but for tab and line ends, and the mark of a character lost in a conversion.
@@ -33,7 +36,7 @@ class Entry(NamedTuple):
     wnid: id of the WordNet synset, a letter and 8 digits ("n02084071"). lexname: its lexicographer
     file ("noun.animal"; pertainyms are in "adj.pert"). parents: ids of its hypernyms joined by ";",
     "" if it has none. proper: whether this sense of the word is a proper noun (WordNet: an instance
-    of its hypernym).
+    of its hypernym). count: number of captions that hold it.
     """
 
     concept: str
@@ -43,6 +46,7 @@ class Entry(NamedTuple):
     lexname: str | None = None
     parents: str | None = None
     proper: bool | None = None
+    count: int | None = None
 
 
 def normalise(name):
@@ -60,8 +64,8 @@ def normalise(name):
     return " ".join(name.lower().replace("_", " ").split())
 
 
-def read_corpus(files, blocks=None, exclude=()):
-    """Read word lists and WordNet into one concept table.
+def read_corpus(files, blocks=None, exclude=(), exclude_blocks=None):
+    """Read word lists, captions and WordNet into one concept table.
 
     files: paths of
         - .txt files: one concept a line; with format "synset_mapping" a WordNet id, blanks, and
@@ -71,14 +75,18 @@ def read_corpus(files, blocks=None, exclude=()):
         - folders with WordNet's database files, or in them data.noun or data.adj.
     blocks: one dict per file (or None), whose keys all have a default (DEFAULTS):
         pos: part of speech where the file does not say. Of WordNet: noun or adjective.
-        column: the column of concepts. format: of a .txt file, "names" or "synset_mapping".
+        column: the column of concepts. format: "names"; of a .txt file "synset_mapping"; or
+            "captions", whose noun phrases are the concepts (`captions.frequent_phrases`).
+        minimum_count, top: of captions, least number of captions that hold a phrase, and number of
+            phrases kept, the most frequent; None keeps all.
         senses: of WordNet, "first" for the first word of every synset, "all_lemmas" for every word.
         drop_files: lexicographer files of WordNet to leave out, e.g. ["noun.person"].
         proper: whether to keep WordNet's proper nouns.
-    exclude: paths of word lists whose names are left out.
+    exclude, exclude_blocks: as files and blocks; their names are left out.
 
-    Returns a pyarrow Table with the columns of Entry: strings, but for the bool proper; in the
-    order of files and lines, WordNet's words in the order of its index (alphabetical). Concepts are
+    Returns a pyarrow Table with the columns of Entry: strings, but for the bool proper and the
+    int64 count; in the order of files and lines, WordNet's words in the order of its index
+    (alphabetical), phrases by falling count, those of one count by name. Concepts are
     distinct, the first of duplicates stays. A word of several WordNet synsets gets the first one
     in its index entry, which is its most frequent sense, of those that senses, drop_files and
     proper let pass: it is left out only if none of them does. With proper nouns, that sense of a
@@ -93,10 +101,11 @@ def read_corpus(files, blocks=None, exclude=()):
             rows.setdefault(entry.concept, entry)
         if not found:
             raise InputError(
-                f"{file} holds no concepts: add at least one, or let more pass (drop_files, proper)"
+                f"{file} holds no concepts: add at least one, or let more pass (drop_files, "
+                "proper, minimum_count)"
             )
-    for file in exclude:
-        for entry in _entries(Path(file), {}):
+    for file, block in zip(exclude, exclude_blocks or [{}] * len(exclude), strict=True):
+        for entry in _entries(Path(file), block):
             rows.pop(entry.concept, None)
     if not rows:
         raise InputError(f"{files[0]}: no concepts are left without those of {exclude[0]}.")
@@ -106,7 +115,7 @@ def read_corpus(files, blocks=None, exclude=()):
 def corpus_table(entries):
     """The concept table, a pyarrow Table, of one or more Entries."""
     columns = zip(Entry._fields, zip(*entries, strict=True), strict=True)
-    kinds = {"proper": pa.bool_()}
+    kinds = {"proper": pa.bool_(), "count": pa.int64()}
     return pa.table(
         {name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns}
     )
@@ -121,16 +130,34 @@ def concept_table(concepts, pos, sources):
 def _entries(path, block):
     """Iterate over the Entries of one file, duplicates among them."""
     options = DEFAULTS | block
-    if path.is_dir() or path.name in ("data.noun", "data.adj"):
-        yield from _read_wordnet(path, options)
-        return
-    for key in WORDNET_ONLY:
+    is_wordnet = path.is_dir() or path.name in ("data.noun", "data.adj")
+    needed = {} if is_wordnet else dict.fromkeys(WORDNET_ONLY, "a WordNet folder as path")
+    if options["format"] != "captions":
+        needed |= dict.fromkeys(CAPTIONS_ONLY, "format captions")
+    for key, need in needed.items():
         if options[key] != DEFAULTS[key]:
-            raise InputError(f"{path}: {key} needs a WordNet folder as path; leave {key} out.")
+            raise InputError(f"{path}: {key} needs {need}; leave {key} out.")
+    if is_wordnet:
+        yield from _read_wordnet(path, options)
+    elif options["format"] == "captions":
+        yield from _read_captions(path, options)
+    else:
+        yield from _read_list(path, options)
+
+
+def _read_list(path, options):
     for place, name, pos, wnid in _read_names(path, options):
         concept = _checked(name or "", f"{path}, {place}")
         if concept:
             yield Entry(concept, (pos or "").strip() or options["pos"], path.stem, wnid)
+
+
+def _read_captions(path, options):
+    from workflow_scripts.lib.captions import frequent_phrases  # which imports this module
+
+    captions = (text for _, text, _, _ in _read_names(path, options))
+    for phrase, count in frequent_phrases(captions, options["minimum_count"], options["top"]):
+        yield Entry(phrase, options["pos"], path.stem, count=count)
 
 
 def _checked(name, place):
