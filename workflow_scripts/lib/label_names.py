@@ -72,7 +72,10 @@ def _naming(read, path, label, name, coarse):
     def name_of(text):
         key = normalise(text)
         if key not in names and not coarse:
-            raise InputError(f"{path} has no name for the label {text!r}: add it there")
+            raise InputError(
+                f"{path} has no name for the label {text!r}: correct the label, or complete the "
+                "table (image_sets.<name>.label_names)"
+            )
         return names.get(key, key)
 
     return name_of
