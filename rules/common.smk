@@ -206,7 +206,9 @@ def without_threads(block):
 
 
 def encoder_model(wildcards):
-    return without_threads(CONFIG["encoders"][wildcards.encoder])
+    """Params of an embedding job: the encoder, without its prompts, which only texts have."""
+    block = without_threads(CONFIG["encoders"][wildcards.encoder])
+    return {key: value for key, value in block.items() if key != "prompts"}
 
 
 def encoder_threads(wildcards):
@@ -237,8 +239,9 @@ def imported_texts(wildcards):
 
 
 def text_encoder(wildcards):
-    """Params of a text embedding job: the encoder and the corpus's prompts."""
+    """Params of a text embedding job: the encoder and the prompts, its own or the corpus's."""
     prompts = CONFIG["corpora"][wildcards.corpus]["prompts"]
+    prompts = CONFIG["encoders"][wildcards.encoder].get("prompts", prompts)
     return {"encoder": encoder_model(wildcards), "prompts": prompts}
 
 
