@@ -113,9 +113,9 @@ def one_of(names):
     return "|".join(names).replace(".", r"\.") or "(?!)"
 
 
-def of_method(section, method):
-    """Wildcard constraint: the names in a config section with this method."""
-    return one_of([name for name, block in CONFIG[section].items() if block["method"] == method])
+def of_method(section, *methods):
+    """Wildcard constraint: the names in a config section with one of these methods."""
+    return one_of([name for name, block in CONFIG[section].items() if block["method"] in methods])
 
 
 def needs(section, name):
@@ -306,13 +306,15 @@ def example_images(wildcards):
 
 
 def encoder_weights(wildcards):
-    """The files of a local checkpoint; none for a pretrained tag."""
+    """The files of a local checkpoint, with its own tokenizer if any; none for a pretrained tag."""
     encoder = CONFIG["encoders"][wildcards.encoder]
     if "checkpoint" in encoder:
+        folder = located(encoder["checkpoint"])
         names = ["open_clip_model.safetensors", "open_clip_config.json"]
-        return [located(f"{encoder['checkpoint']}/{name}") for name in names]
-    pretrained = encoder.get("pretrained", "")
-    return [located(pretrained)] if "/" in pretrained else []
+        tokenizer = [path.name for path in sorted(Path(folder).glob("tokenizer*"))]
+        return [f"{folder}/{name}" for name in names + tokenizer]
+    file = configuration.weights_file(encoder)
+    return [located(file)] if file else []
 
 
 def embeddings_of(encoder, image_sets):

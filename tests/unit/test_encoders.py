@@ -1,10 +1,15 @@
+import importlib.machinery
 import json
 import shutil
+import sys
 import time
+import types
+from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
@@ -257,3 +262,235 @@ def test_a_missing_gpu_is_named(tiny):
 def test_unknown_precision_is_refused(tiny):
     with pytest.raises(InputError, match="'int8' must be fp32, bf16 or fp16"):
         encoders.load_encoder({"checkpoint": str(tiny[0]), "precision": "int8"})
+
+
+# ---- scale and bias of logits -----------------------------------------------------------------
+
+
+def test_the_description_holds_the_scale_and_bias_of_the_logits(tiny, tmp_path):
+    assert tiny[2].describe()["logit_scale"] == pytest.approx(1 / 0.07)  # CLIP's first value
+    assert tiny[2].describe()["logit_bias"] is None
+    siglip = MODEL_CFG | {"init_logit_scale": np.log(10), "init_logit_bias": -10.0}
+    model = save_checkpoint(tmp_path / "siglip", model_cfg=siglip)
+    encoder = encoders.load_encoder({"checkpoint": str(tmp_path / "siglip"), "device": "cpu"})
+    description = encoder.describe()
+    assert json.loads(json.dumps(description)) == description
+    assert description["logit_scale"] == pytest.approx(10)
+    assert description["logit_bias"] == -10
+    batch = torch.stack([encoder.preprocess(picture) for picture in pictures(2)])
+    pixels = (batch.float() / 255 - 0.5) / 0.25
+    tokens = open_clip.SimpleTokenizer(context_length=12)(["fox", "owl"])
+    with torch.no_grad():
+        expected = model.get_logits(pixels, tokens)[0].numpy()
+    cosines = encoder.encode_images(batch) @ encoder.encode_texts(["fox", "owl"]).T
+    logits = description["logit_scale"] * cosines + description["logit_bias"]
+    assert np.allclose(logits, expected, atol=1e-5)
+
+
+# ---- towers of timm and tokenizers of transformers --------------------------------------------
+
+TOWER_CFG = MODEL_CFG | {
+    "vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "", "timm_proj": "linear",
+                   "timm_model_pretrained": False, "image_size": 160},
+}  # fmt: skip
+
+
+def save_tower(folder, text_cfg=MODEL_CFG["text_cfg"]):
+    """A checkpoint whose image model is timm's, as those of EVA02, SigLIP and PE are."""
+    model_cfg = TOWER_CFG | {"text_cfg": text_cfg}
+    torch.manual_seed(0)
+    built = json.loads(json.dumps(TOWER_CFG))  # open_clip changes it
+    model = open_clip.CustomTextCLIP(**built).eval()
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": model_cfg | {"custom_text": True}, "preprocess_cfg": {}})
+    )
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return model
+
+
+def test_a_checkpoint_with_a_tower_of_timm_is_loaded_with_timm(tmp_path, monkeypatch):
+    model = save_tower(tmp_path / "tower")
+
+    def refuse():
+        raise AssertionError("open_clip must be imported with timm")
+
+    monkeypatch.setattr(encoders, "_import_without_timm", refuse)
+    encoder = encoders.load_encoder({"checkpoint": str(tmp_path / "tower"), "device": "cpu"})
+    preprocess = image_transform_v2(PreprocessCfg(size=160), is_train=False)
+    with torch.no_grad():
+        expected = unit(model.encode_image(preprocess(pictures(1)[0])[None]).numpy())
+    assert np.allclose(
+        encoder.encode_images(encoder.preprocess(pictures(1)[0])[None]), expected, atol=1e-5
+    )
+
+
+def test_without_transformers_a_tokenizer_of_its_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"needs the package transformers.*pip install"):
+        encoders.load_encoder({"model": "ViT-B-16-SigLIP2", "pretrained": "webli"})
+    save_tower(tmp_path / "siglip", MODEL_CFG["text_cfg"] | {"hf_tokenizer_name": "some/name"})
+    with pytest.raises(InputError, match=r"'some/name', which needs the package transformers"):
+        encoders.load_encoder({"checkpoint": str(tmp_path / "siglip")})
+
+
+class FakeTokenizer:
+    """Stands for transformers.AutoTokenizer: knows the folders that have a tokenizer.json."""
+
+    @classmethod
+    def from_pretrained(cls, source, **kwargs):
+        if not (Path(source) / "tokenizer.json").is_file():
+            raise OSError(f"no tokenizer in {source}")
+        return cls()
+
+    def batch_encode_plus(self, texts, max_length, **kwargs):
+        ids = torch.zeros(len(texts), max_length, dtype=torch.long)
+        return types.SimpleNamespace(input_ids=ids)
+
+    def __call__(self, texts, max_length, **kwargs):
+        return self.batch_encode_plus(texts, max_length)
+
+
+@pytest.fixture
+def fake_transformers(monkeypatch):
+    module = types.ModuleType("transformers")
+    module.__spec__ = importlib.machinery.ModuleSpec("transformers", None)
+    module.AutoTokenizer = FakeTokenizer
+    monkeypatch.setitem(sys.modules, "transformers", module)
+
+
+def test_a_missing_tokenizer_of_the_hub_is_named(fake_transformers, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError) as error:
+        encoders.load_encoder({"model": "ViT-B-16-SigLIP2", "pretrained": "webli"})
+    for part in ("tokenizer.json", "timm/ViT-B-16-SigLIP2", str(tmp_path), "OFFLINE", "checkpoint"):
+        assert part in str(error.value)
+
+
+def test_a_checkpoint_folder_must_hold_its_tokenizer(fake_transformers, tmp_path):
+    folder = tmp_path / "siglip"
+    save_tower(folder, MODEL_CFG["text_cfg"] | {"hf_tokenizer_name": "some/name"})
+    with pytest.raises(InputError, match=r"must hold tokenizer.json and tokenizer_config.json"):
+        encoders.load_encoder({"checkpoint": str(folder)})
+    (folder / "tokenizer.json").touch()
+    encoder = encoders.load_encoder({"checkpoint": str(folder), "device": "cpu"})
+    assert encoder.encode_texts(["fox"]).shape == (1, 16)
+
+
+# ---- image models of timm ---------------------------------------------------------------------
+
+
+def save_timm(path, name="test_vit", classes=1000, seed=0):
+    """Save a tiny model of timm with random weights; return it without its classifier."""
+    torch.manual_seed(seed)
+    model = timm.create_model(name, num_classes=classes).eval()
+    if path.suffix == ".safetensors":
+        save_file(model.state_dict(), path)
+    else:
+        torch.save({"state_dict": model.state_dict()}, path)
+    model.reset_classifier(0)
+    return model
+
+
+def load_timm(path, name="test_vit", **more):
+    cfg = {"method": "timm", "model": name, "pretrained": str(path), "device": "cpu"}
+    return encoders.load_encoder(cfg | more)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "classes"),
+    [
+        ("test_vit", "x.safetensors", 1000),
+        ("test_vit.r160_in1k", "x.pt", 0),
+        ("test_convnext", "x.safetensors", 7),
+        ("test_resnet", "x.pt", 7),
+    ],
+)
+def test_a_timm_model_embeds_as_timm_does(tmp_path, name, file, classes):
+    model = save_timm(tmp_path / file, name, classes)
+    encoder = load_timm(tmp_path / file, name)
+    config = timm.data.resolve_model_data_config(model)
+    transform = timm.data.create_transform(**config, is_training=False)
+    with torch.no_grad():
+        expected = unit(model(torch.stack([transform(p) for p in pictures(3)])).numpy())
+    batch = torch.stack([encoder.preprocess(picture) for picture in pictures(3)])
+    assert batch.dtype == torch.uint8
+    embeddings = encoder.encode_images(batch)
+    assert embeddings.dtype == np.float32
+    assert embeddings.shape == (3, encoder.dim)
+    assert np.allclose(embeddings, expected, atol=1e-5)
+
+
+def test_the_description_of_a_timm_model(tmp_path):
+    save_timm(tmp_path / "x.safetensors")
+    description = load_timm(tmp_path / "x.safetensors").describe()
+    assert json.loads(json.dumps(description)) == description
+    assert description["model"] == "test_vit.r160_in1k"
+    assert description["pretrained"] == "x.safetensors"
+    assert description["preprocess"]["size"] == [160, 160]
+    assert description["resize_size"] == [168, 168]  # floor(160 / .95)
+    assert description["preprocess"]["resize_mode"] == "shortest"
+    assert description["preprocess"]["mean"] == [0.5] * 3
+    assert (description["dim"], description["logit_scale"]) == (64, None)
+
+
+def test_a_timm_model_in_low_precision_stays_close_and_has_no_texts(tmp_path):
+    save_timm(tmp_path / "x.safetensors")
+    full, low = (load_timm(tmp_path / "x.safetensors", precision=p) for p in ("fp32", "bf16"))
+    batch = torch.stack([full.preprocess(picture) for picture in pictures(3)])
+    ours, theirs = full.encode_images(batch), low.encode_images(batch)
+    assert not np.array_equal(ours, theirs)
+    assert (ours * theirs).sum(1).min() > 0.99
+    with pytest.raises(InputError, match="has no text model"):
+        full.encode_texts(["fox"])
+
+
+def test_weights_that_do_not_fill_the_model_are_refused(tmp_path):
+    model = save_timm(tmp_path / "x.safetensors")
+    weights = load_file(tmp_path / "x.safetensors")
+    weights.pop("blocks.0.attn.qkv.weight")
+    save_file(weights, tmp_path / "part.safetensors")
+    with pytest.raises(InputError, match=r"cannot be loaded from.*blocks.0.attn.qkv.weight"):
+        load_timm(tmp_path / "part.safetensors")
+    save_file(model.state_dict() | {"extra": torch.zeros(1)}, tmp_path / "more.safetensors")
+    with pytest.raises(InputError, match=r"cannot be loaded from.*extra"):
+        load_timm(tmp_path / "more.safetensors")
+    torch.save({"state_dict": print}, tmp_path / "code.pt")
+    with pytest.raises(InputError, match=r"cannot be loaded from"):
+        load_timm(tmp_path / "code.pt")
+
+
+def test_unknown_timm_models_and_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"no model 'vit_base_patch14_dino2'; close names: .*dino"):
+        load_timm(tmp_path / "x.pt", "vit_base_patch14_dino2")
+    with pytest.raises(InputError, match=r"no model 'test_vit.r161'; close names: .*r160_in1k"):
+        load_timm(tmp_path / "x.pt", "test_vit.r161")
+    with pytest.raises(InputError, match=r"x.pt' is no weights file; name a tag in 'model'"):
+        load_timm(tmp_path / "x.pt")
+    # timm has this architecture, but no weights of it.
+    with pytest.raises(InputError, match=r"no weights of timm for vit_base_patch32_plus_256.*rand"):
+        encoders.load_encoder({"method": "timm", "model": "vit_base_patch32_plus_256"})
+
+
+def test_a_timm_tag_comes_from_the_cache_or_is_named(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    cfg = {"method": "timm", "model": "test_vit.r160_in1k", "device": "cpu"}
+    with pytest.raises(InputError) as error:
+        encoders.load_encoder(cfg)
+    for part in ("model.safetensors", "timm/test_vit.r160_in1k", str(tmp_path), "HF_HOME"):
+        assert part in str(error.value)
+    snapshot = tmp_path / "models--timm--test_vit.r160_in1k/snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs/main").write_text("0" * 40)
+    save_timm(snapshot / "model.safetensors")
+    save_timm(tmp_path / "x.safetensors")
+    tagged, own = encoders.load_encoder(cfg), load_timm(tmp_path / "x.safetensors")
+    batch = tagged.preprocess(pictures(1)[0])[None]
+    assert np.array_equal(tagged.encode_images(batch), own.encode_images(batch))
