@@ -15,8 +15,13 @@ DEMO = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
 
 
 def edited(path, value):
-    """The demo config with one value replaced; path like 'detectors.mcm.temperature'."""
+    """The demo config, with one encoder and one image set more, and one value replaced.
+
+    path: like 'detectors.mcm.temperature'.
+    """
     config = copy.deepcopy(DEMO)
+    config["encoders"]["dino"] = {"method": "timm", "model": "vit_base_patch14_dinov2.lvd142m"}
+    config["image_sets"]["nowhere"] = {}
     *parents, key = path.split(".")
     block = config
     for parent in parents:
@@ -63,6 +68,17 @@ def test_defaults_are_filled_in():
         ("studies.demo.near", ["noise"], ["studies.demo", "'noise' is named twice"]),
         ("studies.demo.reference", "random", ["studies.demo.reference"]),
         ("negatives.rest.related", False, ["negatives.rest", "'tree'"]),
+        ("detectors.mcm.temperature", 0, ["detectors.mcm.temperature", "minimum of 0"]),
+        ("detectors.mcm.temperature", "encodr", ["detectors.mcm.temperature", "'^encoder$'"]),
+        ("encoders.tinyclip.prompts", {"noun": []}, ["encoders.tinyclip.prompts.noun"]),
+        ("encoders.tinyclip", {"method": "timm", "model": "test_vit"},
+         ["studies.demo: encoder 'tinyclip' (timm) has no text model", "benchmarks"]),
+        ("encoders.tinyclip", {"method": "timm"}, ["encoders.tinyclip needs the key 'model'"]),
+        ("contaminations.by_match", {"method": "match", "encoder": "dino"},
+         ["contaminations.by_match: encoder 'dino' (timm) has no text model"]),
+        ("benchmarks", {"b": {"axis": "imbalance", "encoders": ["dino"], "levels": {"a": "nowhere"},
+                              "clusterings": ["kmeans_60"]}},
+         ["benchmarks.b: encoder 'dino' has no images for 'nowhere'", "image_sets.nowhere.folder"]),
         ("encoders.tinyclip", {"method": "precomputed", "images": {}, "texts": {}},
          ["studies.demo", "encoders.tinyclip.images.train"]),
     ],
@@ -156,3 +172,9 @@ def test_a_sample_of_the_tested_images_is_not_mined():
         "part": {"derive": {"method": "sample", "from": "textures", "images": 9}}
     }
     assert "must not be tested on" in message(config)
+
+
+def test_a_model_without_texts_serves_benchmarks():
+    benchmark = {"axis": "imbalance", "encoders": ["dino"], "clusterings": ["kmeans_60"]}
+    config = edited("benchmarks", {"b": benchmark | {"levels": {"a": "test"}}})
+    assert resolve_config(config, SCHEMA)["benchmarks"]["b"]["encoders"] == ["dino"]
