@@ -10,7 +10,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib import config as configuration
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.folders import files_state, folder_state
+from workflow_scripts.lib.folders import clip_retrieval_files, files_state, folder_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
@@ -228,14 +228,20 @@ def clustering_threads(wildcards):
 def imported_images(wildcards):
     """Params of an import of image embeddings."""
     files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
-    return {"encoder": wildcards.encoder, "label_column": files["label_column"]}
+    id_column = "image_path" if "clip_retrieval" in files else "image_id"
+    label_column = files["label_column"]
+    return {"encoder": wildcards.encoder, "id_column": id_column, "label_column": label_column}
 
 
 def imported_texts(wildcards):
-    """Params of an import of text embeddings."""
-    lists = CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]
-    sources = [Path(files["index"]).stem for files in lists]
-    return {"encoder": wildcards.encoder, "sources": sources}
+    """Params of an import of text embeddings: source and column of the concepts of each file."""
+    sources, columns = [], []
+    for files in CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]:
+        theirs = "clip_retrieval" in files
+        count = len(precomputed_files(files, "text_emb")[0])
+        sources += [Path(files["clip_retrieval" if theirs else "index"]).stem] * count
+        columns += ["caption" if theirs else "concept"] * count
+    return {"encoder": wildcards.encoder, "sources": sources, "columns": columns}
 
 
 def text_encoder(wildcards):
@@ -405,14 +411,28 @@ def scored_sets(study):
     return list(dict.fromkeys(configuration.study_image_sets(study)[1:]))
 
 
+def precomputed_files(files, kind):
+    """The user's own embeddings in one block of the config: lists of .npy files and of indexes.
+
+    kind: what clip-retrieval calls them, img_emb or text_emb.
+    """
+    if "clip_retrieval" not in files:
+        return [located(files["embeddings"])], [located(files["index"])]
+    try:
+        return clip_retrieval_files(located(files["clip_retrieval"]), kind)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def precomputed_images(wildcards):
     files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
-    return {key: located(files[key]) for key in ("embeddings", "index")}
+    return dict(zip(("embeddings", "index"), precomputed_files(files, "img_emb")))
 
 
 def precomputed_texts(wildcards):
     lists = CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]
-    return {key: [located(files[key]) for files in lists] for key in ("embeddings", "index")}
+    arrays, indexes = zip(*(precomputed_files(files, "text_emb") for files in lists))
+    return {"embeddings": sum(arrays, []), "index": sum(indexes, [])}
 
 
 def conjugated(wildcards):

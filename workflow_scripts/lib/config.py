@@ -311,6 +311,15 @@ def _check_benchmarks(config):
 
 def _check_encoders(config):
     """Each encoder can embed the image sets and the corpora that it is asked to."""
+    for name, encoder in config["encoders"].items():
+        if encoder["method"] == "precomputed":
+            for key, files in _precomputed(encoder):
+                given = sorted(files.keys() & {"embeddings", "index", "clip_retrieval"})
+                if given not in (["embeddings", "index"], ["clip_retrieval"]):
+                    raise InputError(
+                        f"config: encoders.{name}.{key}: give embeddings and index, or "
+                        "clip_retrieval"
+                    )
     for name, study in config["studies"].items():
         for encoder_name in study["encoders"]:
             encoder = config["encoders"][encoder_name]
@@ -397,11 +406,20 @@ def paths_in_run(config):
                     yield f"corpora.{corpus}.exclude[{i}]", path
 
 
+def _precomputed(encoder):
+    """Yield (key, block) of every set of files of a precomputed encoder."""
+    for image_set, files in encoder["images"].items():
+        yield f"images.{image_set}", files
+    for corpus, lists in encoder["texts"].items():
+        yield from ((f"texts.{corpus}[{i}]", files) for i, files in enumerate(lists))
+
+
 def _precomputed_paths(key, encoder, image_sets, corpora):
-    for image_set in image_sets:
-        for kind in ("embeddings", "index"):
-            yield f"{key}.images.{image_set}.{kind}", encoder["images"][image_set][kind]
-    for corpus in corpora:
-        for i, files in enumerate(encoder["texts"][corpus]):
-            for kind in ("embeddings", "index"):
-                yield f"{key}.texts.{corpus}[{i}].{kind}", files[kind]
+    used = {
+        "images": {name: encoder["images"][name] for name in image_sets},
+        "texts": {name: encoder["texts"][name] for name in corpora},
+    }
+    for part, files in _precomputed(used):
+        for kind in ("embeddings", "index", "clip_retrieval"):
+            if kind in files:
+                yield f"{key}.{part}.{kind}", files[kind]
