@@ -1,5 +1,6 @@
 import importlib.machinery
 import json
+import re
 import shutil
 import sys
 import time
@@ -11,6 +12,7 @@ import open_clip
 import pytest
 import timm
 import torch
+import yaml
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -494,3 +496,39 @@ def test_a_timm_tag_comes_from_the_cache_or_is_named(monkeypatch, tmp_path):
     tagged, own = encoders.load_encoder(cfg), load_timm(tmp_path / "x.safetensors")
     batch = tagged.preprocess(pictures(1)[0])[None]
     assert np.array_equal(tagged.encode_images(batch), own.encode_images(batch))
+
+
+# ---- the table of encoders to copy ------------------------------------------------------------
+
+TABLE = Path(__file__).parents[2].joinpath("config/encoders.md").read_text("utf-8")
+ROWS = [
+    (yaml.safe_load(block), int(dim), int(size), tokenizer)
+    for block, dim, size, tokenizer in re.findall(
+        r"^\| `(.+)` \| (\d+) \| (\d+) \| (\w+) \|$", TABLE, re.MULTILINE
+    )
+]
+
+
+def test_the_table_has_all_its_rows():
+    assert len(ROWS) == TABLE.count("| `{method") > 40
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0]["model"])
+def test_the_table_agrees_with_the_libraries(row):
+    block, dim, size, tokenizer = row
+    if block["method"] == "timm":
+        known = timm.get_pretrained_cfg(block["model"], allow_unregistered=False)
+        with torch.device("meta"):
+            model = timm.create_model(block["model"], num_classes=0)
+        assert known.hf_hub_id
+        assert (model.head_hidden_size, known.input_size) == (dim, (3, size, size))
+        assert tokenizer == "none"
+        return
+    model, tag = block["model"], block["pretrained"]
+    assert (model, tag) in open_clip.list_pretrained()
+    config, tag_config = open_clip.get_model_config(model), open_clip.get_pretrained_cfg(model, tag)
+    encoders._check_activation(model, config, tag, tag_config)
+    assert tag_config["hf_hub"]
+    assert (config["embed_dim"], config["vision_cfg"]["image_size"]) == (dim, size)
+    theirs = config["text_cfg"].get("hf_tokenizer_name")
+    assert tokenizer == ("transformers" if theirs else "CLIP")
