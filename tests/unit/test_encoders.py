@@ -345,12 +345,9 @@ class FakeTokenizer:
             raise OSError(f"no tokenizer in {source}")
         return cls()
 
-    def batch_encode_plus(self, texts, max_length, **kwargs):
+    def __call__(self, texts, max_length, **kwargs):
         ids = torch.zeros(len(texts), max_length, dtype=torch.long)
         return types.SimpleNamespace(input_ids=ids)
-
-    def __call__(self, texts, max_length, **kwargs):
-        return self.batch_encode_plus(texts, max_length)
 
 
 @pytest.fixture

@@ -353,7 +353,7 @@ def _hub_tokenizer(name, repo):
             problem = reason(error)
     what = f"The tokenizer files of {name}"
     remedy = f"put them into a 'checkpoint' folder with {CONFIG_NAME} and {WEIGHTS_NAME}"
-    raise missing(repo, TOKENIZER_NAMES, what, remedy, problem)
+    raise missing(repo, " and ".join(TOKENIZER_NAMES), what, remedy, problem)
 
 
 def _create(source, precision, device):

@@ -94,6 +94,6 @@ def clip_retrieval_files(folder, kind):
         missing = f"{kind}/{kind}_{number}.npy"
         if number in arrays:
             missing = f"metadata/metadata_{number}.parquet"
-        raise InputError(f"{folder} has no {missing}: rows are told by both files of a number.")
+        raise InputError(f"{folder} has no {missing}: every number needs both files.")
     order = sorted(arrays, key=int)
     return [arrays[number] for number in order], [tables[number] for number in order]
