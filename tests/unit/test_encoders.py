@@ -39,6 +39,15 @@ def pictures(count):
     return [Image.fromarray(pixels) for pixels in noise]
 
 
+def fill_cache(cache, repo):
+    """An empty snapshot of a repository in a cache folder of the model hub."""
+    root = cache / f"models--{repo.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs/main").write_text("0" * 40)
+    (root / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    return root / "snapshots" / ("0" * 40)
+
+
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
@@ -191,11 +200,8 @@ def test_a_cached_tag_loads_without_a_network(monkeypatch, tmp_path, tiny):
     open_clip.add_model_config(tmp_path / "models")
     tag = {"hf_hub": "someone/tiny/", "mean": (0.1,) * 3, "std": (0.2,) * 3, "quick_gelu": False}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-test", {"made_up": tag})
-    commit = "0" * 40
-    cached = tmp_path / "hub/models--someone--tiny"
-    (cached / "refs").mkdir(parents=True)
-    (cached / "refs/main").write_text(commit)
-    shutil.copytree(tiny[0], cached / "snapshots" / commit)
+    snapshot = fill_cache(tmp_path / "hub", "someone/tiny")
+    shutil.copytree(tiny[0], snapshot, dirs_exist_ok=True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
 
@@ -216,6 +222,10 @@ def test_checkpoint_folders_must_be_complete(tiny, tmp_path):
     (folder / "open_clip_model.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match=r"cannot be loaded"):
         encoders.load_encoder({"checkpoint": str(folder)})
+    for broken in ({}, MODEL_CFG | {"text_cfg": {"tokenizer_kwargs": {"no": 1}}}):
+        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": broken}))
+        with pytest.raises(InputError, match=r"cannot be loaded"):
+            encoders.load_encoder({"checkpoint": str(folder)})
     (folder / "open_clip_config.json").write_text('{"vision": 1}')
     with pytest.raises(InputError, match=r"open_clip_config.json is no open_clip config"):
         encoders.load_encoder({"checkpoint": str(folder)})
@@ -241,6 +251,21 @@ def test_a_weights_file_of_another_architecture_is_refused(tiny):
     weights = tiny[0] / "open_clip_model.safetensors"
     with pytest.raises(InputError, match="RN50 cannot be loaded"):
         encoders.load_encoder({"model": "RN50", "pretrained": str(weights)})
+
+
+@pytest.mark.parametrize(
+    ("model", "mean", "resize_mode"),
+    [("ViT-B-16-SigLIP2", 0.5, "squash"), ("PE-Core-B-16", 0.5, "squash"), ("RN50", 0.48, None)],
+)
+def test_a_weights_file_is_preprocessed_as_the_tags_of_its_model(model, mean, resize_mode):
+    found = encoders._usual_preprocessing(model, "x.pt")
+    assert found["mean"][0] == pytest.approx(mean, abs=0.01)
+    assert found["resize_mode"] == (resize_mode or "shortest")
+
+
+def test_a_weights_file_of_a_model_whose_tags_differ_is_preprocessed_as_clip(caplog):
+    assert encoders._usual_preprocessing("ViT-H-14-quickgelu", "x.pt") is None  # metaclip and dfn5b
+    assert "differ in their preprocessing" in caplog.text
 
 
 def test_with_weights_replaces_local_paths_only():
@@ -368,11 +393,17 @@ def test_a_missing_tokenizer_of_the_hub_is_named(fake_transformers, monkeypatch,
     for part in ("tokenizer.json", "timm/ViT-B-16-SigLIP2", str(tmp_path), "OFFLINE", "checkpoint"):
         assert part in str(error.value)
 
+    snapshot = fill_cache(tmp_path, "timm/ViT-B-16-SigLIP2")
+    (snapshot / "tokenizer.json").touch()
+    (snapshot / "tokenizer_config.json").touch()
+    with pytest.raises(InputError, match=r"weights of ViT-B-16-SigLIP2 .* open_clip_model"):
+        encoders.load_encoder({"model": "ViT-B-16-SigLIP2", "pretrained": "webli"})
+
 
 def test_a_checkpoint_folder_must_hold_its_tokenizer(fake_transformers, tmp_path):
     folder = tmp_path / "siglip"
     save_tower(folder, MODEL_CFG["text_cfg"] | {"hf_tokenizer_name": "some/name"})
-    with pytest.raises(InputError, match=r"must hold tokenizer.json and tokenizer_config.json"):
+    with pytest.raises(InputError, match=r"from .*siglip \(tokenizer.json and .*: no tokenizer in"):
         encoders.load_encoder({"checkpoint": str(folder)})
     (folder / "tokenizer.json").touch()
     encoder = encoders.load_encoder({"checkpoint": str(folder), "device": "cpu"})
@@ -484,10 +515,7 @@ def test_a_timm_tag_comes_from_the_cache_or_is_named(monkeypatch, tmp_path):
         encoders.load_encoder(cfg)
     for part in ("model.safetensors", "timm/test_vit.r160_in1k", str(tmp_path), "HF_HOME"):
         assert part in str(error.value)
-    snapshot = tmp_path / "models--timm--test_vit.r160_in1k/snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    (snapshot.parent.parent / "refs").mkdir()
-    (snapshot.parent.parent / "refs/main").write_text("0" * 40)
+    snapshot = fill_cache(tmp_path, "timm/test_vit.r160_in1k")
     save_timm(snapshot / "model.safetensors")
     save_timm(tmp_path / "x.safetensors")
     tagged, own = encoders.load_encoder(cfg), load_timm(tmp_path / "x.safetensors")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.lib.errors import InputError, reason
-from workflow_scripts.lib.hub import hub_file, hub_problem, missing
+from workflow_scripts.lib.hub import hub_file
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
@@ -119,7 +119,8 @@ def load_encoder(cfg, threads=1):
     Local weights never touch the network. A tag is taken from the local cache, or downloaded.
     For tags the activation (QuickGELU) is checked against the one used in training; a weights
     file does not tell its activation, so for local weights only names and shapes are checked:
-    choose a "-quickgelu" architecture where the weights need it.
+    choose a "-quickgelu" architecture where the weights need it. A weights file is preprocessed as
+    the tags of its architecture are (our choice; open_clip would take CLIP's mean and crop).
 
     The description holds `logit_scale` and `logit_bias` (None but for SigLIP), as the model
     multiplies and shifts cosines by them: logit = logit_scale * cosine + logit_bias.
@@ -232,7 +233,7 @@ def _checkpoint_source(folder):
     return {
         "name": name,
         "model_cfg": model_cfg,
-        "tokenizer": _load_tokenizer(name, model_cfg["text_cfg"]),
+        "tokenizer": _load_tokenizer(name, model_cfg.get("text_cfg", {})),
         "arguments": {},
         "identity": identity,
     }
@@ -255,13 +256,18 @@ def _model_source(model, pretrained):
     tag_cfg = open_clip.get_pretrained_cfg(model, pretrained)
     if tag_cfg:
         _check_activation(model, model_cfg, pretrained, tag_cfg)
-        tokenizer = _load_tokenizer(model, model_cfg["text_cfg"])  # before gigabytes of weights
+        tokenizer = _load_tokenizer(
+            model, model_cfg.get("text_cfg", {})
+        )  # before gigabytes of weights
         weights = _find_weights(model, pretrained, tag_cfg)
         arguments = {"pretrained": str(weights), "force_preprocess_cfg": tag_cfg}
     elif Path(pretrained).is_file():
         weights, pretrained = Path(pretrained), Path(pretrained).name
-        tokenizer = _load_tokenizer(model, model_cfg["text_cfg"])
-        arguments = {"pretrained": str(weights)}
+        tokenizer = _load_tokenizer(model, model_cfg.get("text_cfg", {}))
+        arguments = {
+            "pretrained": str(weights),
+            "force_preprocess_cfg": _usual_preprocessing(model, weights),
+        }
         logging.warning(
             "%s: the activation (QuickGELU or GELU) cannot be checked for a weights file", weights
         )
@@ -293,6 +299,28 @@ def _check_activation(model, model_cfg, tag, tag_cfg):
         )
 
 
+def _usual_preprocessing(model, weights):
+    """The preprocessing that all tags of a model share, for weights that come without a tag.
+
+    open_clip would take CLIP's, which is wrong for SigLIP, PE and some weights of DFN.
+    """
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    known = [
+        {key: cfg[key] for key in keys}
+        for cfg in (open_clip.get_pretrained_cfg(model, tag) for tag in tags)
+    ]
+    if any(other != known[0] for other in known):
+        logging.warning(
+            "%s: the tags of %s differ in their preprocessing; CLIP's is taken. Use a 'checkpoint' "
+            "folder, whose %s states it, if that is wrong.", weights, model, CONFIG_NAME,
+        )  # fmt: skip
+        return None
+    return known[0] if known else None
+
+
 def _find_weights(model, tag, tag_cfg):
     """Path of a tag's weights: from the local cache of the model hub, or else downloaded."""
     repo, _, name = tag_cfg["hf_hub"].rpartition("/")
@@ -305,19 +333,34 @@ def _load_tokenizer(name, text_cfg):
     """open_clip's tokenizer for a model; SigLIP's and some others' are those of transformers."""
     import open_clip
 
-    theirs = text_cfg.get("hf_tokenizer_name") or text_cfg.get("hf_model_name")
-    if not theirs:
-        tokenizer = open_clip.get_tokenizer(name)
-    elif importlib.util.find_spec("transformers") is None:
+    theirs = text_cfg.get("hf_tokenizer_name")
+    needs = theirs or text_cfg.get("hf_model_name")
+    if needs and importlib.util.find_spec("transformers") is None:
         raise InputError(
-            f"Encoder {name} has the tokenizer {theirs!r}, which needs the package transformers: "
+            f"Encoder {name} has the tokenizer {needs!r}, which needs the package transformers: "
             "install it (pip install transformers), or choose an encoder with CLIP's tokenizer, "
             "see config/encoders.md."
         )
-    elif name.startswith("local-dir:"):
-        tokenizer = _local_tokenizer(name)
-    else:
-        tokenizer = _hub_tokenizer(name, theirs)
+    folder = None
+    if theirs:  # as open_clip does, but from files: transformers retries for minutes without them
+        local = name.startswith("local-dir:")
+        folder = name.removeprefix("local-dir:") if local else _tokenizer_folder(name, theirs)
+    try:
+        if not folder:
+            tokenizer = open_clip.get_tokenizer(name)
+        else:
+            tokenizer = open_clip.tokenizer.HFTokenizer(
+                folder,
+                context_length=text_cfg.get("context_length", 77),
+                tokenizer_mode=text_cfg.get("tokenizer_mode"),
+                local_files_only=True,
+                **text_cfg.get("tokenizer_kwargs", {}),
+            )
+    except Exception as error:  # missing and malformed files fail in many ways
+        where = f" from {folder} ({' and '.join(TOKENIZER_NAMES)})" if folder else ""
+        raise InputError(
+            f"Encoder {name}: its tokenizer cannot be loaded{where}: {reason(error)}"
+        ) from error
     vocabulary = text_cfg.get("vocab_size", 49408)
     if getattr(tokenizer, "vocab_size", 0) > vocabulary:
         raise InputError(
@@ -327,33 +370,14 @@ def _load_tokenizer(name, text_cfg):
     return tokenizer
 
 
-def _local_tokenizer(name):
-    import open_clip
-
-    try:
-        return open_clip.get_tokenizer(name, local_files_only=True)
-    except Exception as error:  # missing and malformed files fail in many ways
-        raise InputError(
-            f"Encoder {name}: its tokenizer cannot be loaded from the checkpoint folder, which "
-            f"must hold {' and '.join(TOKENIZER_NAMES)} beside {CONFIG_NAME}: {reason(error)}"
-        ) from error
-
-
-def _hub_tokenizer(name, repo):
-    """A tokenizer from the local cache of the model hub, or else downloaded."""
-    import open_clip
-
-    with contextlib.suppress(Exception):  # what is not cached fails in many ways
-        return open_clip.get_tokenizer(name, local_files_only=True)
-    problem = hub_problem()
-    if not problem:
-        try:
-            return open_clip.get_tokenizer(name)
-        except Exception as error:
-            problem = reason(error)
-    what = f"The tokenizer files of {name}"
-    remedy = f"put them into a 'checkpoint' folder with {CONFIG_NAME} and {WEIGHTS_NAME}"
-    raise missing(repo, " and ".join(TOKENIZER_NAMES), what, remedy, problem)
+def _tokenizer_folder(name, repo):
+    """Folder with a tokenizer's files, in the local cache of the model hub."""
+    what = f"The tokenizer of {name}"
+    remedy = f"put it into a 'checkpoint' folder with {CONFIG_NAME} and {WEIGHTS_NAME}"
+    files = [hub_file(repo, [file], what, remedy) for file in TOKENIZER_NAMES]
+    with contextlib.suppress(InputError):  # not all repositories have it
+        hub_file(repo, ["special_tokens_map.json"], what, remedy)
+    return str(files[0].parent)
 
 
 def _create(source, precision, device):

@@ -16,7 +16,7 @@ def hub_file(repo, names, what, remedy):
     a network or a copied cache ("set 'pretrained' to a weights file"), for the message.
     Raises InputError.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     for name in names:
@@ -29,15 +29,8 @@ def hub_file(repo, names, what, remedy):
                 return Path(hf_hub_download(repo, name))
             except Exception as error:  # network, disk and hub errors share no base class
                 problem = f"{type(error).__name__}: {error}"
-    raise missing(repo, " or ".join(names), what, remedy, problem)
-
-
-def missing(repo, files, what, remedy, problem):
-    """The InputError for files that are neither in the cache nor can be downloaded."""
-    from huggingface_hub import constants
-
-    return InputError(
-        f"{what} ({files} of {repo}) are not in the cache folder "
+    raise InputError(
+        f"{what}: {' or '.join(names)} of {repo} is not in the cache folder "
         f"{constants.HF_HUB_CACHE} and cannot be downloaded ({problem}). Run once with a network, "
         "copy the cache folder from a machine that has it (HF_HOME names its parent), or "
         f"{remedy}."
