@@ -193,6 +193,15 @@ def images_of(block):
     return None, {}
 
 
+def weights_file(encoder):
+    """The weights file on disk that an encoder's config block names, or None.
+
+    `pretrained` is always one in timm's block, and for open_clip if it has a slash.
+    """
+    pretrained = encoder.get("pretrained")
+    return pretrained if encoder["method"] == "timm" or "/" in (pretrained or "") else None
+
+
 def study_image_sets(study):
     """Names of all image sets of a study: training, test, near, far and shifted."""
     return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
@@ -323,28 +332,66 @@ def _check_benchmarks(config):
 
 
 def _check_encoders(config):
-    """Each study's encoders can embed its image sets and its corpus."""
+    """Each encoder can embed the image sets and the corpora that it is asked to."""
+    for name, encoder in config["encoders"].items():
+        if encoder["method"] == "precomputed":
+            for key, files in _precomputed(encoder):
+                given = sorted(files.keys() & {"embeddings", "index", "clip_retrieval"})
+                if given not in (["embeddings", "index"], ["clip_retrieval"]):
+                    raise InputError(
+                        f"config: encoders.{name}.{key}: give embeddings and index, or "
+                        "clip_retrieval"
+                    )
     for name, study in config["studies"].items():
         for encoder_name in study["encoders"]:
             encoder = config["encoders"][encoder_name]
-            for image_set in study_sources(study, config):
-                where = f"config: studies.{name}: encoder {encoder_name!r} has no images for"
-                if encoder["method"] == "precomputed":
-                    if image_set not in encoder["images"]:
-                        raise InputError(
-                            f"{where} {image_set!r}: add encoders.{encoder_name}.images.{image_set}"
-                        )
-                elif not images_of(config["image_sets"][image_set])[0]:
-                    raise InputError(f"{where} {image_set!r}: add image_sets.{image_set}.folder")
+            where = f"config: studies.{name}: encoder {encoder_name!r}"
+            _check_images(where, encoder_name, study_sources(study, config), config)
+            _check_has_texts(where, encoder)
             for corpus in study_corpora(study, config):
-                where = f"config: studies.{name}: encoder {encoder_name!r} has no texts for"
                 if encoder["method"] == "precomputed":
                     if corpus not in encoder["texts"]:
                         raise InputError(
-                            f"{where} {corpus!r}: add encoders.{encoder_name}.texts.{corpus}"
+                            f"{where} has no texts for {corpus!r}: "
+                            f"add encoders.{encoder_name}.texts.{corpus}"
                         )
                 elif not {"files", "conjugate"} & config["corpora"][corpus].keys():
-                    raise InputError(f"{where} {corpus!r}: add corpora.{corpus}.files")
+                    raise InputError(
+                        f"{where} has no texts for {corpus!r}: add corpora.{corpus}.files"
+                    )
+    for name, rule in config["contaminations"].items():
+        if rule.get("encoder"):
+            where = f"config: contaminations.{name}: encoder {rule['encoder']!r}"
+            _check_has_texts(where, config["encoders"][rule["encoder"]])
+    for name, benchmark in config["benchmarks"].items():
+        sources = [source_set(image_set, config) for image_set in benchmark["levels"].values()]
+        for encoder_name in benchmark["encoders"]:
+            where = f"config: benchmarks.{name}: encoder {encoder_name!r}"
+            _check_images(where, encoder_name, dict.fromkeys(sources), config)
+
+
+def _check_images(where, encoder_name, image_sets, config):
+    """The encoder has, or can embed, these image sets; `where` begins the message if not."""
+    encoder = config["encoders"][encoder_name]
+    for image_set in image_sets:
+        if encoder["method"] == "precomputed":
+            if image_set not in encoder["images"]:
+                raise InputError(
+                    f"{where} has no images for {image_set!r}: "
+                    f"add encoders.{encoder_name}.images.{image_set}"
+                )
+        elif not images_of(config["image_sets"][image_set])[0]:
+            raise InputError(
+                f"{where} has no images for {image_set!r}: add image_sets.{image_set}.folder"
+            )
+
+
+def _check_has_texts(where, encoder):
+    if encoder["method"] == "timm":
+        raise InputError(
+            f"{where} (timm) has no text model; use it in benchmarks of clusterings, or choose an "
+            "open_clip encoder"
+        )
 
 
 def paths_in_run(config):
@@ -374,7 +421,7 @@ def paths_in_run(config):
                 yield key, options["path"]
                 if "root" in options:
                     yield f"{key}.root", options["root"]
-            if "/" in encoder.get("pretrained", ""):
+            if weights_file(encoder):
                 yield f"encoders.{name}.pretrained", encoder["pretrained"]
             corpora = study_corpora(study, config)
             sources = [config["corpora"][c].get("conjugate", {}).get("corpus", c) for c in corpora]
@@ -384,11 +431,20 @@ def paths_in_run(config):
                         yield f"corpora.{corpus}.{key}[{i}].path", file["path"]
 
 
+def _precomputed(encoder):
+    """Yield (key, block) of every set of files of a precomputed encoder."""
+    for image_set, files in encoder["images"].items():
+        yield f"images.{image_set}", files
+    for corpus, lists in encoder["texts"].items():
+        yield from ((f"texts.{corpus}[{i}]", files) for i, files in enumerate(lists))
+
+
 def _precomputed_paths(key, encoder, image_sets, corpora):
-    for image_set in image_sets:
-        for kind in ("embeddings", "index"):
-            yield f"{key}.images.{image_set}.{kind}", encoder["images"][image_set][kind]
-    for corpus in corpora:
-        for i, files in enumerate(encoder["texts"][corpus]):
-            for kind in ("embeddings", "index"):
-                yield f"{key}.texts.{corpus}[{i}].{kind}", files[kind]
+    used = {
+        "images": {name: encoder["images"][name] for name in image_sets},
+        "texts": {name: encoder["texts"][name] for name in corpora},
+    }
+    for part, files in _precomputed(used):
+        for kind in ("embeddings", "index", "clip_retrieval"):
+            if kind in files:
+                yield f"{key}.{part}.{kind}", files[kind]
