@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.benchmarks import cut_at_depth, cut_at_leaves, relabel
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.label_quality import true_names_of
+from workflow_scripts.lib.names import normalise
 from workflow_scripts.lib.trees import noun_tree
 
 

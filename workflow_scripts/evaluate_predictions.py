@@ -16,8 +16,8 @@ from workflow_scripts.lib.benchmarks import (
     topk_hit_rates,
     valid_labels,
 )
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.names import normalise
 from workflow_scripts.lib.tables import write_frame
 from workflow_scripts.lib.trees import noun_tree
 

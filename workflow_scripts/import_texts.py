@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import write_array, write_table
-from workflow_scripts.lib.corpora import concept_table, normalise
+from workflow_scripts.lib.corpora import concept_table
 from workflow_scripts.lib.embeddings import (
     normalise_rows,
     precomputed_encoder,
@@ -13,6 +13,7 @@ from workflow_scripts.lib.embeddings import (
 )
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.names import normalise
 
 
 def import_texts(embeddings_in, index_in, cfg, embeddings, index):

@@ -9,8 +9,10 @@ import pytest
 from workflow_scripts.build_corpus import build_corpus
 from workflow_scripts.conjugate_corpus import conjugate_corpus
 from workflow_scripts.lib.artifacts import read_meta
-from workflow_scripts.lib.corpora import apply_prompts, normalise, read_corpus
+from workflow_scripts.lib.corpora import read_corpus
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.names import normalise
+from workflow_scripts.lib.prompts import apply_prompts
 
 WORDNET = Path("/usr/share/wordnet")
 COLUMNS = ["concept", "pos", "source", "wnid", "lexname", "parents", "proper", "count"]

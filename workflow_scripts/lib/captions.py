@@ -8,9 +8,9 @@ import logging
 from collections import Counter
 from itertools import groupby
 
-from workflow_scripts.lib.corpora import BAD_CHARACTERS, MAX_CHARACTERS, normalise
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
+from workflow_scripts.lib.names import BAD_CHARACTERS, MAX_CHARACTERS, normalise
 
 # Words at which a phrase ends (Penn Treebank tags): determiners, numbers, pronouns, conjunctions.
 BREAKS = {"DT", "PDT", "CD", "PRP", "PRP$", "CC"}

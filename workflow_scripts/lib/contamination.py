@@ -48,7 +48,7 @@ def flagged_by_label(labels, true, synonyms_of=None):
     """Images whose own label is a true class name, or a synonym of one.
 
     labels: sequence of N names, None where unknown (not flagged). true: the true class names. All
-        normalised alike (`corpora.normalise`). synonyms_of: name -> set of true
+        normalised alike (`names.normalise`). synonyms_of: name -> set of true
         names of the same meaning (`label_quality.tree_functions`).
     Returns bool [N].
     """

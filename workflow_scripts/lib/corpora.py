@@ -1,13 +1,15 @@
-"""Text corpora: word lists and captions as one concept table, normalised names, prompts."""
+"""Text corpora: word lists, captions and WordNet as one table of concepts."""
 
 import re
-import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
+from workflow_scripts.lib import trees
+from workflow_scripts.lib.captions import frequent_phrases
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.names import BAD_CHARACTERS, MAX_CHARACTERS, normalise
 from workflow_scripts.lib.text_files import TABLES, read_lines, read_rows, read_synset_mapping
 
 # What a config block of a word list may set, and what holds where it does not.
@@ -23,10 +25,6 @@ DEFAULTS = {
 }
 WORDNET_ONLY = ("senses", "drop_files", "proper")
 CAPTIONS_ONLY = ("minimum_count", "top")
-# Our choice: longer names risk being cut, since CLIP reads 77 tokens, of about 4 letters each.
-MAX_CHARACTERS = 200
-# Control characters but for tab and line ends, and the mark of a character lost in a conversion.
-BAD_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 
 
 class Entry(NamedTuple):
@@ -47,21 +45,6 @@ class Entry(NamedTuple):
     parents: str | None = None
     proper: bool | None = None
     count: int | None = None
-
-
-def normalise(name):
-    """A concept's or label's canonical name: NFKC, lower case, single spaces, no underscores.
-
-    Labels are matched to concepts by this form. NFKC rather than NFC is our choice: ligatures and
-    full-width letters become plain ones, as CLIP's tokenizer does, so that no name is there twice;
-    it also turns m² into m2. Invisible characters (Unicode category Cf: zero-width spaces and
-    joiners, soft hyphens, byte order marks, marks of direction) go, and ’ becomes '.
-    """
-    if not name.isascii():
-        name = "".join(c for c in name if unicodedata.category(c) != "Cf").replace("’", "'")
-        # Twice, since lower case can bring back what NFKC replaces.
-        name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
-    return " ".join(name.lower().replace("_", " ").split())
 
 
 def read_corpus(files, blocks=None, exclude=(), exclude_blocks=None):
@@ -153,8 +136,6 @@ def _read_list(path, options):
 
 
 def _read_captions(path, options):
-    from workflow_scripts.lib.captions import frequent_phrases  # which imports this module
-
     captions = (text for _, text, _, _ in _read_names(path, options))
     for phrase, count in frequent_phrases(captions, options["minimum_count"], options["top"]):
         yield Entry(phrase, options["pos"], path.stem, count=count)
@@ -200,8 +181,6 @@ def _read_names(path, options):
 
 
 def _read_wordnet(path, options):
-    from workflow_scripts.lib import trees  # which imports this module
-
     pos = options["pos"]
     if pos not in trees.PARTS:
         raise InputError(f"{path}: pos of WordNet must be one of {list(trees.PARTS)}, not {pos!r}.")
@@ -233,29 +212,3 @@ def _read_wordnet(path, options):
 def _without_marker(word):
     """An adjective without the marker of its position in a phrase, e.g. "(p)" (wninput(5WN))."""
     return re.sub(r"\((p|a|ip)\)$", "", word)
-
-
-def apply_prompts(concepts, pos, prompts):
-    """Every concept in every template of its part of speech.
-
-    concepts, pos: sequences of V strings. prompts: dict from a part of speech to a list of
-        templates with one '{}' each; "default" serves parts of speech that are not named.
-
-    Returns a list of V lists of prompts.
-    Raises InputError for a bad template or a part of speech without templates.
-    """
-    for name, templates in prompts.items():
-        for template in templates:
-            if template.count("{}") != 1:
-                raise InputError(f"prompts.{name}: {template!r} must hold exactly one '{{}}'.")
-
-    def templates_for(part):
-        templates = prompts.get(part) or prompts.get("default")
-        if not templates:
-            raise InputError(f"prompts: no templates for {part!r}; add them or a 'default' list.")
-        return templates
-
-    return [
-        [template.replace("{}", concept) for template in templates_for(part)]
-        for concept, part in zip(concepts, pos, strict=True)
-    ]

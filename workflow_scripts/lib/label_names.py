@@ -7,14 +7,14 @@ name (ImageNet's two cranes) are one name.
 import functools
 from pathlib import Path
 
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.names import normalise
 from workflow_scripts.lib.text_files import TABLES, read_rows, read_synset_mapping
 from workflow_scripts.lib.trees import first_words
 
 
 def label_names_of(path, label="label", name="name"):
-    """Label -> its name, both normalised like a corpus (`corpora.normalise`).
+    """Label -> its name, both normalised like a corpus (`names.normalise`).
 
     path: one of
         - a .csv, .tsv or .parquet table with these columns label and name;

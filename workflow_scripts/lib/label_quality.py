@@ -1,6 +1,6 @@
 """How well mined names agree with the true class names. Evaluation only: it reads labels.
 
-Names are compared as given: normalise both sides first (`corpora.normalise`). Of the figures of a
+Names are compared as given: normalise both sides first (`names.normalise`). Of the figures of a
 list of positives (ClusterMine's label quality: exact matches, zero-shot accuracy, text and WordNet
 similarity to the nearest true name) `name_agreement` gives those that need names only,
 `text_agreement` those that need text embeddings, `zero_shot_accuracy` those that need images.
@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_table
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.names import normalise
 from workflow_scripts.lib.similarity import top_concepts
 
 

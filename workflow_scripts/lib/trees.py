@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from workflow_scripts.lib.artifacts import read_table
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.names import normalise
 
 # WordNet's name of a part of speech: ending of the files, letter of the ids.
 PARTS = {"noun": ("noun", "n"), "adjective": ("adj", "a")}
