@@ -1,5 +1,6 @@
 """The index of standard image sets, their check, and the papers' protocols on a miniature tree."""
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -25,6 +26,43 @@ def test_names_of_the_index_are_no_others():
     """Snakemake merges blocks of one name: the demo's would become another set."""
     for name in ("config", "ablations", "deep_clustering", "precomputed"):
         assert not SETS.keys() & read_config(name)["image_sets"].keys(), name
+
+
+def table_of_sets():
+    """Name -> (path, list, images, classes) below `data` by the table of benchmark_sets.md, with
+    the corruptions of ImageNet-C written out."""
+    text = (ROOT / "config/benchmark_sets.md").read_text("utf-8")
+    named = re.search(r"`{corruption}`: ([\w,\s]+);\s+`{severity}`: 1 to 5", text).group(1)
+    corruptions = re.split(r",\s+", named)
+    rows = {}
+    for line in re.findall(r"^\| `.*$", text, re.MULTILINE):
+        name, _, path, file, images, classes, *_ = (cell.strip() for cell in line.split("|")[1:])
+        cells = [path.strip("`"), file.strip("`")]
+        cells += [int(count.split()[0].replace(",", "")) if count else None
+                  for count in (images, classes)]  # fmt: skip
+        for corruption in corruptions if "{" in name else [""]:
+            for severity in range(1, 6) if "{" in name else [0]:
+                fill = {"corruption": corruption, "severity": severity}
+                path = cells[0].format(**fill)
+                rows[name.strip("`").format(**fill)] = (path, *cells[1:])
+    return rows
+
+
+def test_table_of_sets_is_that_of_the_config():
+    rows = table_of_sets()
+    assert sum(name.startswith("imagenet_c_") for name in rows) == 75
+    assert list(rows) == list(SETS)
+    for name, block in SETS.items():
+        kind = next(kind for kind in ("folder", "list", "tar", "parquet") if kind in block)
+        options = {"path": block[kind]} if isinstance(block[kind], str) else block[kind]
+        places = [options["root"], options["path"]] if kind == "list" else [options["path"], ""]
+        assert all(place.startswith("{data}/") for place in filter(None, places)), name
+        expected = block["expected"]
+        assert rows[name] == (
+            *(place.removeprefix("{data}/") for place in places),
+            expected["images"],
+            expected.get("classes"),
+        ), name
 
 
 # ---- the check --------------------------------------------------------------------------------
