@@ -4,11 +4,13 @@ import re
 import tarfile
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import MINI
+from conftest import MINI, make_project
+from unit.test_trees import database
 
 from workflow_scripts.lib.inventory import check_set
 
@@ -168,3 +170,196 @@ def test_the_check_fails_on_what_is_missing(finished, tmp_path):
     assert "image_sets.strange.folder: gone/strange does not exist" in done.stdout
     done = project.run("check_image_sets", "--config", "data=gone", "check=all", check=False)
     assert "stranger" in done.stdout and "gone/imagenet-c/snow/5" in done.stdout
+
+
+# ---- the papers' protocols --------------------------------------------------------------------
+
+# Our miniature WordNet: eight classes below two kinds of shape, things, and adjectives.
+CLASSES = ["solid red circle", "solid blue circle", "dotted green circle", "striped pink circle"]
+CLASSES += ["solid red square", "solid blue square", "dotted green square", "striped pink square"]
+WNIDS = [f"n{i:08d}" for i in range(10, 10 + len(CLASSES))]
+CORRUPTIONS = ["gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur",
+               "motion_blur", "zoom_blur", "snow", "frost", "fog", "brightness", "contrast",
+               "elastic_transform", "pixelate", "jpeg_compression"]  # fmt: skip
+
+
+def write_wordnet(folder):
+    folder.mkdir()
+    nouns = [("00000001", 3, ["entity"], [], [])]
+    nouns += [(f"0000000{i}", 3, [kind], ["00000001"], []) for i, kind in ((2, "disc"), (3, "box"))]
+    for wnid, name in zip(WNIDS, CLASSES, strict=True):
+        parent = "00000002" if "circle" in name else "00000003"
+        nouns.append((wnid[1:], 6, [name.replace(" ", "_")], [parent], []))
+    nouns += [(f"{i:08d}", 6, [f"thing_{i}"], ["00000001"], []) for i in range(100, 120)]
+    database(folder, "noun", "n", nouns)
+    database(folder, "adj", "a", [(f"{i:08d}", 0, [f"kind{i}"], [], []) for i in range(1, 20)])
+
+
+def draw(folder, classes, number):
+    """Draw images of the classes by turns: JPEG files below `folder`, `number` for each name.
+
+    classes: name of a class folder ("" for none) -> which of CLASSES it shows.
+    Returns the paths relative to the folder.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from workflow_scripts.lib import world
+
+    names = []
+    for name, shown in classes.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(number):
+            rng = np.random.default_rng([shown, i, len(str(folder))])
+            pixels = world.to_uint8(world.draw_concept(tuple(CLASSES[shown].split()), rng))
+            names.append(str(Path(name, f"{name or 'image'}_{i}.JPEG")))
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / names[-1], "JPEG")
+    return names
+
+
+def draw_data_sets(data):
+    """A miniature of every data set in the layout in which it is published or commonly unpacked.
+
+    Returns image set -> {"images": number, "classes": number, if it has labels}.
+    """
+    four = dict(zip(WNIDS[:4], range(4), strict=True))
+    known, more = four | {WNIDS[4]: 4}, {f"kind_{i}": i for i in (5, 6)}
+    held = {}
+
+    def one(name, folder, classes, number):
+        draw(data / folder, classes, number)
+        held[name] = {"images": number * len(classes), "classes": len(classes)}
+        if "" in classes:
+            del held[name]["classes"]
+
+    one("imagenet_train", "imagenet/train", known, 6)
+    one("imagenet_val", "imagenet/val", known, 2)
+    one("ninco", "NINCO/NINCO_OOD_classes", more, 2)
+    one("textures_dtd", "dtd/images", more, 3)
+    for name in ("iNaturalist", "SUN", "Places"):
+        one(name.lower(), f"{name}/images", {"": 6}, 3)
+    one("imagenet_o", "imagenet-o", {WNIDS[0]: 7, WNIDS[1]: 6}, 2)
+    one("imagenet_v2", "imagenetv2-matched-frequency-format-val", {str(i): i for i in range(5)}, 1)
+    one("imagenet_r", "imagenet-r", four, 1)
+    one("imagenet_a", "imagenet-a", four, 2)
+    (data / "imagenet-a/README.txt").write_text("no image\n")
+    one("imagenet_sketch", "sketch", known, 1)
+    for corruption in CORRUPTIONS:
+        one(f"imagenet_c_{corruption}_3", f"imagenet-c/{corruption}/3", four, 1)
+    lists = data / "benchmark_imglist/imagenet"
+    lists.mkdir(parents=True)
+    for name, folder, classes in [
+        ("ssb_hard", "ssb_hard", dict(zip(WNIDS[5:], range(5, 8), strict=True))),
+        ("openimage_o", "openimage_o/images", {"": 7}),
+    ]:
+        drawn = draw(data / "images_largescale" / folder, classes, 4)
+        listed = [f"{folder}/{path} -1\n" for path in drawn[:-1]]  # lists leave images out
+        (lists / f"test_{name}.txt").write_text("".join(listed))
+        held[name] = {"images": len(listed)}
+    every = {wnid: i for i, wnid in enumerate(WNIDS)}
+    one("imagenet21k_train", "imagenet21k_resized/imagenet21k_train", every, 4)
+    one("imagenet21k_val", "imagenet21k_resized/imagenet21k_val", every, 2)
+    names = [f"{wnid} {name}, thing\n" for wnid, name in zip(WNIDS[:5], CLASSES, strict=False)]
+    (data / "imagenet/LOC_synset_mapping.txt").write_text("".join(names))
+    (data / "imagenet/classes.txt").write_text("".join(f"{name}\n" for name in CLASSES[:2]))
+    (data / "words.txt").write_text("table\nriver\nsolid red circle\n")
+    return held
+
+
+@pytest.fixture(scope="module")
+def protocols(tmp_path_factory):
+    """A project with miniatures of all data sets, and what these hold."""
+    project = make_project(tmp_path_factory.mktemp("protocols") / "project")
+    write_wordnet(project.folder / "wordnet")
+    return project, draw_data_sets(project.folder / "datasets")
+
+
+def protocol(name, held):
+    """A shipped protocol with what is unlike in the miniature: WordNet and the expected counts."""
+    config = yaml.safe_load(
+        (ROOT / f"config/{name}.yaml").read_text("utf-8").replace("/usr/share/wordnet", "wordnet")
+    )
+    sets = config.setdefault("image_sets", {})
+    for image_set, expected in held.items():
+        sets[image_set] = sets.get(image_set, {}) | {"expected": expected, "shards": 1}
+    return config | {"data": "datasets"}
+
+
+def made_small(config):
+    """The protocol with the demo's encoder and little training; same sets, corpora and studies."""
+    tiny = {"method": "open_clip", "checkpoint": "config/demo/tinyclip", "threads": 1}
+    config["encoders"] = dict.fromkeys(config["encoders"], tiny)
+    for block in config["clusterings"].values():
+        block["threads"] = 1
+        block["k"] = block["k"] if block["k"] == "classes" else 4
+        if block["method"] in ("temi", "scan"):
+            block |= {"neighbours": 3, "heads": 2, "hidden": 16, "bottleneck": 8, "steps": 20,
+                      "warmup_steps": 4, "batch_size": 8}  # fmt: skip
+    for block in config.get("detectors", {}).values():
+        block |= {"groups": 2} if "groups" in block else {}
+    return config
+
+
+@pytest.mark.parametrize(
+    "name, targets",
+    [("imagenet1k", ["all", "ablations"]), ("imagenet21k", ["deep_clustering"])],
+)
+def test_protocols_find_all_they_need(protocols, name, targets):
+    project, held = protocols
+    project.write_config(protocol(name, held))
+    done = project.run("check_image_sets")
+    assert "missing" not in done.stdout and "are as they should be" in done.stdout
+    planned = project.rules_run("-n", *targets)
+    assert planned["list_images"] >= 2
+
+
+def test_a_gap_in_the_data_sets_is_found(protocols):
+    project, held = protocols
+    more = held["inaturalist"] | {"images": held["inaturalist"]["images"] + 12}
+    config = protocol("imagenet1k", held | {"inaturalist": more})
+    config["image_sets"]["imagenet_sketch"]["folder"] = "{data}/imagenet-sketch"
+    project.write_config(config)
+    done = project.run("check_image_sets", check=False)
+    assert done.returncode != 0
+    assert "inaturalist: 12 images too few" in done.stdout
+    assert re.search(r"imagenet_sketch: missing: \S*datasets/imagenet-sketch", done.stdout)
+    assert re.search(r"Error in .* 2 of \d+ are wrong: inaturalist, imagenet_sketch\n", done.stdout)
+
+
+def test_protocol_of_imagenet1k_runs(protocols):
+    """With few of the sets: an image set of each layout, labelled or not."""
+    project, held = protocols
+    config = made_small(protocol("imagenet1k", held))
+    config["studies"]["imagenet1k"] |= {
+        "near": ["ssb_hard"], "far": ["sun", "textures_dtd"], "shift": ["imagenet_v2"],
+        "clusterings": ["temi_1000"], "seeds": [0], "minings": ["clustermine"], "resamples": 0,
+    }  # fmt: skip
+    project.write_config(config)
+    project.run("--cores", "2", "results/studies/imagenet1k/ood.parquet")
+    ood = pd.read_parquet(project.folder / "results/studies/imagenet1k/ood.parquet")
+    clean = ood[(ood["condition"] == "clean") & (ood["ood_set"] != "(mean)")]
+    numbers = dict(zip(clean["ood_set"], clean["n_ood"], strict=True))
+    assert numbers == {name: held[name]["images"] for name in ("ssb_hard", "sun", "textures_dtd")}
+    assert set(ood["detector"]) == {"mcm", "neglabel"} and ood["auroc"].between(0, 1).all()
+
+
+def test_protocol_of_imagenet21k_runs(protocols):
+    """With few levels: every benchmark's own way to make image sets, and every method once."""
+    project, held = protocols
+    config = made_small(protocol("imagenet21k", held))
+    for benchmark in config["benchmarks"].values():
+        level = next(iter(benchmark["levels"]))
+        benchmark |= {"levels": {level: benchmark["levels"][level]}, "seeds": [0]}
+        if benchmark["axis"] != "multiple_classes":
+            benchmark["clusterings"] = ["kmeans_21k"]
+    several = config["benchmarks"]["imagenet21k_several"]
+    several["clusterings"] = ["kmeans_21k", "temi_21k", "scan_21k"]
+    config["compare"] = ["imagenet21k_equal_size", "imagenet21k_leaves", "imagenet21k_easy",
+                         "imagenet21k_several"]  # fmt: skip
+    project.write_config(config)
+    project.run("--cores", "2", "results/tables/deep_clustering.parquet")
+    table = pd.read_parquet(project.folder / "results/tables/deep_clustering.parquet")
+    assert set(table["benchmark"]) == set(config["compare"])
+    full = table[table["benchmark"] == "imagenet21k_several"]
+    assert set(full["method"]) == {"kmeans", "temi", "scan"}
+    assert (full["n"] == held["imagenet21k_train"]["images"]).all() and (full["k"] == 8).all()
