@@ -393,6 +393,24 @@ def tree_files(trees):
     return files
 
 
+def named_labels(*image_sets):
+    """The tables that name these sets' labels, as input files, for the sets that have one."""
+    paths = [located(b["path"]) for b in label_name_blocks(image_sets) if b]
+    return [f"{path}/data.noun" if os.path.isdir(path) else path for path in paths]
+
+
+def label_naming(*image_sets):
+    """Params of the naming of these sets' labels: a table's columns, or None without a table."""
+    return [
+        block and {key: value for key, value in block.items() if key != "path"}
+        for block in label_name_blocks(image_sets)
+    ]
+
+
+def label_name_blocks(image_sets):
+    return [configuration.label_names(image_set, CONFIG) for image_set in image_sets]
+
+
 def negatives_inputs(wildcards):
     """What the choice of negatives reads: one list of positives, corpora and concept trees."""
     study = CONFIG["studies"][wildcards.study]
@@ -460,10 +478,18 @@ def corpus_files(wildcards):
     return [database_file(file, "data") for file in CONFIG["corpora"][wildcards.corpus]["files"]]
 
 
+def excluded_files(wildcards):
+    """The word lists whose names a corpus leaves out."""
+    return [database_file(file, "data") for file in CONFIG["corpora"][wildcards.corpus]["exclude"]]
+
+
 def corpus_indexes(wildcards):
     """What belongs to the word lists that are WordNet's database."""
-    files = CONFIG["corpora"][wildcards.corpus]["files"]
-    return [database_file(file, "index") for file in files if os.path.isdir(located(file["path"]))]
+    block = CONFIG["corpora"][wildcards.corpus]
+    files = [
+        file for file in block["files"] + block["exclude"] if os.path.isdir(located(file["path"]))
+    ]
+    return [database_file(file, "index") for file in files]
 
 
 def database_file(file, kind):
@@ -471,10 +497,6 @@ def database_file(file, kind):
     path = located(file["path"])
     ending = "adj" if file["pos"] == "adjective" else "noun"
     return f"{path}/{kind}.{ending}" if os.path.isdir(path) else path
-
-
-def excluded_files(wildcards):
-    return [located(path) for path in CONFIG["corpora"][wildcards.corpus]["exclude"]]
 
 
 def corpus_params(wildcards):
@@ -533,7 +555,14 @@ def labels_and_similarity(wildcards):
         "index": image_embeddings(wildcards)["index"],
         "similarity": f"results/similarity/{stem}",
         "concepts": f"results/embeddings/{wildcards.encoder}/texts/{wildcards.corpus}.parquet",
+        "label_names": named_labels(wildcards.image_set),
     }
+
+
+def oracle(wildcards):
+    """Params of the oracle: its block, and how labels get their names."""
+    block = CONFIG["minings"][wildcards.mining]
+    return {"mining": block, "label_names": label_naming(wildcards.image_set)}
 
 
 def images_and_clusters(wildcards):
@@ -663,6 +692,7 @@ def images_to_judge(wildcards):
         images
         | texts_of(judge, [study["corpus"]])
         | {"train_index": indexes_of([judge], study["train"]), "trees": tree_files([study["tree"]])}
+        | {"label_names": named_labels(study["train"], *judged_sets(study))}
     )
 
 
@@ -675,6 +705,7 @@ def contamination(wildcards):
         "margin": block.get("margin", 0),
         "image_sets": {name: len(shards_of(judge_of(study), name)) for name in sets},
         "groups": sets,
+        "label_names": label_naming(study["train"], *sets),
     }
 
 
@@ -710,14 +741,16 @@ def study_concepts(wildcards):
         "texts": [f"{stem}.npy" for stem in texts],
         "concepts": [f"{stem}.parquet" for stem in texts],
         "trees": tree_files([study["tree"]]),
+        "label_names": named_labels(study["train"], study["test"]),
     }
 
 
-def test_shards(wildcards):
-    """Params of an evaluation on the test images: number of shards by encoder."""
+def concept_judging(wildcards):
+    """Params of the evaluation of concepts: number of shards of the test images by encoder, and how
+    labels get their names."""
     study = CONFIG["studies"][wildcards.study]
     encoders = {name: len(shards_of(name, study["test"])) for name in study["encoders"]}
-    return {"encoders": encoders}
+    return {"encoders": encoders, "label_names": label_naming(study["train"], study["test"])}
 
 
 def study_clusters(wildcards):

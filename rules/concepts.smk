@@ -58,7 +58,7 @@ rule mine_ground_truth:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=block("minings", "mining"),
+        cfg=oracle,
         code=code("mine_ground_truth.py"),
     script:
         "../workflow_scripts/mine_ground_truth.py"

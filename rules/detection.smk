@@ -67,7 +67,7 @@ rule evaluate_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=test_shards,
+        cfg=concept_judging,
         code=code("evaluate_concepts.py"),
     script:
         "../workflow_scripts/evaluate_concepts.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow_scripts.lib.config import resolve_config
+from workflow_scripts.lib.config import label_names, paths_in_run, resolve_config
 from workflow_scripts.lib.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -172,3 +172,51 @@ def test_a_sample_of_the_tested_images_is_not_mined():
         "part": {"derive": {"method": "sample", "from": "textures", "images": 9}}
     }
     assert "must not be tested on" in message(config)
+
+
+def test_derived_sets_have_the_label_names_of_their_source():
+    def derived(method, source, **more):
+        return {"derive": {"method": method, "from": source} | more}
+
+    image_sets = DEMO["image_sets"] | {
+        "train": {"folder": "train", "label_names": "names.csv"},
+        "some": derived("sample", "train", images=9),
+        "coarse": derived("granularity", "some", tree="tree.csv", depth=1),
+        "few_coarse": derived("sample", "coarse", images=3),
+        "test": {"folder": "test", "label_names": {"path": "names.txt", "label": "id"}},
+    }
+    config = resolve_config(edited("image_sets", image_sets), SCHEMA)
+    block = {"path": "names.csv", "label": "label", "name": "name", "coarse": False}
+    assert label_names("train", config) == label_names("some", config) == block
+    assert label_names("coarse", config) == label_names("few_coarse", config)
+    assert label_names("coarse", config) == block | {"coarse": True}
+    assert label_names("noise", config) is None
+    paths = set(paths_in_run(config))
+    assert ("image_sets.train.label_names", "names.csv") in paths
+    assert ("image_sets.test.label_names", "names.txt") in paths
+    image_sets["some"]["label_names"] = "other.csv"
+    assert "image_sets.some.label_names: a derived set has those of its source" in message(
+        edited("image_sets", image_sets)
+    )
+
+
+def test_a_plain_path_stands_for_a_block():
+    corpus = {"files": ["a.txt", {"path": "b.csv", "column": "x"}], "exclude": ["c.txt"]}
+    config = resolve_config(edited("corpora.demo_words", corpus), SCHEMA)
+    block = config["corpora"]["demo_words"]
+    assert [file["path"] for file in block["files"]] == ["a.txt", "b.csv"]
+    written = {"files": [{"path": "a.txt"}, corpus["files"][1]], "exclude": [{"path": "c.txt"}]}
+    assert resolve_config(edited("corpora.demo_words", written), SCHEMA) == config
+    paths = dict(paths_in_run(config))
+    assert paths["corpora.demo_words.files[0].path"] == "a.txt"
+    assert paths["corpora.demo_words.exclude[0].path"] == "c.txt"
+    assert "corpora.demo_words.exclude[0]" in message(
+        edited("corpora.demo_words", corpus | {"exclude": [{"column": "x"}]})
+    )
+
+
+def test_defaults_of_word_lists_are_those_of_the_reader():
+    from workflow_scripts.lib.corpora import DEFAULTS
+
+    properties = SCHEMA["$defs"]["word_list"]["properties"]
+    assert {key: block["default"] for key, block in properties.items() if key != "path"} == DEFAULTS

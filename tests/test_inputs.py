@@ -166,3 +166,77 @@ def test_missing_files_are_named(moved, tmp_path):
     done = project.run("-n", check=False)
     assert done.returncode != 0
     assert "image_sets.strange.parquet: strange.parquet does not exist" in done.stdout
+
+
+NUMBERS = {"solid_red_circle": "7", "solid_blue_square": "0", "striped_green_star": "12"}
+NAMES = "label,name\n7,Solid_Red Circle\n0,solid blue square\n12,striped green star\n3,disc\n"
+
+
+def judged_by_labels(project):
+    """The tables that compare labels with concepts, and those that labels alone make."""
+    folder = project.folder / "results"
+    files = [*(folder / "studies/mini").glob("*.parquet")]
+    files += (folder / "concepts").rglob("ground_truth/*.parquet")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def numbered(finished, tmp_path_factory):
+    """The finished project with the oracle and flags by label; its tables; then the classes are
+    numbers with a table of names."""
+    project = finished.copy(tmp_path_factory.mktemp("numbered") / "project")
+    config = project.read_config()
+    config["studies"]["mini"] |= {
+        "minings": ["clustermine", "ground_truth"],
+        "clusterings": ["kmeans_3"],
+        "contamination": "by_label",
+    }
+    config["contaminations"] = {"by_label": {"method": "label"}}
+    project.write_config(config)
+    project.run("--cores", "2")
+    before = judged_by_labels(project)
+    (project.folder / "names.csv").write_text(NAMES)
+    for image_set, folder in [("photos", "photos/train"), ("photos_test", "photos/test")]:
+        rows = [f"{n},{NUMBERS[n.split('/')[0]]}" for n in list_folder(project.folder / folder)]
+        path = project.folder / f"{image_set}.csv"
+        path.write_text("\n".join(["path,label", *rows]) + "\n")
+        listed = {"list": {"path": path.name, "root": folder}, "label_names": "names.csv"}
+        config["image_sets"][image_set] = config["image_sets"][image_set] | listed
+        del config["image_sets"][image_set]["folder"]
+    project.write_config(config)
+    project.run("--cores", "2")
+    return project, before
+
+
+def test_numbered_classes_with_names_give_the_results_of_names(numbered):
+    project, before = numbered
+    folder = project.folder / "results"
+    index = folder / "embeddings/tinyclip/images/photos/00000.parquet"
+    assert set(pq.read_table(index)["label"].to_pylist()) <= {"7", "0", "12"}
+    assert sum(path.startswith("concepts/") for path in before) == 1
+    assert judged_by_labels(project) == before
+    flags = pq.read_table(folder / "contamination/mini.parquet").to_pandas()
+    assert flags.groupby("image_set")["flagged"].mean().to_dict() == {
+        "photos_test": 1, "strange": 0,
+    }  # fmt: skip
+
+
+def test_new_names_re_run_what_compares_them(numbered, tmp_path):
+    project = numbered[0].copy(tmp_path / "project")
+    assert project.rules_run("-n") == {}
+    names = project.folder / "names.csv"
+    os.utime(names)
+    assert project.rules_run("-n") == {}
+    names.write_text(NAMES.replace("striped green star", "pentagram"))
+    ran = project.rules_run("--cores", "2")
+    assert ran == {
+        "mine_ground_truth": 1, "evaluate_concepts": 1, "flag_contamination": 1,
+        "mine_negatives": 1, "score_images": 1, "evaluate_ood": 1, "plot_ood": 1,
+        "write_table": 5, "summarise": 1,
+    }  # fmt: skip
+    path = "results/concepts/tinyclip/photos/words/none/ground_truth/seed0.parquet"
+    mined = pq.read_table(project.folder / path)["concept"].to_pylist()
+    assert sorted(mined) == ["pentagram", "solid blue square", "solid red circle"]
+    names.unlink()
+    done = project.run("-n", check=False)
+    assert "image_sets.photos.label_names: names.csv does not exist" in done.stdout

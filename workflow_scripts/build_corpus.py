@@ -1,7 +1,8 @@
-"""Read word lists, tables of names and WordNet into one concept table.
+"""Read word lists, tables of names, captions and WordNet into one concept table.
 
 Out: Parquet with the columns concept, pos (part of speech), source (list), and of WordNet's words
-wnid, lexname, parents and proper (see `lib.corpora.Entry`); duplicates merged.
+wnid, lexname, parents and proper, of noun phrases of captions count (see `lib.corpora.Entry`);
+duplicates merged.
 """
 
 from workflow_scripts.lib.artifacts import write_table
@@ -12,9 +13,9 @@ from workflow_scripts.lib.job import job
 def build_corpus(paths, exclude, cfg, output):
     """paths: where the word lists are. exclude: lists of names to leave out.
 
-    cfg: files (the config blocks of the word lists, in the same order) and exclude.
+    cfg: files and exclude, the config blocks of both, in the same order.
     """
-    table = read_corpus(paths, cfg["files"], exclude)
+    table = read_corpus(paths, cfg["files"], exclude, cfg["exclude"])
     write_table(output, table, meta=cfg | {"concepts": len(table)})
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.label_names import naming
 from workflow_scripts.lib.label_quality import (
     name_agreement,
     text_agreement,
@@ -37,10 +37,11 @@ FIGURES += ["accuracy_nearest"]
 class Judge:
     """The test images and the true names as one encoder embeds them.
 
-    tree: () or the functions of `label_quality.tree_functions`.
+    tree: () or the functions of `label_quality.tree_functions`. name_of: label of a test image ->
+    the name that concepts are compared with.
     """
 
-    def __init__(self, test, texts, concepts, true_names, tree):
+    def __init__(self, test, texts, concepts, true_names, tree, name_of):
         table = artifacts.read_table(concepts, ["concept"])["concept"].to_pylist()
         ids = [i for i, name in enumerate(table) if name in true_names]
         self.vectors = artifacts.read_array(texts)
@@ -48,7 +49,7 @@ class Judge:
         self.in_corpus = [table[i] for i in ids]
         self.true_texts = np.asarray(self.vectors[ids], dtype=np.float32)
         self.test = test
-        self.labels = [label and normalise(label) for label in test.labels]
+        self.labels = [label and name_of(label) for label in test.labels]
 
     def figures(self, mined):
         """The row of label_quality of one list of positives (columns concept, concept_id)."""
@@ -71,26 +72,30 @@ class Judge:
         )
 
 
-def judges(inputs, encoders, true_names, tree):
-    """Encoder name -> Judge. encoders: name -> number of shards of the test images."""
+def judges(inputs, encoders, *args):
+    """Encoder name -> Judge. encoders: name -> number of shards of the test images. args: Judge's
+    last ones, alike for all."""
     first, found = 0, {}
     for i, (name, shards) in enumerate(encoders.items()):
         part = slice(first, first + shards)
         test = open_embeddings(inputs.test[part], inputs.test_index[part])
-        found[name] = Judge(test, inputs.texts[i], inputs.concepts[i], true_names, tree)
+        found[name] = Judge(test, inputs.texts[i], inputs.concepts[i], *args)
         first += shards
     return found
 
 
-def evaluate_concepts(inputs, encoders, study, output_concepts, output_quality):
+def evaluate_concepts(inputs, cfg, study, output_concepts, output_quality):
     """inputs: named paths, positives, index (of the training images), trees (the files of one
-    concept tree, or none), test, test_index, texts and concepts, the last four by encoder in the
-    order of `encoders`."""
-    true_names = true_names_of(inputs.index)
+    concept tree, or none), label_names (the tables that name labels), test, test_index, texts and
+    concepts, the last four by encoder in the order of cfg's encoders.
+    cfg: encoders (name -> number of shards of the test images), label_names (of the training and
+    of the test images, see `lib.label_names.naming`)."""
+    name_of, name_of_test = naming(inputs.label_names, cfg["label_names"])
+    true_names = true_names_of(inputs.index, name_of)
     tree = ()
     if inputs.trees and true_names:  # WordNet takes seconds to read
         tree = tuple(map(functools.cache, tree_functions(noun_tree(inputs.trees), true_names)))
-    judge_of = judges(inputs, encoders, true_names, tree)
+    judge_of = judges(inputs, cfg["encoders"], true_names, tree, name_of_test)
     frames, rows = [], []
     for path in progress(inputs.positives, unit="list"):
         meta = artifacts.read_meta(path)
@@ -108,7 +113,7 @@ if __name__ == "__main__":
     with job(snakemake):
         evaluate_concepts(
             snakemake.input,
-            snakemake.params.cfg["encoders"],
+            snakemake.params.cfg,
             snakemake.wildcards.study,
             snakemake.output.concepts,
             snakemake.output.label_quality,

@@ -17,9 +17,9 @@ import pandas as pd
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.contamination import flagged_by_label, flagged_by_match
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.label_names import naming
 from workflow_scripts.lib.label_quality import tree_functions, true_names_of
 from workflow_scripts.lib.similarity import top_concepts
 from workflow_scripts.lib.tables import write_frame
@@ -52,29 +52,31 @@ def open_sets(embeddings, index, shards):
     return found
 
 
-def flag_images(images, vectors, true_ids, rule, margin, by_label):
+def flag_images(images, vectors, true_ids, rule, margin, by_label, name_of):
     """Every image's best concept, int [N], and whether the image is flagged, bool [N].
 
-    by_label: labels -> bool [N], for the rule "label".
+    by_label: names of the images -> bool [N], and name_of: label -> name, for the rule "label".
     """
     needs_other = rule == "match" and margin > 0
     ids, cosines = best_and_best_other(images, vectors, true_ids if needs_other else [])
     if rule == "match":
         return ids[:, 0], flagged_by_match(ids, cosines, true_ids, margin)
-    return ids[:, 0], by_label([label and normalise(label) for label in images.labels])
+    return ids[:, 0], by_label([label and name_of(label) for label in images.labels])
 
 
 def flag_contamination(inputs, cfg, study, output_flags, output_table):
     """inputs: named lists of paths, embeddings and index (of the images, by set in the order of
     cfg's image_sets), texts and concepts (one file each, of the corpus), train_index (of the
-    training images) and trees (the files of one concept tree, or none; with one, the rule "label"
-    takes synonyms too).
+    training images), label_names (the tables that name labels) and trees (the files of one concept
+    tree, or none; with one, the rule "label" takes synonyms too).
     cfg: rule ("match" or "label"), margin (of the rule "match"), image_sets (name -> number of
-    shards) and groups (name -> "near", "far" or "test").
+    shards), groups (name -> "near", "far" or "test") and label_names (of the training images, then
+    of the image sets, see `lib.label_names.naming`).
     """
     names = artifacts.read_table(inputs.concepts[0], ["concept"])["concept"].to_pylist()
     vectors = np.asarray(artifacts.read_array(inputs.texts[0]), dtype=np.float32)
-    true_names = true_names_of(inputs.train_index)
+    name_of_train, *names_of = naming(inputs.label_names, cfg["label_names"])
+    true_names = true_names_of(inputs.train_index, name_of_train)
     true_ids = [i for i, name in enumerate(names) if name in true_names]
     logging.info("%d true names, %d of them in the corpus", len(true_names), len(true_ids))
     if not (true_names if cfg["rule"] == "label" else true_ids):
@@ -86,11 +88,13 @@ def flag_contamination(inputs, cfg, study, output_flags, output_table):
 
     flags, rows = [], []
     sets = open_sets(inputs.embeddings, inputs.index, cfg["image_sets"])
-    for image_set, images in progress(sets.items(), unit="set"):
+    found = zip(sets.items(), names_of, strict=True)
+    for (image_set, images), name_of in progress(found, total=len(sets), unit="set"):
         check_same_encoder(images.meta, artifacts.read_meta(inputs.concepts[0]))
         if cfg["rule"] == "label" and not any(images.labels):
             logging.warning("the images of %s have no labels: none is flagged", image_set)
-        best, flagged = flag_images(images, vectors, true_ids, cfg["rule"], cfg["margin"], by_label)
+        rule = cfg["rule"], cfg["margin"], by_label, name_of
+        best, flagged = flag_images(images, vectors, true_ids, *rule)
         columns = {"image_set": image_set, "image_id": images.ids}
         columns["concept"] = [names[i] for i in best]
         columns["label"] = pd.array(images.labels, dtype="string")

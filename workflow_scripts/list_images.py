@@ -15,6 +15,8 @@ from workflow_scripts.lib.containers import LOCATED_KINDS, open_container, write
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job, progress
 
+CHUNK = 256  # files per task of a thread
+
 
 def list_images(source, manifests, quarantine, hashes, locators, cfg, root=None, threads=1):
     """Write the manifests, the quarantine table and the table of known hashes.
@@ -43,12 +45,12 @@ def list_images(source, manifests, quarantine, hashes, locators, cfg, root=None,
             return quarantine_row(image_id, reason)
 
     # One thread keeps the order of storage, which compressed archives are read in.
-    with ThreadPoolExecutor(1 if container.sequential else threads) as pool:
-        for row in progress(pool.map(describe, entries), total=len(entries), unit="files"):
-            if "reason" in row:
-                rejected.append(row)
-            else:
-                shards[images.shard_of(row["image_id"], len(shards))].append(row)
+    described = mapped(describe, entries, 1 if container.sequential else threads)
+    for row in progress(described, total=len(entries), unit="files"):
+        if "reason" in row:
+            rejected.append(row)
+        else:
+            shards[images.shard_of(row["image_id"], len(shards))].append(row)
 
     for table in (*shards, rejected):
         table.sort(key=lambda row: row["image_id"])
@@ -67,6 +69,18 @@ def list_images(source, manifests, quarantine, hashes, locators, cfg, root=None,
             write_locators(Path(locators, Path(path).name), shard, meta)
     write_table(quarantine, pa.Table.from_pylist(rejected, schema=images.QUARANTINE))
     images.write_hashes(hashes, rows)
+
+
+def mapped(function, items, threads):
+    """Map `function` over a list in threads, in order; in chunks, as each task costs more than a
+    small file."""
+    if threads == 1:
+        yield from map(function, items)
+        return
+    chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+    with ThreadPoolExecutor(threads) as pool:
+        for results in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
+            yield from results
 
 
 def quarantine_row(path, reason):

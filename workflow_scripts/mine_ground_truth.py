@@ -9,38 +9,47 @@ import logging
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_table
-from workflow_scripts.lib.corpora import normalise
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.label_names import naming
 from workflow_scripts.lib.mining import METHODS
 from workflow_scripts.lib.positives import read_evidence, write_positives
 
 
-def true_concepts(index, names):
-    """Concept ids of the labels that the corpus has, sorted. Raises InputError if none is."""
+def true_concepts(index, names, name_of):
+    """Concept ids of the labels that the corpus has, sorted. Raises InputError if none is.
+
+    name_of: label -> the name that concepts are compared with.
+    """
     labels = set()
     for path in index:
         unique = pc.unique(read_table(path, ["label"])["label"].drop_null())
-        labels |= {normalise(label) for label in unique.to_pylist()}
+        labels |= {name_of(label) for label in unique.to_pylist()}
     id_of = {name: i for i, name in enumerate(names.to_pylist())}
     missing = sorted(labels - id_of.keys())
     logging.info("%d class names, %d not in the corpus: %s", len(labels), len(missing), missing)
     if len(missing) == len(labels):
         raise InputError(
             f"ground_truth: none of the {len(labels)} class names of the training images is in "
-            f"the corpus (e.g. {missing[:3]}); leave this mining out, or add the names"
+            f"the corpus (e.g. {missing[:3]}); leave this mining out, add the names, or if labels "
+            "are ids give the image set's label_names"
         )
     return sorted(id_of[label] for label in labels & id_of.keys())
 
 
-def mine_ground_truth(index, similarity, concepts, clusters, cfg, meta, output):
+def mine_ground_truth(index, similarity, concepts, clusters, label_names, cfg, meta, output):
+    """label_names: the table that names the labels, in a list, or none.
+
+    cfg: mining (its config block), label_names (see `lib.label_names.naming`).
+    """
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
     image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
-    true_ids = true_concepts(index, names)
-    parameters = {key: value for key, value in cfg.items() if key != "method"}
+    true_ids = true_concepts(index, names, *naming(label_names, cfg["label_names"]))
+    method, parameters = cfg["mining"]["method"], dict(cfg["mining"])
+    del parameters["method"]
     evidence = read_evidence(similarity, len(names), clusters, true_ids)
-    columns = METHODS[cfg["method"]][0](evidence, **parameters)
-    write_positives(output, columns, names, image_ids, meta | {"method": cfg["method"]})
+    columns = METHODS[method][0](evidence, **parameters)
+    write_positives(output, columns, names, image_ids, meta | {"method": method})
 
 
 if __name__ == "__main__":
@@ -50,6 +59,7 @@ if __name__ == "__main__":
             snakemake.input.similarity,
             snakemake.input.concepts,
             snakemake.input.clusters or None,
+            snakemake.input.label_names,
             snakemake.params.cfg,
             {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
             snakemake.output[0],

@@ -114,6 +114,7 @@ def inputs(tmp_path):
         concepts=[tmp_path / "texts.parquet"],
         train_index=[tmp_path / "train.parquet"],
         trees=[],
+        label_names=[],
     )
 
 
@@ -121,6 +122,7 @@ def flag(inputs, **cfg):
     """The flags and the table that the script writes."""
     folder = inputs.texts[0].parent
     cfg = {"rule": "match", "margin": 0.0, "image_sets": {"test": 2, "far": 1}} | cfg
+    cfg = {"label_names": [None] * 3} | cfg
     outputs = folder / "flags.parquet", folder / "table.parquet"
     flag_contamination(inputs, cfg | {"groups": {"test": "test", "far": "far"}}, "s", *outputs)
     return [pd.read_parquet(path) for path in outputs]
@@ -167,6 +169,22 @@ def test_script_takes_synonyms_from_a_tree(inputs, tmp_path):
         (tmp_path / name).write_text("")
     inputs.trees = [tmp_path / name for name in ("data.noun", "index.noun")]
     assert flag(inputs, rule="label")[1]["share"].tolist() == [1, 0.5]
+
+
+def test_script_compares_names_of_labels(inputs, tmp_path):
+    """The training images have ids of their own, the OOD set others, the test set names."""
+    embed(tmp_path / "train", np.ones((3, 8), np.float16), ["n1", None, "n4"])
+    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), ["0", "1", None, "2"] * 20)
+    (tmp_path / "train.csv").write_text("label,name\nn1,Concept_1\nn4,concept 4\n")
+    (tmp_path / "far.csv").write_text("label,name\n0,concept 4\n1,concept 2\n2,sofa\n")
+    inputs.label_names = [tmp_path / "train.csv", tmp_path / "far.csv"]
+    options = {"label": "label", "name": "name", "coarse": False}
+    flags, table = flag(inputs, rule="label", label_names=[options, None, options])
+    assert table["share"].tolist() == [1, 0.25]
+    assert set(flags.loc[flags["flagged"], "label"]) == {"concept 1", "concept 4", "0"}
+    (tmp_path / "far.csv").write_text("label,name\n0,concept 4\n1,concept 2\n")
+    with pytest.raises(InputError, match=r"far.csv has no name for the label '2'"):
+        flag(inputs, rule="label", label_names=[options, None, options])
 
 
 def test_nothing_is_flagged_without_labels(inputs, tmp_path, caplog):

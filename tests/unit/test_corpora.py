@@ -13,7 +13,7 @@ from workflow_scripts.lib.corpora import apply_prompts, normalise, read_corpus
 from workflow_scripts.lib.errors import InputError
 
 WORDNET = Path("/usr/share/wordnet")
-COLUMNS = ["concept", "pos", "source", "wnid", "lexname", "parents", "proper"]
+COLUMNS = ["concept", "pos", "source", "wnid", "lexname", "parents", "proper", "count"]
 
 
 def write(path, content):
@@ -71,7 +71,7 @@ def test_text_files_keep_their_order_and_the_first_of_duplicates(tmp_path):
     second = write(tmp_path / "second.txt", "red  fox\nant\n# no comment\n")
     table = read_corpus([first, second])
     assert table.column_names == COLUMNS
-    assert [str(kind) for kind in table.schema.types] == ["string"] * 6 + ["bool"]
+    assert [str(kind) for kind in table.schema.types] == ["string"] * 6 + ["bool", "int64"]
     assert rows(table) == [
         ("zebra", "noun", "first"),
         ("red fox", "noun", "first"),
@@ -148,10 +148,10 @@ def test_lists_of_imagenets_classes(tmp_path):
         "n03729826 matchstick_holder \n",
     )
     table = read_corpus([names], [{"format": "synset_mapping"}])
-    assert rows(table, COLUMNS) == [
-        ("tench", "noun", "LOC_synset_mapping", "n01440764", None, None, None),
-        ("crane", "noun", "LOC_synset_mapping", "n02012849", None, None, None),
-        ("matchstick holder", "noun", "LOC_synset_mapping", "n03729826", None, None, None),
+    assert rows(table, COLUMNS[:4]) == [
+        ("tench", "noun", "LOC_synset_mapping", "n01440764"),
+        ("crane", "noun", "LOC_synset_mapping", "n02012849"),
+        ("matchstick holder", "noun", "LOC_synset_mapping", "n03729826"),
     ]
     # An id is taken for one only where the config says so.
     assert concepts([names])[:2] == ["n01440764 tench, tinca tinca", "n02012849 crane"]
@@ -170,6 +170,18 @@ def test_excluded_names(tmp_path):
     assert concepts([names], None, [out]) == ["fox", "ant"]
     with pytest.raises(InputError, match=r"x.txt: no concepts are left without those of .*x.txt"):
         read_corpus([names], None, [names])
+
+
+def test_excluded_names_of_every_kind_of_source(tmp_path, wordnet):
+    names = write(tmp_path / "x.txt", "fox\nRed Owl\nant\nPet\nparis\nafraid\ntench\n")
+    table = write(tmp_path / "a.csv", "id,class\n1,RED_OWL\n2,not there\n")
+    mapping = write(tmp_path / "b.txt", "n01440764 tench, Tinca tinca\n")
+    exclude = [table, mapping, wordnet, str(wordnet)]
+    blocks = [{"column": "class"}, {"format": "synset_mapping"}, {"proper": False}]
+    blocks += [{"pos": "adjective"}]
+    assert concepts([names], None, exclude, blocks) == ["fox", "ant", "paris"]
+    with pytest.raises(InputError, match=r"a.csv, line 1: no column 'concept'"):
+        read_corpus([names], None, [table])
 
 
 @pytest.mark.parametrize(
@@ -206,6 +218,21 @@ def test_bad_files_are_named_with_the_line(tmp_path, name, content, message):
         read_corpus([write(tmp_path / name, content)])
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("ending", ["txt", "csv"])
+def test_the_line_of_a_mistake_far_down(tmp_path, end, ending):
+    """Files are read in pieces; the line is counted from the top."""
+    lines = ["concept", *(f"name {i}" for i in range(9000))]
+    for bad, message in [
+        (b"caf\xe9", "not UTF-8"),
+        (b"an\0t", "a NUL byte"),
+        (b"a\x07", "U\\+0007"),
+    ]:
+        path = write(tmp_path / f"x.{ending}", end.join([*lines, ""]).encode() + bad)
+        with pytest.raises(InputError, match=rf"x.{ending}, line 9002: .*{message}"):
+            read_corpus([path])
+
+
 def test_a_name_of_200_characters_is_read(tmp_path):
     name = "a" * 200
     assert concepts([write(tmp_path / "x.txt", f"   {name}   \n")]) == [name]
@@ -215,10 +242,10 @@ def test_missing_file_and_bad_parquet_columns(tmp_path):
     with pytest.raises(InputError, match=r"nowhere.txt does not exist"):
         read_corpus([tmp_path / "nowhere.txt"])
     pq.write_table(pa.table({"name": ["fox"]}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=r"a.parquet has no column 'concept' but \['name'\]"):
+    with pytest.raises(InputError, match=r"a.parquet: no column 'concept' but \['name'\]"):
         read_corpus([tmp_path / "a.parquet"])
     pq.write_table(pa.table({"concept": [["fox"], ["owl"]]}), tmp_path / "b.parquet")
-    with pytest.raises(InputError, match=r"b.parquet: columns concept and pos must be text"):
+    with pytest.raises(InputError, match=r"b.parquet: column 'concept' must be text"):
         read_corpus([tmp_path / "b.parquet"])
     pq.write_table(pa.table({"concept": ["fox", None, "b\x07ee"]}), tmp_path / "c.parquet")
     with pytest.raises(InputError, match=r"c.parquet, row 2 \(from 0\): character U\+0007"):
@@ -302,7 +329,7 @@ def test_the_first_words_of_wordnets_nouns(wordnet):
     table = read_corpus([wordnet])
     assert table.column_names == COLUMNS
     # dog is also a word for the cad, its most frequent sense; but not that synset's first word.
-    assert rows(table, COLUMNS) == [
+    assert rows(table, COLUMNS[:7]) == [
         ("animal", "noun", "wordnet", "n00000002", "noun.animal", "n00000001", False),
         ("cad", "noun", "wordnet", "n00000004", "noun.person", "n00000001", False),
         ("crane", "noun", "wordnet", "n00000009", "noun.person", "n00000001", True),
@@ -356,7 +383,7 @@ def test_a_word_stays_if_one_of_its_senses_passes(wordnet, block, missing, crane
 
 def test_wordnets_adjectives(wordnet):
     table = read_corpus([wordnet], [{"pos": "adjective"}])
-    assert rows(table, COLUMNS) == [
+    assert rows(table, COLUMNS[:7]) == [
         ("afraid", "adjective", "wordnet", "a00000001", "adj.all", "", False),
         ("alpine", "adjective", "wordnet", "a00000003", "adj.pert", "", False),
         ("unafraid", "adjective", "wordnet", "a00000002", "adj.all", "", False),
@@ -430,8 +457,8 @@ def test_scripts_write_the_same_columns(wordnet, tmp_path):
         ("afraid", "adjective", "wordnet"), ("unafraid", "adjective", "wordnet"),
     ]  # fmt: skip
     assert rows(other, COLUMNS) == [
-        ("afraid place", "conjugated", "conjugated", None, None, None, None),
-        ("unafraid place", "conjugated", "conjugated", None, None, None, None),
+        ("afraid place", "conjugated", "conjugated", *[None] * 5),
+        ("unafraid place", "conjugated", "conjugated", *[None] * 5),
     ]
     content = built.read_bytes()
     build_corpus([str(wordnet)], [], {"files": files, "exclude": []}, built)

@@ -283,12 +283,15 @@ def concept_inputs(folder, labels, trees=()):
     at = {name: [folder / f"{name}.npy"] for name in ("texts", "test")}
     at |= {"concepts": [folder / "texts.parquet"], "test_index": [folder / "test.parquet"]}
     at |= {"positives": [folder / "mined.parquet"], "index": [folder / "index.parquet"]}
-    return SimpleNamespace(**at, trees=list(trees))
+    return SimpleNamespace(**at, trees=list(trees), label_names=[])
 
 
-def label_quality(folder, *args):
+def label_quality(folder, *args, names=()):
     outputs = folder / "concepts.parquet", folder / "quality.parquet"
-    evaluate_concepts(concept_inputs(folder, *args), {"e": 1}, "s", *outputs)
+    inputs = concept_inputs(folder, *args)
+    inputs.label_names = list(names)
+    options = {"label": "label", "name": "name", "coarse": False} if names else None
+    evaluate_concepts(inputs, {"encoders": {"e": 1}, "label_names": [options] * 2}, "s", *outputs)
     return pd.read_parquet(outputs[1]).iloc[0]
 
 
@@ -330,6 +333,20 @@ def test_label_quality_without_tree_or_labels_is_unknown(tmp_path):
     # Without labels the tree is not even opened.
     row = label_quality(tmp_path, [None, None], [tmp_path / "gone.csv"])
     assert row[[*TREE_COLUMNS, "exact_match_rate"]].isna().all()
+
+
+def test_label_quality_of_named_labels_is_that_of_the_names(tmp_path):
+    """Numbers with a table of names, of training and of test images."""
+    plain = label_quality(tmp_path, ["sofa", "cat"])
+    (tmp_path / "names.csv").write_text("label,name\n0,Sofa\n1,cat\n")
+    named = label_quality(tmp_path, ["0", "1"], names=[tmp_path / "names.csv"] * 2)
+    pd.testing.assert_series_equal(named, plain)
+    # Sofa was mined, cat was not; both images are as far from sofa as from dog: the first counts.
+    assert named[["exact_matches", "accuracy_exact"]].tolist() == [1, 0.5]
+    concepts = pd.read_parquet(tmp_path / "concepts.parquet")
+    assert dict(zip(concepts["concept"], concepts["is_true_name"], strict=True)) == {
+        "sofa": True, "dog": False,
+    }  # fmt: skip
 
 
 # ---- clusterings ---------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """The configuration: defaults filled in and mistakes named, from one JSON schema.
 
-The schema (config/schemas/config.schema.yaml) is ordinary JSON Schema with three conventions:
+The schema (config/schemas/config.schema.yaml) is ordinary JSON Schema with four conventions:
 a block that comes in several kinds is a `oneOf` whose branches differ in the constant of their
-`method`; `x-names: section` marks a string that must be a name defined in that section; and
-`x-needs` lists what a method works on (clusters, centres, labels, negatives, ...).
+`method`; `x-names: section` marks a string that must be a name defined in that section;
+`x-short: key` lets a plain string stand for a block with this key; and `x-needs` lists what a
+method works on (clusters, centres, labels, negatives, ...).
 """
 
 import difflib
@@ -108,12 +109,16 @@ def _resolve(value, schema, root, path):
     schema = _follow(schema, root)
     if "oneOf" in schema:
         schema = _branch(value, schema, root, path)
+    if "x-short" in schema:
+        value = {schema["x-short"]: value} if isinstance(value, str) else value
+        schema = schema | {"type": "object"}
     if schema.get("type") == "object":
         return _resolve_object({} if value is None else value, schema, root, path)
     if schema.get("type") == "array" and "items" in schema and isinstance(value, list):
         value = [
             _resolve(item, schema["items"], root, f"{path}[{i}]") for i, item in enumerate(value)
         ]
+        schema = {key: sub for key, sub in schema.items() if key != "items"}  # checked one by one
     return _checked(_as_number(value, schema), schema, path)
 
 
@@ -219,6 +224,18 @@ def source_set(image_set, config):
     return image_set
 
 
+def label_names(image_set, config):
+    """The block of the table that names an image set's labels, or None: its source's.
+
+    Its key `coarse` says whether the labels may be nodes of a tree, which it need not name.
+    """
+    coarse = False
+    while "derive" in (block := config["image_sets"][image_set]):
+        coarse = coarse or block["derive"]["method"] == "granularity"
+        image_set = block["derive"]["from"]
+    return block["label_names"] | {"coarse": coarse} if "label_names" in block else None
+
+
 def study_sources(study, config):
     """The image sets that a study's images come from, each once."""
     return list(dict.fromkeys(source_set(name, config) for name in study_image_sets(study)))
@@ -250,6 +267,11 @@ def _check_image_sets(config):
         given = [key for key in ("derive", *LABELS) if key in block]
         if len(given) > 1:
             raise InputError(f"config: image_sets.{name}: give one of {', '.join(given)}, not both")
+        if "derive" in block and "label_names" in block:
+            raise InputError(
+                f"config: image_sets.{name}.label_names: a derived set has those of its source, "
+                f"{block['derive']['from']!r}; give them there"
+            )
         valid = LABELS[images_of(block)[0] or "folder"]
         labels = block.get("labels", valid[0])
         if labels not in valid:
@@ -398,6 +420,10 @@ def paths_in_run(config, studies=None):
                 yield f"negatives.{name}.tree", config["negatives"][name]["tree"]
         if study["tree"]:
             yield f"studies.{study_name}.tree", study["tree"]
+        for name in study_sources(study, config):
+            if "label_names" in config["image_sets"][name]:
+                key = f"image_sets.{name}.label_names"
+                yield key, config["image_sets"][name]["label_names"]["path"]
         for name in study["encoders"]:
             encoder = config["encoders"][name]
             if encoder["method"] == "precomputed":
@@ -414,10 +440,9 @@ def paths_in_run(config, studies=None):
             corpora = study_corpora(study, config)
             sources = [config["corpora"][c].get("conjugate", {}).get("corpus", c) for c in corpora]
             for corpus in dict.fromkeys(sources):
-                for i, file in enumerate(config["corpora"][corpus].get("files", [])):
-                    yield f"corpora.{corpus}.files[{i}].path", file["path"]
-                for i, path in enumerate(config["corpora"][corpus]["exclude"]):
-                    yield f"corpora.{corpus}.exclude[{i}]", path
+                for key in ("files", "exclude"):
+                    for i, file in enumerate(config["corpora"][corpus].get(key, [])):
+                        yield f"corpora.{corpus}.{key}[{i}].path", file["path"]
 
 
 def _precomputed_paths(key, encoder, image_sets, corpora):

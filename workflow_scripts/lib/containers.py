@@ -33,7 +33,7 @@ from workflow_scripts.lib import images
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.folders import walk
-from workflow_scripts.lib.images import FORMATS, BadImage, printable
+from workflow_scripts.lib.images import FORMATS, BadImage, printable, subfolder
 
 EXTENSIONS = {ext for ext, name in Image.registered_extensions().items() if name in FORMATS}
 LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in this order of precedence
@@ -156,12 +156,6 @@ def _held(container, locator):
 
         return fail
     return lambda: content
-
-
-def subfolder(image_id):
-    """The first folder of an image's id; None if it has none."""
-    folder, slash, _ = image_id.partition("/")
-    return folder if slash else None
 
 
 class _Container:

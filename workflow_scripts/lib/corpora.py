@@ -1,8 +1,5 @@
-"""Text corpora: reading word lists into one concept table, normalising names, applying prompts."""
+"""Text corpora: word lists and captions as one concept table, normalised names, prompts."""
 
-import codecs
-import csv
-import io
 import re
 import unicodedata
 from pathlib import Path
@@ -10,10 +7,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.text_files import TABLES, read_lines, read_rows, read_synset_mapping
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # What a config block of a word list may set, and what holds where it does not.
 DEFAULTS = {
     "pos": "noun",
@@ -22,8 +18,11 @@ DEFAULTS = {
     "senses": "first",
     "drop_files": [],
     "proper": True,
+    "minimum_count": 1,
+    "top": None,
 }
 WORDNET_ONLY = ("senses", "drop_files", "proper")
+CAPTIONS_ONLY = ("minimum_count", "top")
 # Our choice: longer names risk being cut, since CLIP reads 77 tokens, of about 4 letters each.
 MAX_CHARACTERS = 200
 # Control characters but for tab and line ends, and the mark of a character lost in a conversion.
@@ -37,7 +36,7 @@ class Entry(NamedTuple):
     wnid: id of the WordNet synset, a letter and 8 digits ("n02084071"). lexname: its lexicographer
     file ("noun.animal"; pertainyms are in "adj.pert"). parents: ids of its hypernyms joined by ";",
     "" if it has none. proper: whether this sense of the word is a proper noun (WordNet: an instance
-    of its hypernym).
+    of its hypernym). count: number of captions that hold it.
     """
 
     concept: str
@@ -47,6 +46,7 @@ class Entry(NamedTuple):
     lexname: str | None = None
     parents: str | None = None
     proper: bool | None = None
+    count: int | None = None
 
 
 def normalise(name):
@@ -64,8 +64,8 @@ def normalise(name):
     return " ".join(name.lower().replace("_", " ").split())
 
 
-def read_corpus(files, blocks=None, exclude=()):
-    """Read word lists and WordNet into one concept table.
+def read_corpus(files, blocks=None, exclude=(), exclude_blocks=None):
+    """Read word lists, captions and WordNet into one concept table.
 
     files: paths of
         - .txt files: one concept a line; with format "synset_mapping" a WordNet id, blanks, and
@@ -75,14 +75,18 @@ def read_corpus(files, blocks=None, exclude=()):
         - folders with WordNet's database files, or in them data.noun or data.adj.
     blocks: one dict per file (or None), whose keys all have a default (DEFAULTS):
         pos: part of speech where the file does not say. Of WordNet: noun or adjective.
-        column: the column of concepts. format: of a .txt file, "names" or "synset_mapping".
+        column: the column of concepts. format: "names"; of a .txt file "synset_mapping"; or
+            "captions", whose noun phrases are the concepts (`captions.frequent_phrases`).
+        minimum_count, top: of captions, least number of captions that hold a phrase, and number of
+            phrases kept, the most frequent; None keeps all.
         senses: of WordNet, "first" for the first word of every synset, "all_lemmas" for every word.
         drop_files: lexicographer files of WordNet to leave out, e.g. ["noun.person"].
         proper: whether to keep WordNet's proper nouns.
-    exclude: paths of word lists whose names are left out.
+    exclude, exclude_blocks: as files and blocks; their names are left out.
 
-    Returns a pyarrow Table with the columns of Entry: strings, but for the bool proper; in the
-    order of files and lines, WordNet's words in the order of its index (alphabetical). Concepts are
+    Returns a pyarrow Table with the columns of Entry: strings, but for the bool proper and the
+    int64 count; in the order of files and lines, WordNet's words in the order of its index
+    (alphabetical), phrases by falling count, those of one count by name. Concepts are
     distinct, the first of duplicates stays. A word of several WordNet synsets gets the first one
     in its index entry, which is its most frequent sense, of those that senses, drop_files and
     proper let pass: it is left out only if none of them does. With proper nouns, that sense of a
@@ -97,10 +101,11 @@ def read_corpus(files, blocks=None, exclude=()):
             rows.setdefault(entry.concept, entry)
         if not found:
             raise InputError(
-                f"{file} holds no concepts: add at least one, or let more pass (drop_files, proper)"
+                f"{file} holds no concepts: add at least one, or let more pass (drop_files, "
+                "proper, minimum_count)"
             )
-    for file in exclude:
-        for entry in _entries(Path(file), {}):
+    for file, block in zip(exclude, exclude_blocks or [{}] * len(exclude), strict=True):
+        for entry in _entries(Path(file), block):
             rows.pop(entry.concept, None)
     if not rows:
         raise InputError(f"{files[0]}: no concepts are left without those of {exclude[0]}.")
@@ -110,7 +115,7 @@ def read_corpus(files, blocks=None, exclude=()):
 def corpus_table(entries):
     """The concept table, a pyarrow Table, of one or more Entries."""
     columns = zip(Entry._fields, zip(*entries, strict=True), strict=True)
-    kinds = {"proper": pa.bool_()}
+    kinds = {"proper": pa.bool_(), "count": pa.int64()}
     return pa.table(
         {name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns}
     )
@@ -125,16 +130,34 @@ def concept_table(concepts, pos, sources):
 def _entries(path, block):
     """Iterate over the Entries of one file, duplicates among them."""
     options = DEFAULTS | block
-    if path.is_dir() or path.name in ("data.noun", "data.adj"):
-        yield from _read_wordnet(path, options)
-        return
-    for key in WORDNET_ONLY:
+    is_wordnet = path.is_dir() or path.name in ("data.noun", "data.adj")
+    needed = {} if is_wordnet else dict.fromkeys(WORDNET_ONLY, "a WordNet folder as path")
+    if options["format"] != "captions":
+        needed |= dict.fromkeys(CAPTIONS_ONLY, "format captions")
+    for key, need in needed.items():
         if options[key] != DEFAULTS[key]:
-            raise InputError(f"{path}: {key} needs a WordNet folder as path; leave {key} out.")
+            raise InputError(f"{path}: {key} needs {need}; leave {key} out.")
+    if is_wordnet:
+        yield from _read_wordnet(path, options)
+    elif options["format"] == "captions":
+        yield from _read_captions(path, options)
+    else:
+        yield from _read_list(path, options)
+
+
+def _read_list(path, options):
     for place, name, pos, wnid in _read_names(path, options):
         concept = _checked(name or "", f"{path}, {place}")
         if concept:
             yield Entry(concept, (pos or "").strip() or options["pos"], path.stem, wnid)
+
+
+def _read_captions(path, options):
+    from workflow_scripts.lib.captions import frequent_phrases  # which imports this module
+
+    captions = (text for _, text, _, _ in _read_names(path, options))
+    for phrase, count in frequent_phrases(captions, options["minimum_count"], options["top"]):
+        yield Entry(phrase, options["pos"], path.stem, count=count)
 
 
 def _checked(name, place):
@@ -162,95 +185,15 @@ def _read_names(path, options):
     if options["format"] == "synset_mapping":
         if path.suffix != ".txt":
             raise InputError(f"{path}: format synset_mapping is for .txt files; leave it out.")
-        return _read_synset_mapping(path)
+        return ((place, name, None, wnid) for place, wnid, name in read_synset_mapping(path))
     if path.suffix == ".txt":
-        return ((place, line, None, None) for place, line in _lines(path))
-    if path.suffix in DELIMITERS:
-        return _read_delimited(path, options["column"])
-    if path.suffix == ".parquet":
-        return _read_parquet(path, options["column"])
+        return ((place, line, None, None) for place, line in read_lines(path))
+    if path.suffix in TABLES:
+        rows = read_rows(path, {"column": options["column"]}, ["pos"])
+        return ((place, row["column"], row["pos"], None) for place, row in rows)
     raise InputError(
         f"Word list {path} must end in .txt, .csv, .tsv or .parquet, or be a WordNet folder."
     )
-
-
-def _lines(path):
-    text = io.StringIO(_read_utf8(path), newline=None)
-    return ((f"line {number}", line) for number, line in enumerate(text, 1))
-
-
-def _read_utf8(path):
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    marks = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE
-    if content.startswith(marks):  # UTF-32 LE starts as UTF-16 LE does
-        raise InputError(f"{path}, line 1: not UTF-8 but UTF-16 or UTF-32; save it as UTF-8.")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = _line_at(content, error.start)
-        raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
-    if "\0" in text:
-        line = _line_at(content, content.index(b"\0"))
-        raise InputError(f"{path}, line {line}: a NUL byte, so no UTF-8 text; save it as UTF-8.")
-    return text
-
-
-def _line_at(content, position):
-    """Number of the line of a position in bytes whose lines end in LF, CRLF or CR."""
-    before = content[:position].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return before.count(b"\n") + 1
-
-
-def _read_synset_mapping(path):
-    for place, line in _lines(path):
-        if not line.strip():
-            continue
-        match = re.match(r"\s*([nvars][0-9]{8})\s+([^,\s][^,]*)", line)
-        if not match:
-            raise InputError(
-                f"{path}, {place}: format synset_mapping needs a WordNet id and names, as in "
-                "'n01440764 tench, Tinca tinca'; complete the line or leave the format out."
-            )
-        yield place, match[2], None, match[1]
-
-
-def _read_delimited(path, column):
-    text = io.StringIO(_read_utf8(path), newline="")
-    reader = csv.DictReader(text, delimiter=DELIMITERS[path.suffix], strict=True)
-    try:
-        if column not in (reader.fieldnames or ()):
-            raise InputError(
-                f"{path}, line 1: no column {column!r} in the header but "
-                f"{list(reader.fieldnames or ())}; add it, or name the right one (column)."
-            )
-        for row in reader:
-            place = f"line {reader.line_num}"
-            if any(row.get(None, ())):
-                raise InputError(
-                    f"{path}, {place}: more fields than the header has; "
-                    "put names with a separator in quotes."
-                )
-            yield place, row[column], row.get("pos"), None
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num + 1}: {error}") from error
-
-
-def _read_parquet(path, column):
-    table = read_table(path)
-    if column not in table.column_names:
-        raise InputError(
-            f"{path} has no column {column!r} but {table.column_names}; add it, or name the right "
-            "one (column)."
-        )
-    try:
-        names = table[column].cast(pa.string()).to_pylist()
-        pos = [None] * len(names)
-        if "pos" in table.column_names:
-            pos = table["pos"].cast(pa.string()).to_pylist()
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: columns {column} and pos must be text ({error})") from error
-    rows = enumerate(zip(names, pos, strict=True))
-    return ((f"row {row} (from 0)", name, part, None) for row, (name, part) in rows)
 
 
 # ---- WordNet ------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
+from workflow_scripts.lib.decoding import fit
 from workflow_scripts.lib.errors import InputError
 
 CONFIG_NAME = "open_clip_config.json"
@@ -42,7 +44,7 @@ class Encoder:
         self._description = description
         self._device = device
         self._input_dtype = open_clip.get_input_dtype(description["precision"])
-        self._resize = _resize(description["preprocess"])
+        self._fit = _fit_arguments(description["preprocess"])
         self._mean, self._std = (
             torch.tensor(description["preprocess"][key], device=device).view(3, 1, 1)
             for key in ("mean", "std")
@@ -53,8 +55,12 @@ class Encoder:
         return dict(self._description)
 
     def preprocess(self, image):
-        """An RGB PIL image resized and cropped as the model wants it, uint8 tensor [3, h, w]."""
-        return torch.from_numpy(np.array(self._resize(image))).permute(2, 0, 1)
+        """An RGB PIL image resized and cropped as the model wants it, uint8 tensor [3, h, w].
+
+        The pixels of open_clip's own preprocessing up to rounding, computed faster. Its conversion
+        to float and normalisation run on whole batches, on the model's device.
+        """
+        return fit(image, **self._fit)
 
     @torch.inference_mode()
     def encode_images(self, batch):
@@ -319,14 +325,16 @@ def _create(source, precision, device):
     return model.eval(), tokenizer
 
 
-def _resize(preprocess_cfg):
-    """open_clip's own preprocessing of PIL images without its last two steps, the conversion to a
-    float tensor and the normalisation: these run on whole batches, on the model's device."""
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    transform = image_transform_v2(PreprocessCfg(**preprocess_cfg), is_train=False)
-    transform.transforms = transform.transforms[:-2]
-    return transform
+def _fit_arguments(preprocess):
+    """open_clip's description of its preprocessing as the arguments of `decoding.fit`."""
+    arguments = {
+        "size": preprocess["size"],
+        "mode": preprocess["resize_mode"] or "shortest",
+        "interpolation": preprocess["interpolation"] or "bicubic",
+        "fill": preprocess["fill_color"],
+    }
+    fit(Image.new("RGB", (1, 1)), **arguments)  # raises InputError now and not at the first image
+    return arguments
 
 
 def _sha256(path):

@@ -15,12 +15,15 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.similarity import top_concepts
 
 
-def true_names_of(indexes):
-    """The distinct class names in Parquet indexes of images, a set, normalised like a corpus."""
+def true_names_of(indexes, name_of=normalise):
+    """The distinct class names in Parquet indexes of images, a set, normalised like a corpus.
+
+    name_of: label -> name, for labels that are ids (`label_names.naming`).
+    """
     labels = set()
     for path in indexes:
         labels |= set(pc.unique(read_table(path, ["label"])["label"]).to_pylist())
-    return {normalise(label) for label in labels - {None}}
+    return {name_of(label) for label in labels - {None}}
 
 
 def name_agreement(mined, true, synonyms_of=None, path_similarity=None):

@@ -227,6 +227,17 @@ def read_wordnet(folder, pos="noun"):
         ) from error
 
 
+def first_words(path):
+    """WordNet id -> the first word of its synset, normalised. path: WordNet's data.noun.
+
+    Raises InputError if the file is missing or does not parse.
+    """
+    try:
+        return {"n" + f[0]: normalise(f[4]) for f in _lines(Path(path).parent, Path(path).name)}
+    except (ValueError, LookupError) as error:
+        raise InputError(f"{path} is no WordNet 3 database file ({error!r})") from error
+
+
 def _parse_wordnet(folder, ending, letter):
     parents, files, titles, instances = {}, {}, {}, set()
     for fields in _lines(folder, f"data.{ending}"):

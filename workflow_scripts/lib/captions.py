@@ -1,0 +1,80 @@
+"""Noun phrases of image captions, by how many captions hold them: a corpus from what people write.
+
+TextBlob tags and chunks, by rules and a lexicon of English that come with it. It is an optional
+package.
+"""
+
+import logging
+from collections import Counter
+from itertools import groupby
+
+from workflow_scripts.lib.corpora import BAD_CHARACTERS, MAX_CHARACTERS, normalise
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import progress
+
+# Words at which a phrase ends (Penn Treebank tags): determiners, numbers, pronouns, conjunctions.
+BREAKS = {"DT", "PDT", "CD", "PRP", "PRP$", "CC"}
+
+
+def phrase_finder():
+    """A function from a caption to the set of its normalised noun phrases.
+
+    A phrase is a chunk of a noun phrase without determiners, numbers and pronouns: "a brown dog"
+    gives "brown dog". Our choice: such words and "and" end a phrase, so that phrases stand in the
+    caption as they are; signs without letter or digit do, too; and phrases without a noun are
+    dropped. Words keep their number, "dogs" is another phrase than "dog".
+    Raises InputError if TextBlob is not installed.
+    """
+    try:
+        from textblob.en import parse
+    except ImportError as error:
+        raise InputError(
+            "captions need TextBlob: .venv/bin/uv pip install --python .venv/bin/python "
+            "'textblob>=0.20'"
+        ) from error
+
+    def noun_phrases(caption):
+        text = " ".join(caption.replace("’", "'").split())
+        # Sentences of words with their tag, chunk and role.
+        sentences = parse(text, collapse=False) if text else []
+        return {name for sentence in sentences for name in _phrases(sentence)}
+
+    return noun_phrases
+
+
+def _phrases(words):
+    """Iterate over the noun phrases of one sentence of (word, tag, chunk, role)."""
+    number, numbered = 0, []
+    for word, tag, chunk, _ in words:
+        inside = chunk in ("B-NP", "I-NP") and tag not in BREAKS and any(map(str.isalnum, word))
+        number += not inside or chunk == "B-NP"
+        if inside:
+            numbered.append((number, word, tag))
+    for _, group in groupby(numbered, key=lambda item: item[0]):
+        _, chosen, tags = zip(*group, strict=True)
+        if any(tag.startswith("NN") for tag in tags):
+            yield normalise(" ".join(chosen))
+
+
+def frequent_phrases(captions, minimum_count=1, top=None):
+    """The noun phrases of captions with the number of captions that hold each.
+
+    captions: an iterable of texts, read once; None and "" count as captions without phrases.
+    minimum_count: least number of captions. top: the number of phrases kept, the most frequent;
+        None keeps all.
+
+    Returns a list of (phrase, count), most frequent first, equally frequent ones by name. Phrases
+    that no text encoder would read as meant (control characters, too long) are left out.
+    """
+    noun_phrases, counts = phrase_finder(), Counter()
+    for caption in progress(captions, unit=" captions"):
+        counts.update(noun_phrases(caption or ""))
+    unreadable = [p for p in counts if len(p) > MAX_CHARACTERS or BAD_CHARACTERS.search(p)]
+    for phrase in unreadable:
+        del counts[phrase]
+    found = [item for item in counts.items() if item[0] and item[1] >= minimum_count]
+    logging.info(
+        "%d noun phrases, %d of them in %d captions or more; %d left out: too long or no text",
+        len(counts), len(found), minimum_count, len(unreadable),
+    )  # fmt: skip
+    return sorted(found, key=lambda item: (-item[1], item[0]))[:top]
