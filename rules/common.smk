@@ -36,7 +36,7 @@ try:
     SCHEMA = yaml.load((ROOT / "config/schemas/config.schema.yaml").read_bytes(), yaml.CSafeLoader)
     CONFIG = configuration.resolve_config(config, SCHEMA)
     # Snakemake does not know its targets yet, and this one looks for what is missing.
-    if "check_image_sets" not in " ".join(sys.argv):
+    if "check_image_sets" not in [argument.partition(":")[0] for argument in sys.argv]:
         check_paths(CONFIG)
 except InputError as error:
     raise WorkflowError(str(error)) from None

@@ -261,7 +261,6 @@ def draw_data_sets(data):
     one("imagenet21k_val", "imagenet21k_resized/imagenet21k_val", every, 2)
     names = [f"{wnid} {name}, thing\n" for wnid, name in zip(WNIDS[:5], CLASSES, strict=False)]
     (data / "imagenet/LOC_synset_mapping.txt").write_text("".join(names))
-    (data / "imagenet/classes.txt").write_text("".join(f"{name}\n" for name in CLASSES[:2]))
     (data / "words.txt").write_text("table\nriver\nsolid red circle\n")
     return held
 
@@ -296,7 +295,7 @@ def made_small(config):
             block |= {"neighbours": 3, "heads": 2, "hidden": 16, "bottleneck": 8, "steps": 20,
                       "warmup_steps": 4, "batch_size": 8}  # fmt: skip
     for block in config.get("detectors", {}).values():
-        block |= {"groups": 2} if "groups" in block else {}
+        block |= {"groups": 2} if block["method"] != "mcm" else {}
     return config
 
 
@@ -330,17 +329,27 @@ def test_protocol_of_imagenet1k_runs(protocols):
     """With few of the sets: an image set of each layout, labelled or not."""
     project, held = protocols
     config = made_small(protocol("imagenet1k", held))
-    config["studies"]["imagenet1k"] |= {
-        "near": ["ssb_hard"], "far": ["sun", "textures_dtd"], "shift": ["imagenet_v2"],
-        "clusterings": ["temi_1000"], "seeds": [0], "minings": ["clustermine"], "resamples": 0,
-    }  # fmt: skip
+    few = {"near": ["ssb_hard"], "far": ["sun", "textures_dtd"], "resamples": 0}
+    mined = {"shift": ["imagenet_v2"], "minings": ["ground_truth", "clustermine"], "seeds": [0]}
+    config["studies"]["imagenet1k"] |= few | mined | {"clusterings": ["temi_1000"]}
+    config["studies"]["imagenet1k_true_names"] |= few
     project.write_config(config)
-    project.run("--cores", "2", "results/studies/imagenet1k/ood.parquet")
-    ood = pd.read_parquet(project.folder / "results/studies/imagenet1k/ood.parquet")
-    clean = ood[(ood["condition"] == "clean") & (ood["ood_set"] != "(mean)")]
-    numbers = dict(zip(clean["ood_set"], clean["n_ood"], strict=True))
-    assert numbers == {name: held[name]["images"] for name in ("ssb_hard", "sun", "textures_dtd")}
-    assert set(ood["detector"]) == {"mcm", "neglabel"} and ood["auroc"].between(0, 1).all()
+    tables = [f"results/studies/{n}/ood.parquet" for n in ("imagenet1k", "imagenet1k_true_names")]
+    project.run("--cores", "2", *tables)
+    mined, published = (pd.read_parquet(project.folder / path) for path in tables)
+    for ood, detectors in (
+        (mined, {"mcm", "neglabel"}),
+        (published, {"mcm", "neglabel", "negrefine_clip", "adaneg_clip"}),
+    ):
+        clean = ood[ood["group"].isin(["near", "far"]) & (ood["ood_set"] != "(mean)")]
+        found = dict(zip(clean["ood_set"], clean["n_ood"], strict=True))
+        assert found == {name: held[name]["images"] for name in ("ssb_hard", "sun", "textures_dtd")}
+        assert set(ood["detector"]) == detectors and ood["auroc"].between(0, 1).all()
+    assert set(mined["mining"]) == {"ground_truth", "clustermine"}
+    for corpus in ("wordnet", "wordnet_neglabel"):
+        path = f"results/concepts/vit_b16_openai/imagenet_train/{corpus}/none/ground_truth"
+        names = pd.read_parquet(project.folder / path / "seed0.parquet")["concept"]
+        assert sorted(names) == sorted(CLASSES[:5])
 
 
 def test_protocol_of_imagenet21k_runs(protocols):

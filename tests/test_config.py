@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from workflow_scripts.lib.config import label_names, paths_in_run, resolve_config
 from workflow_scripts.lib.errors import InputError
@@ -141,11 +142,7 @@ def test_every_key_is_documented():
 def test_shipped_configs_are_valid(file):
     config = copy.deepcopy(DEMO)
     for other in dict.fromkeys([ROOT / "config/benchmark_sets.yaml", file]):
-        for section, blocks in yaml.safe_load(other.read_text("utf-8")).items():
-            if isinstance(blocks, dict):
-                config[section] = config.get(section, {}) | blocks
-            else:
-                config[section] = blocks
+        update_config(config, yaml.safe_load(other.read_text("utf-8")))
     resolve_config(config, SCHEMA)
 
 
