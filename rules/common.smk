@@ -11,7 +11,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib import config as configuration
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.folders import files_state, folder_state
+from workflow_scripts.lib.folders import clip_retrieval_files, files_state, folder_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
@@ -116,9 +116,9 @@ def one_of(names):
     return "|".join(names).replace(".", r"\.") or "(?!)"
 
 
-def of_method(section, method):
-    """Wildcard constraint: the names in a config section with this method."""
-    return one_of([name for name, block in CONFIG[section].items() if block["method"] == method])
+def of_method(section, *methods):
+    """Wildcard constraint: the names in a config section with one of these methods."""
+    return one_of([name for name, block in CONFIG[section].items() if block["method"] in methods])
 
 
 def needs(section, name):
@@ -240,7 +240,9 @@ def without_threads(block):
 
 
 def encoder_model(wildcards):
-    return without_threads(CONFIG["encoders"][wildcards.encoder])
+    """Params of an embedding job: the encoder, without its prompts, which only texts have."""
+    block = without_threads(CONFIG["encoders"][wildcards.encoder])
+    return {key: value for key, value in block.items() if key != "prompts"}
 
 
 def encoder_threads(wildcards):
@@ -260,19 +262,26 @@ def clustering_threads(wildcards):
 def imported_images(wildcards):
     """Params of an import of image embeddings."""
     files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
-    return {"encoder": wildcards.encoder, "label_column": files["label_column"]}
+    id_column = "image_path" if "clip_retrieval" in files else "image_id"
+    label_column = files["label_column"]
+    return {"encoder": wildcards.encoder, "id_column": id_column, "label_column": label_column}
 
 
 def imported_texts(wildcards):
-    """Params of an import of text embeddings."""
-    lists = CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]
-    sources = [Path(files["index"]).stem for files in lists]
-    return {"encoder": wildcards.encoder, "sources": sources}
+    """Params of an import of text embeddings: source and column of the concepts of each file."""
+    sources, columns = [], []
+    for files in CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]:
+        theirs = "clip_retrieval" in files
+        count = len(precomputed_files(files, "text_emb")[0])
+        sources += [Path(files["clip_retrieval" if theirs else "index"]).stem] * count
+        columns += ["caption" if theirs else "concept"] * count
+    return {"encoder": wildcards.encoder, "sources": sources, "columns": columns}
 
 
 def text_encoder(wildcards):
-    """Params of a text embedding job: the encoder and the corpus's prompts."""
+    """Params of a text embedding job: the encoder and the prompts, its own or the corpus's."""
     prompts = CONFIG["corpora"][wildcards.corpus]["prompts"]
+    prompts = CONFIG["encoders"][wildcards.encoder].get("prompts", prompts)
     return {"encoder": encoder_model(wildcards), "prompts": prompts}
 
 
@@ -337,13 +346,15 @@ def example_images(wildcards):
 
 
 def encoder_weights(wildcards):
-    """The files of a local checkpoint; none for a pretrained tag."""
+    """The files of a local checkpoint, with its own tokenizer if any; none for a pretrained tag."""
     encoder = CONFIG["encoders"][wildcards.encoder]
     if "checkpoint" in encoder:
+        folder = located(encoder["checkpoint"])
         names = ["open_clip_model.safetensors", "open_clip_config.json"]
-        return [located(f"{encoder['checkpoint']}/{name}") for name in names]
-    pretrained = encoder.get("pretrained", "")
-    return [located(pretrained)] if "/" in pretrained else []
+        tokenizer = [path.name for path in sorted(Path(folder).glob("tokenizer*"))]
+        return [f"{folder}/{name}" for name in names + tokenizer]
+    file = configuration.weights_file(encoder)
+    return [located(file)] if file else []
 
 
 def embeddings_of(encoder, image_sets):
@@ -452,14 +463,28 @@ def scored_sets(study):
     return list(dict.fromkeys(configuration.study_image_sets(study)[1:]))
 
 
+def precomputed_files(files, kind):
+    """The user's own embeddings in one block of the config: lists of .npy files and of indexes.
+
+    kind: what clip-retrieval calls them, img_emb or text_emb.
+    """
+    if "clip_retrieval" not in files:
+        return [located(files["embeddings"])], [located(files["index"])]
+    try:
+        return clip_retrieval_files(located(files["clip_retrieval"]), kind)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def precomputed_images(wildcards):
     files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
-    return {key: located(files[key]) for key in ("embeddings", "index")}
+    return dict(zip(("embeddings", "index"), precomputed_files(files, "img_emb")))
 
 
 def precomputed_texts(wildcards):
     lists = CONFIG["encoders"][wildcards.encoder]["texts"][wildcards.corpus]
-    return {key: [located(files[key]) for files in lists] for key in ("embeddings", "index")}
+    arrays, indexes = zip(*(precomputed_files(files, "text_emb") for files in lists))
+    return {"embeddings": sum(arrays, []), "index": sum(indexes, [])}
 
 
 def conjugated(wildcards):

@@ -49,7 +49,7 @@ rule embed_images:
     log:
         "results/logs/embed_images/{encoder}/{image_set}/{shard}.log",
     wildcard_constraints:
-        encoder=of_method("encoders", "open_clip"),
+        encoder=of_method("encoders", "open_clip", "timm"),
         image_set=derived_by(None),
     conda:
         "../envs/workflow.yaml"

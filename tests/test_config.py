@@ -16,8 +16,13 @@ DEMO = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
 
 
 def edited(path, value):
-    """The demo config with one value replaced; path like 'detectors.mcm.temperature'."""
+    """The demo config, with one encoder and one image set more, and one value replaced.
+
+    path: like 'detectors.mcm.temperature'.
+    """
     config = copy.deepcopy(DEMO)
+    config["encoders"]["dino"] = {"method": "timm", "model": "vit_base_patch14_dinov2.lvd142m"}
+    config["image_sets"]["nowhere"] = {}
     *parents, key = path.split(".")
     block = config
     for parent in parents:
@@ -64,6 +69,22 @@ def test_defaults_are_filled_in():
         ("studies.demo.near", ["noise"], ["studies.demo", "'noise' is named twice"]),
         ("studies.demo.reference", "random", ["studies.demo.reference"]),
         ("negatives.rest.related", False, ["negatives.rest", "'tree'"]),
+        ("detectors.mcm.temperature", 0, ["detectors.mcm.temperature", "minimum of 0"]),
+        ("detectors.mcm.temperature", "encodr", ["detectors.mcm.temperature", "'^encoder$'"]),
+        ("encoders.tinyclip.prompts", {"noun": []}, ["encoders.tinyclip.prompts.noun"]),
+        ("encoders.tinyclip", {"method": "timm", "model": "test_vit"},
+         ["studies.demo: encoder 'tinyclip' (timm) has no text model", "benchmarks"]),
+        ("encoders.tinyclip", {"method": "timm"}, ["encoders.tinyclip needs the key 'model'"]),
+        ("contaminations.by_match", {"method": "match", "encoder": "dino"},
+         ["contaminations.by_match: encoder 'dino' (timm) has no text model"]),
+        ("benchmarks", {"b": {"axis": "imbalance", "encoders": ["dino"], "levels": {"a": "nowhere"},
+                              "clusterings": ["kmeans_60"]}},
+         ["benchmarks.b: encoder 'dino' has no images for 'nowhere'", "image_sets.nowhere.folder"]),
+        ("encoders.mine", {"method": "precomputed", "images": {"a": {"index": "a"}}, "texts": {}},
+         ["encoders.mine.images.a: give embeddings and index, or clip_retrieval"]),
+        ("encoders.mine", {"method": "precomputed", "images": {},
+                           "texts": {"w": [{"clip_retrieval": "a", "index": "a"}]}},
+         ["encoders.mine.texts.w[0]: give embeddings and index, or clip_retrieval"]),
         ("encoders.tinyclip", {"method": "precomputed", "images": {}, "texts": {}},
          ["studies.demo", "encoders.tinyclip.images.train"]),
     ],
@@ -217,3 +238,9 @@ def test_defaults_of_word_lists_are_those_of_the_reader():
 
     properties = SCHEMA["$defs"]["word_list"]["properties"]
     assert {key: block["default"] for key, block in properties.items() if key != "path"} == DEFAULTS
+
+
+def test_a_model_without_texts_serves_benchmarks():
+    benchmark = {"axis": "imbalance", "encoders": ["dino"], "clusterings": ["kmeans_60"]}
+    config = edited("benchmarks", {"b": benchmark | {"levels": {"a": "test"}}})
+    assert resolve_config(config, SCHEMA)["benchmarks"]["b"]["encoders"] == ["dino"]

@@ -124,6 +124,10 @@ def prompt_changed(project):
     change_config(project, "corpora.words.prompts", {"default": ["a drawing of a {}."]})
 
 
+def encoder_prompt_changed(project):
+    change_config(project, "encoders.tinyclip.prompts", {"default": ["a drawing of a {}."]})
+
+
 def k_changed(project):
     change_config(project, "clusterings.kmeans_3.k", 4)
 
@@ -207,6 +211,7 @@ CHANGES = [
      {"build_corpus": 1, "embed_texts": 1} | FROM_MATCHES, True),
     ("the word list touched", word_list_touched, {}, True),
     ("a prompt", prompt_changed, {"embed_texts": 1} | FROM_MATCHES, True),
+    ("a prompt of one encoder", encoder_prompt_changed, {"embed_texts": 1} | FROM_MATCHES, True),
     ("k of a clustering", k_changed, {"cluster_kmeans": 1} | FIRST_CLUSTERING, True),
     ("k changed and changed back before a run", k_changed_and_back, {}, True),
     ("two values of a clustering swapped", values_swapped,

@@ -5,7 +5,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from conftest import MINI
+
+from workflow_scripts.lib.artifacts import read_meta
 
 TREE = (
     "child,parent\nsolid red circle,round\nsolid blue square,angular\nstriped green star,angular\n"
@@ -187,3 +190,69 @@ def test_clusterings_do_not_depend_on_labels(compared, tmp_path):
     assert "embed_images" not in ran
     for path, before in clusters.items():
         pd.testing.assert_frame_equal(pd.read_parquet(path), before)
+
+
+def test_other_encoders(finished, tmp_path):
+    """An image model of timm and a folder of clip-retrieval in a benchmark; prompts of an encoder;
+    the temperature of an encoder."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    project = finished.copy(tmp_path / "project")
+    folder = project.folder
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit").state_dict(), folder / "vit.safetensors")
+    rng = np.random.default_rng(0)
+    listed = pq.read_table(folder / "results/images/photos_test/manifest/00000.parquet")
+    for part, rows in (("0", listed[:7]), ("1", listed[7:])):
+        for kind in ("img_emb", "text_emb"):
+            (folder / "retrieval" / kind).mkdir(parents=True, exist_ok=True)
+            embeddings = rng.normal(size=(rows.num_rows, 8)).astype(np.float16)
+            np.save(folder / f"retrieval/{kind}/{kind}_{part}.npy", embeddings)
+        columns = {"image_path": rows["image_id"], "caption": rows["path"], "label": rows["label"]}
+        (folder / "retrieval/metadata").mkdir(exist_ok=True)
+        pq.write_table(pa.table(columns), folder / f"retrieval/metadata/metadata_{part}.parquet")
+
+    index = folder / "results/embeddings/tinyclip/images/photos_test/00000.parquet"
+    scale = read_meta(index)["encoder"]["logit_scale"]
+    retrieval = {"clip_retrieval": "retrieval"}
+    config = yaml.safe_load(yaml.safe_dump(MINI)) | {
+        "encoders": {
+            "dino": {"method": "timm", "model": "test_vit", "pretrained": "vit.safetensors"},
+            "theirs": {"method": "precomputed", "images": {"photos_test": retrieval},
+                       "texts": {"words": [retrieval]}},
+        },
+        "compare": ["vision"],
+        "benchmarks": {"vision": {"axis": "imbalance", "encoders": ["dino", "theirs"],
+                                  "levels": {"all": "photos_test"}, "clusterings": ["kmeans_3"]}},
+    }  # fmt: skip
+    config["detectors"] |= {
+        "by_name": {"method": "mcm", "temperature": "encoder"},
+        "by_number": {"method": "mcm", "temperature": 1 / scale},
+    }
+    config["studies"]["mini"]["detectors"] = ["by_name", "by_number"]
+    project.write_config(config)
+    scores = "results/scores/mini/tinyclip/none/frequency_1/seed0.parquet"
+    table = "results/benchmarks/vision/clustering.parquet"
+    project.run(scores, table, "results/embeddings/theirs/texts/words.npy")
+    rows = pd.read_parquet(folder / table)
+    assert rows["encoder"].tolist() == ["dino", "theirs"]
+    assert rows["classes"].tolist() == [3, 3]
+    assert np.load(folder / "results/embeddings/dino/images/photos_test/00000.npy").shape[1] == 64
+    named = pd.read_parquet(folder / scores)
+    assert named["by_name"].nunique() > 1
+    assert np.array_equal(named["by_name"], named["by_number"])
+
+    (folder / "retrieval/metadata/metadata_1.parquet").unlink()
+    done = project.run("-n", table, check=False)
+    assert done.returncode != 0
+    assert "retrieval has no metadata/metadata_1.parquet" in done.stdout
+
+    # A prompt of one encoder concerns its texts only, and not those of another one.
+    config["encoders"]["second"] = {"method": "open_clip", "checkpoint": "config/demo/tinyclip"}
+    config["studies"]["mini"]["encoders"] = ["tinyclip", "second"]
+    config["encoders"]["second"]["prompts"] = {"default": ["a drawing of a {}."]}
+    project.write_config(config)
+    texts = [f"results/embeddings/{name}/texts/words.npy" for name in ("tinyclip", "second")]
+    assert project.rules_run("-n", *texts) == {"embed_texts": 1}

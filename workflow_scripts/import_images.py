@@ -1,8 +1,11 @@
 """Import a user's precomputed image embeddings into the layout that embed_images writes."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import replacing, write_table
 from workflow_scripts.lib.embeddings import (
@@ -23,36 +26,60 @@ LABEL_COLUMNS = ("label_name", "label")  # the first that exists is taken
 def import_images(embeddings_in, index_in, cfg, embeddings, index, quarantine):
     """Write unit-norm float16 [N, d], its index and an empty quarantine.
 
-    embeddings_in: `.npy` [N, d] of floats. index_in: Parquet in the same order, with the column
-    image_id (distinct) and optionally labels. cfg: {"encoder": name of the encoder,
-    "label_column": column of the labels, or None for label_name or label if there is one}.
-    Raises InputError.
+    embeddings_in: one or more `.npy` files [n, d] of floats, joined in this order. index_in: for
+    each a Parquet file of the same rows. cfg: {"encoder": name of the encoder, "id_column": column
+    of the image ids (distinct), "label_column": column of the labels, or None for label_name or
+    label if there is one}. Raises InputError.
     """
-    table = read_index(index_in, "image_id")
-    ids = table["image_id"].cast(pa.string())
+    label_columns = [cfg["label_column"]] if cfg["label_column"] else LABEL_COLUMNS
+    tables = [read_index(path, cfg["id_column"], label_columns) for path in index_in]
+    ids = joined(table[cfg["id_column"]] for table in tables)
     if pc.count_distinct(ids).as_py() < len(ids):
-        raise InputError(f"{index_in}: column 'image_id' has duplicates: make the ids distinct.")
-    labels = read_labels(table, cfg.get("label_column"), index_in)
-    array = read_precomputed(embeddings_in, len(ids))
+        where = index_in[0] if len(index_in) == 1 else Path(index_in[0]).parent
+        raise InputError(
+            f"{where}: column {cfg['id_column']!r} has duplicates: make the ids distinct."
+        )
+    labels = joined(
+        read_labels(table, cfg["label_column"], path)
+        for table, path in zip(tables, index_in, strict=True)
+    )
+    arrays = [read_precomputed(p, len(t)) for p, t in zip(embeddings_in, tables, strict=True)]
+    dim = arrays[0].shape[1]
+    for path, array in zip(embeddings_in, arrays, strict=True):
+        if array.shape[1] != dim:
+            raise InputError(
+                f"{path} has dimension {array.shape[1]}, but {embeddings_in[0]} has {dim}: all "
+                "files of a set need the same encoder."
+            )
 
     with replacing(embeddings) as temporary:
-        copy = np.lib.format.open_memmap(temporary, "w+", np.float16, array.shape)
-        for start in progress(range(0, len(array), BLOCK), unit="blocks"):
-            block = array[start : start + BLOCK]
-            copy[start : start + BLOCK] = normalise_rows(block, embeddings_in, start)
+        copy = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(ids), dim))
+        end = 0
+        for path, array in zip(progress(embeddings_in, unit="files"), arrays, strict=True):
+            for start in range(0, len(array), BLOCK):
+                block = normalise_rows(array[start : start + BLOCK], path, start)
+                copy[end : end + len(block)] = block
+                end += len(block)
         copy.flush()
     nulls = pa.nulls(len(ids), pa.string())
     rows = pa.table([ids, labels, nulls], schema=IMAGE_INDEX)
-    write_table(index, rows, {"encoder": precomputed_encoder(cfg["encoder"], array.shape[1])})
+    write_table(index, rows, {"encoder": precomputed_encoder(cfg["encoder"], dim)})
     write_table(quarantine, QUARANTINE.empty_table())
 
 
+def joined(columns):
+    """Columns of several tables as one column of strings."""
+    columns = [column.cast(pa.string()) for column in columns]
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+
+
 def read_labels(table, column, path):
-    """The labels as strings, or nulls if the table has none."""
+    """The labels of a table, or nulls if it has none."""
     if column and column not in table.column_names:
-        raise InputError(f"{path} has no column {column!r} (label_column) but {table.column_names}")
+        names = pq.read_schema(path).names
+        raise InputError(f"{path} has no column {column!r} (label_column) but {names}")
     column = column or next((name for name in LABEL_COLUMNS if name in table.column_names), None)
-    return table[column].cast(pa.string()) if column else pa.nulls(len(table), pa.string())
+    return table[column] if column else pa.chunked_array([pa.nulls(len(table), pa.string())])
 
 
 if __name__ == "__main__":

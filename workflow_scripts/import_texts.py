@@ -18,14 +18,15 @@ from workflow_scripts.lib.job import job
 def import_texts(embeddings_in, index_in, cfg, embeddings, index):
     """Join one or more lists of text embeddings: unit-norm float16 [V, d] and its index.
 
-    embeddings_in: `.npy` files [V_l, d]. index_in: their Parquet tables with the column concept
-    and optionally pos. cfg: {"encoder": name, "sources": a name per list, "pos": part of speech
-    where a table gives none}. Names are normalised; the first of equal names stays.
-    Raises InputError.
+    embeddings_in: `.npy` files [V_l, d]. index_in: their Parquet tables. cfg: {"encoder": name,
+    "sources": a name per list, "columns": per list its column of the concepts, beside which it may
+    have pos, "pos": part of speech where a table gives none}. Names are normalised; the first of
+    equal names stays. Raises InputError.
     """
     chosen, blocks = {}, []
-    for array_path, table_path, source in zip(embeddings_in, index_in, cfg["sources"], strict=True):
-        table = read_index(table_path, "concept")
+    lists = zip(embeddings_in, index_in, cfg["sources"], cfg["columns"], strict=True)
+    for array_path, table_path, source, column in lists:
+        table = read_index(table_path, column, ["pos"])
         array = read_precomputed(array_path, len(table))
         if blocks and array.shape[1] != blocks[0].shape[1]:
             raise InputError(
@@ -33,7 +34,7 @@ def import_texts(embeddings_in, index_in, cfg, embeddings, index):
                 f"{blocks[0].shape[1]}: all lists of a corpus need the same encoder."
             )
         kept = []
-        for row, (name, pos) in enumerate(names_and_pos(table)):
+        for row, (name, pos) in enumerate(names_and_pos(table, column)):
             concept = normalise(name)
             if concept and concept not in chosen:
                 chosen[concept] = (pos or cfg.get("pos") or "noun", source)
@@ -47,9 +48,9 @@ def import_texts(embeddings_in, index_in, cfg, embeddings, index):
     write_table(index, table, {"encoder": precomputed_encoder(cfg["encoder"], rows.shape[1])})
 
 
-def names_and_pos(table):
+def names_and_pos(table, column):
     """Iterate over (concept, pos or None) as strings."""
-    names = table["concept"].cast(pa.string()).to_pylist()
+    names = table[column].cast(pa.string()).to_pylist()
     if "pos" not in table.column_names:
         return ((name, None) for name in names)
     return zip(names, table["pos"].cast(pa.string()).to_pylist(), strict=True)

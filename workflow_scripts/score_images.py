@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
-from workflow_scripts.lib.detectors import METHODS, score_blocks
+from workflow_scripts.lib.detectors import METHODS, score_blocks, with_temperatures
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.positives import read_corpora
@@ -57,8 +57,9 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
         mined = read_meta(inputs.positives)
         meta = meta | {key: mined[key] for key in ("method", "n_positives")}
 
-    stateful = {n: d for n, d in cfg["detectors"].items() if METHODS[d["method"]].stateful}
-    others = {n: d for n, d in cfg["detectors"].items() if n not in stateful}
+    detectors = with_temperatures(cfg["detectors"], images.meta.get("encoder", {}))
+    stateful = {n: d for n, d in detectors.items() if METHODS[d["method"]].stateful}
+    others = {n: d for n, d in detectors.items() if n not in stateful}
     blocks = progress(images.blocks(), unit="block")
     scores, nearest, cosines = score_blocks(blocks, positives, negatives, others, train, clusters)
     if stateful:

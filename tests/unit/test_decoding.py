@@ -10,6 +10,7 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from timm.data import create_transform
 
 from workflow_scripts.lib import decoding, images
 from workflow_scripts.lib.decoding import decode_to_tensor, fit
@@ -99,6 +100,21 @@ def test_alpha_palette_and_black_as_open_clip_on_the_rgb_image():
         expected = by_open_clip(rgb, size=64, resize_mode="longest", fill_color=200)
         pixels = decode_to_tensor(content, 64, "longest", fill=200)
         assert_equal_to_rounding(pixels, expected)
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("interpolation", decoding.INTERPOLATIONS)
+def test_a_part_is_cropped_as_by_timm(crop_mode, interpolation):
+    fill = (120, 117, 104)
+    transform = create_transform(
+        (3, 96, 96), is_training=False, use_prefetcher=True, crop_pct=0.875, crop_mode=crop_mode,
+        interpolation=interpolation, mean=[value / 255 for value in fill],
+    )  # fmt: skip
+    mode = {"center": "shortest", "squash": "squash", "border": "longest"}[crop_mode]
+    for seed, shape in enumerate(SHAPES):
+        image = photo(*shape, seed)
+        pixels = fit(image, 96, mode, interpolation, fill=fill, resize=int(96 / 0.875))
+        assert_equal_to_rounding(pixels, torch.as_tensor(transform(image)))
 
 
 def test_without_crop():

@@ -3,7 +3,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
+from sklearn.metrics import roc_auc_score
 
 from workflow_scripts.lib import (
     detectors,
@@ -12,7 +13,7 @@ from workflow_scripts.lib import (
     detectors_texts,
     similarity,
 )
-from workflow_scripts.lib.detectors import METHODS, score_blocks
+from workflow_scripts.lib.detectors import METHODS, score_blocks, with_temperatures
 from workflow_scripts.lib.detectors_adaptive import adaneg
 from workflow_scripts.lib.detectors_images import knn, mahalanobis
 from workflow_scripts.lib.detectors_texts import (
@@ -495,6 +496,47 @@ def test_refuses_values_that_are_not_finite():
     for arguments in ([[bad], x, {"n": x}], [[x], bad, {"n": x}], [[x], x, {"n": bad}]):
         with pytest.raises(InputError, match="NaN or infinite"):
             score_blocks(*arguments, CONFIG)
+
+
+def test_a_bias_of_the_logits_changes_no_ranking():
+    """SigLIP's logits a s + b against the cosines s alone: b cancels or shifts all scores alike."""
+    scale, bias = 117.3, -12.9
+    rng = np.random.default_rng(0)
+    sims = rng.uniform(-0.1, 0.2, (200, 30)).astype(np.float32)
+    negative_sims = rng.uniform(-0.1, 0.2, (200, 40)).astype(np.float32)
+    logits, negative_logits = ((scale * s + bias).astype(np.float32) for s in (sims, negative_sims))
+    shifted = sims + np.float32(bias / scale)
+    is_id = rng.random(200) < 0.5
+
+    assert np.allclose(mcm(shifted, 1 / scale), softmax(logits, axis=1).max(1), atol=1e-4)
+    assert np.allclose(mcm(shifted, 1 / scale), mcm(sims, 1 / scale), atol=1e-4)
+    assert np.allclose(entropy(shifted, 1 / scale), entropy(sims, 1 / scale), atol=1e-3)
+    of_cosines = neglabel(sims, negative_sims, 1 / scale, groups=4)
+    of_logits = neglabel(logits, negative_logits, 1, groups=4)
+    assert np.allclose(of_cosines, of_logits, atol=1e-4)
+    for of_cosines, of_logits in (
+        (max_logit(sims), max_logit(logits)),
+        (energy(sims, 1 / scale), energy(logits, 1)),
+    ):
+        assert np.allclose(of_logits, scale * of_cosines + bias, atol=1e-3)
+        assert roc_auc_score(is_id, of_cosines) == roc_auc_score(is_id, of_logits)
+    probability = expit(scale * sims.astype(np.float64) + bias).max(1)
+    assert np.array_equal(np.argsort(probability), np.argsort(max_logit(sims)))
+
+
+def test_the_temperature_of_the_encoder():
+    blocks = {
+        "mcm": {"method": "mcm", "temperature": "encoder"},
+        "energy": {"method": "energy", "temperature": 0.5},
+        "max_logit": {"method": "max_logit"},
+    }
+    known = with_temperatures(blocks, {"model": "siglip", "logit_scale": 8.0})
+    assert known == blocks | {"mcm": {"method": "mcm", "temperature": 0.125}}
+    for encoder in ({}, {"model": "mine", "pretrained": "precomputed"}, {"logit_scale": None}):
+        with pytest.raises(InputError, match=r"detectors.mcm.temperature: .* does not tell"):
+            with_temperatures(blocks, encoder)
+    others = {name: blocks[name] for name in ("energy", "max_logit")}
+    assert with_temperatures(others, {}) == others
 
 
 def test_every_method_in_one_stream(monkeypatch):

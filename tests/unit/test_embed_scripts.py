@@ -20,6 +20,7 @@ from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.encoders import load_encoder
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.folders import clip_retrieval_files
 from workflow_scripts.lib.images import MANIFEST, list_folder, open_rgb, shard_of
 from workflow_scripts.list_images import list_images
 
@@ -398,9 +399,14 @@ def precomputed(folder, name, rows, columns):
 
 
 def run_import_images(source, out, label_column=None):
-    cfg = {"encoder": "mine", "label_column": label_column}
+    return import_parts([source], out, "image_id", label_column)
+
+
+def import_parts(parts, out, id_column, label_column=None):
+    """Import pairs of arrays and indexes as one set."""
+    cfg = {"encoder": "mine", "id_column": id_column, "label_column": label_column}
     paths = [out / f"i{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
-    import_images(*source, cfg, *paths)
+    import_images(*zip(*parts, strict=True), cfg, *paths)
     return paths
 
 
@@ -463,7 +469,7 @@ def test_import_texts_joins_lists_and_drops_later_duplicates(tmp_path):
         rows[3:],
         {"concept": ["OWL", "shiny", " "], "pos": ["noun", "adjective", "noun"]},
     )
-    cfg = {"encoder": "mine", "sources": ["one", "two"]}
+    cfg = {"encoder": "mine", "sources": ["one", "two"], "columns": ["concept", "concept"]}
     lists = [[str(first[i]), str(second[i])] for i in (0, 1)]
     npy, index = tmp_path / "t.npy", tmp_path / "t.parquet"
     import_texts(*lists, cfg, npy, index)
@@ -482,6 +488,82 @@ def test_import_texts_joins_lists_and_drops_later_duplicates(tmp_path):
     wide = precomputed(tmp_path, "c", np.eye(6), {"concept": list("abcdef")})
     with pytest.raises(InputError, match=r"c.npy has dimension 6, but .*a.npy has 5"):
         import_texts([first[0], wide[0]], [first[1], wide[1]], cfg, npy, index)
+
+
+def clip_retrieval(folder, sizes, names=None, seed=0):
+    """A folder as clip-retrieval writes it, with `sizes` rows; returns all rows."""
+    rows = np.random.default_rng(seed).normal(size=(sum(sizes), 6)).astype(np.float16)
+    for part in ("img_emb", "text_emb", "metadata"):
+        (folder / part).mkdir(parents=True)
+    end = np.cumsum([0, *sizes])
+    for i, name in enumerate(names or map(str, range(len(sizes)))):
+        part = slice(end[i], end[i + 1])
+        np.save(folder / f"img_emb/img_emb_{name}.npy", rows[part])
+        np.save(folder / f"text_emb/text_emb_{name}.npy", rows[part][::-1])
+        table = {
+            "image_path": [f"photos/{n:03d}.jpg" for n in range(end[i], end[i + 1])],
+            "caption": [f"A Photo of {n % 9}" for n in range(end[i], end[i + 1])],
+            "key": range(end[i], end[i + 1]),
+        }
+        pq.write_table(pa.table(table), folder / f"metadata/metadata_{name}.parquet")
+    return rows
+
+
+def test_folders_of_clip_retrieval(tmp_path, monkeypatch):
+    monkeypatch.setattr("workflow_scripts.import_images.BLOCK", 3)
+    sizes = [4, 1, 2, 3, 1, 1, 1, 1, 1, 1, 5]  # 11 files: 10 comes after 9, not after 1
+    rows = clip_retrieval(tmp_path / "x", sizes)
+    arrays, tables = clip_retrieval_files(tmp_path / "x", "img_emb")
+    parts = list(zip(arrays, tables, strict=True))
+    npy, index, quarantine = import_parts(parts, tmp_path, "image_path", "key")
+    images = open_embeddings([npy], [index])
+    assert images.ids == [f"photos/{n:03d}.jpg" for n in range(21)]
+    assert images.labels == [str(n) for n in range(21)]
+    assert images.array().dtype == np.float32
+    unit = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    assert np.allclose(images.array(), unit, atol=1e-3)
+    assert pq.read_table(quarantine).num_rows == 0
+
+    arrays, tables = clip_retrieval_files(tmp_path / "x", "text_emb")
+    cfg = {"encoder": "mine", "sources": ["x"] * 11, "columns": ["caption"] * 11}
+    import_texts(arrays, tables, cfg, npy, index)
+    assert pq.read_table(index)["concept"].to_pylist() == [f"a photo of {n}" for n in range(9)]
+    first = [3, 2, 1, 0, 4, 6, 5, 9, 8]  # rows of a file's texts are stored backwards
+    assert np.allclose(np.load(npy), unit[first], atol=1e-3)
+
+
+def test_bad_folders_of_clip_retrieval(tmp_path):
+    with pytest.raises(InputError, match=r"has no img_emb/img_emb_N.npy"):
+        clip_retrieval_files(tmp_path / "nowhere", "img_emb")
+    folder = tmp_path / "x"
+    clip_retrieval(folder, [4, 3, 2], names=["00", "01", "02"])
+
+    def run(id_column="image_path"):
+        parts = zip(*clip_retrieval_files(folder, "img_emb"), strict=True)
+        import_parts(list(parts), tmp_path, id_column)
+
+    run()
+    with pytest.raises(InputError, match=r"metadata_00.parquet has no column 'name' but .*'key'"):
+        run("name")
+    table = pq.read_table(folder / "metadata/metadata_01.parquet")
+    pq.write_table(table[:2], folder / "metadata/metadata_01.parquet")
+    with pytest.raises(InputError, match=r"img_emb_01.npy has 3 rows but its index has 2"):
+        run()
+    twice = pa.concat_tables([table[:2], table[:1]])
+    pq.write_table(twice, folder / "metadata/metadata_01.parquet")
+    with pytest.raises(InputError, match=r"x/metadata: column 'image_path' has duplicates"):
+        run()
+    pq.write_table(table, folder / "metadata/metadata_01.parquet")
+    np.save(folder / "img_emb/img_emb_02.npy", np.ones((2, 7), np.float16))
+    with pytest.raises(InputError, match=r"img_emb_02.npy has dimension 7, but .*_00.npy has 6"):
+        run()
+    (folder / "metadata/metadata_01.parquet").unlink()
+    with pytest.raises(InputError, match=r"x has no metadata/metadata_01.parquet"):
+        run()
+    (folder / "img_emb/img_emb_01.npy").unlink()
+    (folder / "img_emb/img_emb_02.npy").unlink()
+    with pytest.raises(InputError, match=r"x has no img_emb/img_emb_02.npy"):
+        run()
 
 
 def test_metadata_is_json_of_builtin_types(folder, tmp_path, checkpoint):

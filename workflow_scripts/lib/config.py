@@ -205,6 +205,15 @@ def images_of(block):
     return None, {}
 
 
+def weights_file(encoder):
+    """The weights file on disk that an encoder's config block names, or None.
+
+    `pretrained` is always one in timm's block, and for open_clip if it has a slash.
+    """
+    pretrained = encoder.get("pretrained")
+    return pretrained if encoder["method"] == "timm" or "/" in (pretrained or "") else None
+
+
 def study_image_sets(study):
     """Names of all image sets of a study: training, test, near, far and shifted."""
     return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
@@ -335,28 +344,66 @@ def _check_benchmarks(config):
 
 
 def _check_encoders(config):
-    """Each study's encoders can embed its image sets and its corpus."""
+    """Each encoder can embed the image sets and the corpora that it is asked to."""
+    for name, encoder in config["encoders"].items():
+        if encoder["method"] == "precomputed":
+            for key, files in _precomputed(encoder):
+                given = sorted(files.keys() & {"embeddings", "index", "clip_retrieval"})
+                if given not in (["embeddings", "index"], ["clip_retrieval"]):
+                    raise InputError(
+                        f"config: encoders.{name}.{key}: give embeddings and index, or "
+                        "clip_retrieval"
+                    )
     for name, study in config["studies"].items():
         for encoder_name in study["encoders"]:
             encoder = config["encoders"][encoder_name]
-            for image_set in study_sources(study, config):
-                where = f"config: studies.{name}: encoder {encoder_name!r} has no images for"
-                if encoder["method"] == "precomputed":
-                    if image_set not in encoder["images"]:
-                        raise InputError(
-                            f"{where} {image_set!r}: add encoders.{encoder_name}.images.{image_set}"
-                        )
-                elif not images_of(config["image_sets"][image_set])[0]:
-                    raise InputError(f"{where} {image_set!r}: add image_sets.{image_set}.folder")
+            where = f"config: studies.{name}: encoder {encoder_name!r}"
+            _check_images(where, encoder_name, study_sources(study, config), config)
+            _check_has_texts(where, encoder)
             for corpus in study_corpora(study, config):
-                where = f"config: studies.{name}: encoder {encoder_name!r} has no texts for"
                 if encoder["method"] == "precomputed":
                     if corpus not in encoder["texts"]:
                         raise InputError(
-                            f"{where} {corpus!r}: add encoders.{encoder_name}.texts.{corpus}"
+                            f"{where} has no texts for {corpus!r}: "
+                            f"add encoders.{encoder_name}.texts.{corpus}"
                         )
                 elif not {"files", "conjugate"} & config["corpora"][corpus].keys():
-                    raise InputError(f"{where} {corpus!r}: add corpora.{corpus}.files")
+                    raise InputError(
+                        f"{where} has no texts for {corpus!r}: add corpora.{corpus}.files"
+                    )
+    for name, rule in config["contaminations"].items():
+        if rule.get("encoder"):
+            where = f"config: contaminations.{name}: encoder {rule['encoder']!r}"
+            _check_has_texts(where, config["encoders"][rule["encoder"]])
+    for name, benchmark in config["benchmarks"].items():
+        sources = [source_set(image_set, config) for image_set in benchmark["levels"].values()]
+        for encoder_name in benchmark["encoders"]:
+            where = f"config: benchmarks.{name}: encoder {encoder_name!r}"
+            _check_images(where, encoder_name, dict.fromkeys(sources), config)
+
+
+def _check_images(where, encoder_name, image_sets, config):
+    """The encoder has, or can embed, these image sets; `where` begins the message if not."""
+    encoder = config["encoders"][encoder_name]
+    for image_set in image_sets:
+        if encoder["method"] == "precomputed":
+            if image_set not in encoder["images"]:
+                raise InputError(
+                    f"{where} has no images for {image_set!r}: "
+                    f"add encoders.{encoder_name}.images.{image_set}"
+                )
+        elif not images_of(config["image_sets"][image_set])[0]:
+            raise InputError(
+                f"{where} has no images for {image_set!r}: add image_sets.{image_set}.folder"
+            )
+
+
+def _check_has_texts(where, encoder):
+    if encoder["method"] == "timm":
+        raise InputError(
+            f"{where} (timm) has no text model; use it in benchmarks of clusterings, or choose an "
+            "open_clip encoder"
+        )
 
 
 def studies_in_use(config):
@@ -366,15 +413,18 @@ def studies_in_use(config):
 
 
 def image_sets_in_use(config):
-    """The image sets that the studies in use and the benchmarks in `compare` are made of."""
+    """The image sets that the studies in use and the benchmarks in `compare` embed."""
+    studies = [config["studies"][name] for name in studies_in_use(config)]
+    uses = [(study["encoders"], study_image_sets(study)) for study in studies]
+    benchmarks = [config["benchmarks"][name] for name in config["compare"]]
+    uses += [(block["encoders"], block["levels"].values()) for block in benchmarks]
     names = [
-        name
-        for study in studies_in_use(config)
-        for name in study_image_sets(config["studies"][study])
+        source_set(name, config)
+        for encoders, image_sets in uses
+        if any(config["encoders"][name]["method"] != "precomputed" for name in encoders)
+        for name in image_sets
     ]
-    for benchmark in config["compare"]:
-        names += config["benchmarks"][benchmark]["levels"].values()
-    return list(dict.fromkeys(source_set(name, config) for name in names))
+    return list(dict.fromkeys(names))
 
 
 def files_in_use(config):
@@ -395,8 +445,13 @@ def _benchmark_paths(name, config):
     benchmark = config["benchmarks"][name]
     if benchmark["tree"]:
         yield f"benchmarks.{name}.tree", benchmark["tree"]
-    for encoder in benchmark["encoders"]:
-        yield from _weights_paths(encoder, config["encoders"][encoder])
+    sources = [source_set(image_set, config) for image_set in benchmark["levels"].values()]
+    for name in benchmark["encoders"]:
+        encoder = config["encoders"][name]
+        if encoder["method"] == "precomputed":
+            yield from _precomputed_paths(f"encoders.{name}", encoder, sources, [])
+        else:
+            yield from _weights_paths(name, encoder)
     for image_set in benchmark["levels"].values():
         while cut := config["image_sets"][image_set].get("derive"):
             if "tree" in cut:
@@ -407,7 +462,7 @@ def _benchmark_paths(name, config):
 def _weights_paths(name, encoder):
     if "checkpoint" in encoder:
         yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
-    if "/" in encoder.get("pretrained", ""):
+    if weights_file(encoder):
         yield f"encoders.{name}.pretrained", encoder["pretrained"]
 
 
@@ -445,11 +500,20 @@ def paths_in_run(config, studies=None):
                         yield f"corpora.{corpus}.{key}[{i}].path", file["path"]
 
 
+def _precomputed(encoder):
+    """Yield (key, block) of every set of files of a precomputed encoder."""
+    for image_set, files in encoder["images"].items():
+        yield f"images.{image_set}", files
+    for corpus, lists in encoder["texts"].items():
+        yield from ((f"texts.{corpus}[{i}]", files) for i, files in enumerate(lists))
+
+
 def _precomputed_paths(key, encoder, image_sets, corpora):
-    for image_set in image_sets:
-        for kind in ("embeddings", "index"):
-            yield f"{key}.images.{image_set}.{kind}", encoder["images"][image_set][kind]
-    for corpus in corpora:
-        for i, files in enumerate(encoder["texts"][corpus]):
-            for kind in ("embeddings", "index"):
-                yield f"{key}.texts.{corpus}[{i}].{kind}", files[kind]
+    used = {
+        "images": {name: encoder["images"][name] for name in image_sets},
+        "texts": {name: encoder["texts"][name] for name in corpora},
+    }
+    for part, files in _precomputed(used):
+        for kind in ("embeddings", "index", "clip_retrieval"):
+            if kind in files:
+                yield f"{key}.{part}.{kind}", files[kind]

@@ -27,15 +27,17 @@ def decode_to_tensor(
     return fit(open_rgb(source, max_pixels), size, mode, interpolation, crop, fill)
 
 
-def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0):
-    """Resize and crop an RGB `PIL.Image` to a model's input, as open_clip 3 does.
+def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0, resize=None):
+    """Resize and crop an RGB `PIL.Image` to a model's input, as open_clip 3 and timm do.
 
     size: side of a square or (height, width), in pixels.
     mode: "shortest" makes the shorter side fit and crops the centre; "squash" ignores the aspect
-        ratio; "longest" makes the longer side fit and pads around the centre with `fill` (0..255).
+        ratio; "longest" makes the longer side fit and pads around the centre with `fill` (0..255,
+        one value or three).
     interpolation: "bicubic" or "bilinear", both antialiased. As in open_clip, "shortest" with a
         height that differs from the width is always bicubic.
     crop: False leaves out the crop or the padding.
+    resize: what the resize aims at where it is not `size`, as in timm, which crops a part.
 
     Equal to the Pillow version of open_clip's transform to one grey level, but for fewer than one
     value in 50,000 that differs by two (rounding in both passes). Where the two disagree because of
@@ -45,9 +47,10 @@ def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0
     BadImage for an image so elongated that it would exceed MAX_PIXELS once resized.
     """
     height, width = _target(size, mode, interpolation)
-    if mode == "shortest" and height != width:
+    aim = (height, width) if resize is None else _target(resize, mode, interpolation)
+    if mode == "shortest" and aim[0] != aim[1]:
         interpolation = "bicubic"
-    resized = resized_size(image.height, image.width, (height, width), mode)
+    resized = resized_size(image.height, image.width, aim, mode)
     if resized[0] * resized[1] > MAX_PIXELS:
         raise BadImage(
             f"too elongated: {image.width} x {image.height} pixels would become "
@@ -120,10 +123,14 @@ def _interpolate(pixels, size, interpolation):
 
 def _centre(pixels, height, width, fill):
     """Pad with `fill`, then crop, around the centre; pixels: [3, h, w]."""
-    missing = max(height - pixels.shape[1], 0), max(width - pixels.shape[2], 0)
-    if any(missing):
-        (top, bottom), (left, right) = [(m // 2, (m + 1) // 2) for m in missing]
-        pixels = torch.nn.functional.pad(pixels, (left, right, top, bottom), value=fill)
+    _, own_height, own_width = pixels.shape
+    if own_height < height or own_width < width:
+        sides = max(height, own_height), max(width, own_width)
+        top, left = (sides[0] - own_height) // 2, (sides[1] - own_width) // 2
+        fill = torch.tensor(fill, dtype=torch.uint8).view(-1, 1, 1)
+        canvas = fill.expand(3, *sides).clone()
+        canvas[:, top : top + own_height, left : left + own_width] = pixels
+        pixels = canvas
     top = round((pixels.shape[1] - height) / 2)
     left = round((pixels.shape[2] - width) / 2)
     return pixels[:, top : top + height, left : left + width]

@@ -99,6 +99,26 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     return scores, np.concatenate(nearest), np.concatenate(cosines)
 
 
+def with_temperatures(detectors, encoder):
+    """The detectors with every `temperature: encoder` replaced by 1 / the encoder's logit scale.
+
+    detectors: as in `score_blocks`. encoder: the description of the encoder that made the
+    embeddings, from their metadata. Raises InputError if it does not tell its scale.
+    """
+    known = {}
+    for name, settings in detectors.items():
+        if settings.get("temperature") == "encoder":
+            scale = encoder.get("logit_scale")
+            if not scale:
+                raise InputError(
+                    f"detectors.{name}.temperature: {encoder.get('model')!r} made these embeddings "
+                    "and does not tell its logit scale; give a number, e.g. 0.01"
+                )
+            settings = settings | {"temperature": 1 / scale}
+        known[name] = settings
+    return known
+
+
 def _cosines(images, texts):
     """[b, V], stored concepts first: a group of negatives is then rows of contiguous memory."""
     return (texts @ images.T).T

@@ -1,4 +1,10 @@
-"""OOD scores from the cosines of images to positive and negative concepts."""
+"""OOD scores from the cosines of images to positive and negative concepts.
+
+A model that was trained with a logit scale a and, as SigLIP, a bias b has the logits a s + b. With
+temperature 1 / a the scores here are those of its logits: b cancels in every softmax and adds the
+constant b / a to `max_logit` and `energy`, so that no AUROC or FPR95 depends on it. SigLIP's own
+probability sigmoid(a s + b) of the best positive rises with `max_logit`: it ranks images the same.
+"""
 
 import numpy as np
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
 from workflow_scripts.lib.errors import InputError
@@ -155,11 +156,15 @@ def normalise_rows(block, name, start=0):
     return (rows / norms).astype(np.float16)
 
 
-def read_index(path, column):
-    """Read a user's Parquet index, which must have `column` filled in every row."""
-    table = read_table(path)
+def read_index(path, column, others=()):
+    """Read a user's Parquet index, which must have `column` filled in every row.
+
+    others: names of further columns; those that the index has are read too, no more.
+    """
+    table = read_table(path, [column, *others])
     if column not in table.column_names:
-        raise InputError(f"{path} has no column {column!r} but {table.column_names}; add it.")
+        names = pq.read_schema(path).names
+        raise InputError(f"{path} has no column {column!r} but {names}; add it.")
     if table[column].null_count:
         raise InputError(f"{path}: column {column!r} has {table[column].null_count} empty cells.")
     return table

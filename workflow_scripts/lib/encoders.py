@@ -8,8 +8,10 @@ import contextlib
 import difflib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
+import math
 import os
 import sys
 import types
@@ -20,12 +22,13 @@ import torch
 from PIL import Image
 
 from workflow_scripts.lib.decoding import fit
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import InputError, reason
+from workflow_scripts.lib.hub import hub_file
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
 HUB_WEIGHTS_NAME = "open_clip_pytorch_model.bin"  # older repositories of the model hub
-HUB_TIMEOUT = 5.0  # seconds to wait for the model hub before saying that it is out of reach
+TOKENIZER_NAMES = ["tokenizer.json", "tokenizer_config.json"]
 
 
 class Encoder:
@@ -35,16 +38,14 @@ class Encoder:
     """
 
     def __init__(self, model, tokenizer, description, device, batch_size):
-        import open_clip
-
         self.model = model
         self.dim = description["dim"]
         self.batch_size = batch_size
         self._tokenizer = tokenizer
         self._description = description
         self._device = device
-        self._input_dtype = open_clip.get_input_dtype(description["precision"])
-        self._fit = _fit_arguments(description["preprocess"])
+        self._input_dtype = input_dtype(description["precision"])
+        self._fit = _fit_arguments(description)
         self._mean, self._std = (
             torch.tensor(description["preprocess"][key], device=device).view(3, 1, 1)
             for key in ("mean", "std")
@@ -112,6 +113,8 @@ def load_encoder(cfg, threads=1):
     """Load the model that the config block `cfg` describes.
 
     cfg keys:
+        method: timm for an image model without texts (see `encoders_timm.load_timm`), else
+            open_clip, with
         model, pretrained: an architecture of open_clip with a tag ("ViT-B-32-quickgelu" with
             "openai") or with a path of a weights file; or else
         checkpoint: a folder with open_clip_config.json and open_clip_model.safetensors.
@@ -122,7 +125,11 @@ def load_encoder(cfg, threads=1):
     Local weights never touch the network. A tag is taken from the local cache, or downloaded.
     For tags the activation (QuickGELU) is checked against the one used in training; a weights
     file does not tell its activation, so for local weights only names and shapes are checked:
-    choose a "-quickgelu" architecture where the weights need it.
+    choose a "-quickgelu" architecture where the weights need it. A weights file is preprocessed as
+    the tags of its architecture are (our choice; open_clip would take CLIP's mean and crop).
+
+    The description holds `logit_scale` and `logit_bias` (None but for SigLIP), as the model
+    multiplies and shifts cosines by them: logit = logit_scale * cosine + logit_bias.
     Raises InputError.
     """
     local = "checkpoint" in cfg or Path(cfg.get("pretrained") or "").is_file()
@@ -130,25 +137,30 @@ def load_encoder(cfg, threads=1):
         os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub when open_clip imports it
     torch.set_num_threads(threads)
     device = _device(cfg.get("device", "auto"))
+    if cfg.get("method") == "timm":
+        from workflow_scripts.lib.encoders_timm import load_timm
+
+        return load_timm(cfg, device)
     if "checkpoint" in cfg:
         source = _checkpoint_source(Path(cfg["checkpoint"]))
-        if "timm" not in json.dumps(source["model_cfg"]):
-            _import_without_timm()
     else:
         source = _model_source(cfg.get("model"), cfg.get("pretrained"))
     precision = cfg.get("precision", "fp32")
-    model, tokenizer = _create(source, precision, device)
+    model = _create(source, precision, device)
+    bias = getattr(model, "logit_bias", None)
     description = {
         **source["identity"],
         "dim": source["model_cfg"]["embed_dim"],
         "precision": precision,
         "quick_gelu": source["model_cfg"].get("quick_gelu", False),
         "preprocess": json.loads(json.dumps(model.visual.preprocess_cfg)),
+        "logit_scale": math.exp(model.logit_scale.item()),
+        "logit_bias": None if bias is None else bias.item(),
         "versions": {
             name: importlib.metadata.version(name) for name in ("open_clip_torch", "torch")
         },
     }
-    return Encoder(model, tokenizer, description, device, cfg.get("batch_size", 256))
+    return Encoder(model, source["tokenizer"], description, device, cfg.get("batch_size", 256))
 
 
 def with_weights(cfg, files):
@@ -184,6 +196,20 @@ def _import_without_timm():
             del sys.modules[name]
 
 
+def input_dtype(precision):
+    """The torch.dtype that a precision's images have, None for fp32. Raises InputError."""
+    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in dtypes:
+        raise InputError(f"encoder precision {precision!r} must be fp32, bf16 or fp16.")
+    return dtypes[precision]
+
+
+def sha256_of(path):
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _device(name):
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -206,11 +232,16 @@ def _checkpoint_source(folder):
         raise InputError(
             f"{config} is no open_clip config with a 'model_cfg' ({error!r})"
         ) from error
+    if "timm" not in json.dumps(model_cfg):
+        _import_without_timm()
+    identity = {"model": folder.name, "pretrained": WEIGHTS_NAME, "sha256": sha256_of(weights)}
+    name = f"local-dir:{folder}"
     return {
-        "name": f"local-dir:{folder}",
+        "name": name,
         "model_cfg": model_cfg,
+        "tokenizer": _load_tokenizer(name, model_cfg.get("text_cfg", {})),
         "arguments": {},
-        "identity": {"model": folder.name, "pretrained": WEIGHTS_NAME, "sha256": _sha256(weights)},
+        "identity": identity,
     }
 
 
@@ -228,15 +259,21 @@ def _model_source(model, pretrained):
         raise InputError(
             f"open_clip has no model {model!r}; close names: {', '.join(close) or '-'}."
         )
-    source = {"name": model, "model_cfg": model_cfg}
     tag_cfg = open_clip.get_pretrained_cfg(model, pretrained)
     if tag_cfg:
         _check_activation(model, model_cfg, pretrained, tag_cfg)
+        tokenizer = _load_tokenizer(
+            model, model_cfg.get("text_cfg", {})
+        )  # before gigabytes of weights
         weights = _find_weights(model, pretrained, tag_cfg)
-        source["arguments"] = {"pretrained": str(weights), "force_preprocess_cfg": tag_cfg}
+        arguments = {"pretrained": str(weights), "force_preprocess_cfg": tag_cfg}
     elif Path(pretrained).is_file():
         weights, pretrained = Path(pretrained), Path(pretrained).name
-        source["arguments"] = {"pretrained": str(weights)}
+        tokenizer = _load_tokenizer(model, model_cfg.get("text_cfg", {}))
+        arguments = {
+            "pretrained": str(weights),
+            "force_preprocess_cfg": _usual_preprocessing(model, weights),
+        }
         logging.warning(
             "%s: the activation (QuickGELU or GELU) cannot be checked for a weights file", weights
         )
@@ -245,8 +282,13 @@ def _model_source(model, pretrained):
         raise InputError(
             f"pretrained: {pretrained!r} is neither a file nor a tag of {model} (tags: {tags})."
         )
-    identity = {"model": model, "pretrained": pretrained, "sha256": _sha256(weights)}
-    return {**source, "identity": identity}
+    return {
+        "name": model,
+        "model_cfg": model_cfg,
+        "tokenizer": tokenizer,
+        "arguments": arguments,
+        "identity": {"model": model, "pretrained": pretrained, "sha256": sha256_of(weights)},
+    }
 
 
 def _check_activation(model, model_cfg, tag, tag_cfg):
@@ -263,80 +305,109 @@ def _check_activation(model, model_cfg, tag, tag_cfg):
         )
 
 
-def _find_weights(model, tag, tag_cfg):
-    """Path of a tag's weights: from the local cache of the model hub, or else downloaded."""
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def _usual_preprocessing(model, weights):
+    """The preprocessing that all tags of a model share, for weights that come without a tag.
 
-    repo, _, name = tag_cfg["hf_hub"].rpartition("/")
-    names = [f"{Path(name).stem}.safetensors", name] if name else [WEIGHTS_NAME, HUB_WEIGHTS_NAME]
-    for file in names:
-        with contextlib.suppress(LocalEntryNotFoundError):
-            return Path(hf_hub_download(repo, file, local_files_only=True))
-    problem = _hub_problem()
-    if not problem:
-        for file in names:
-            try:
-                return Path(hf_hub_download(repo, file))
-            except Exception as error:  # network, disk and hub errors share no base class
-                problem = f"{type(error).__name__}: {error}"
-    raise InputError(
-        f"The weights of {model} with tag {tag!r} ({repo}) are not in the cache folder "
-        f"{constants.HF_HUB_CACHE} and cannot be downloaded ({problem}). Run once with a network, "
-        f"copy the cache folder from a machine that has it (HF_HOME names its parent), or set "
-        "'pretrained' to a weights file."
-    )
-
-
-def _hub_problem():
-    """Why the model hub is out of reach, or None. Its own client would retry for a minute."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    if constants.is_offline_mode():
-        return "HF_HUB_OFFLINE is set"
-    try:
-        get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
-    except Exception as error:  # depends on the HTTP library in use
-        return f"no connection to {constants.ENDPOINT}: {error}"
-    return None
-
-
-def _create(source, precision, device):
+    open_clip would take CLIP's, which is wrong for SigLIP, PE and some weights of DFN.
+    """
     import open_clip
 
-    if precision not in ("fp32", "bf16", "fp16"):
-        raise InputError(f"encoder precision {precision!r} must be fp32, bf16 or fp16.")
-    name = source["name"]
-    try:
-        model = open_clip.create_model(
-            name, precision=precision, device=device, require_pretrained=True, **source["arguments"]
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    known = [
+        {key: cfg[key] for key in keys}
+        for cfg in (open_clip.get_pretrained_cfg(model, tag) for tag in tags)
+    ]
+    if any(other != known[0] for other in known):
+        logging.warning(
+            "%s: the tags of %s differ in their preprocessing; CLIP's is taken. Use a 'checkpoint' "
+            "folder, whose %s states it, if that is wrong.", weights, model, CONFIG_NAME,
+        )  # fmt: skip
+        return None
+    return known[0] if known else None
+
+
+def _find_weights(model, tag, tag_cfg):
+    """Path of a tag's weights: from the local cache of the model hub, or else downloaded."""
+    repo, _, name = tag_cfg["hf_hub"].rpartition("/")
+    names = [f"{Path(name).stem}.safetensors", name] if name else [WEIGHTS_NAME, HUB_WEIGHTS_NAME]
+    what = f"The weights of {model} with tag {tag!r}"
+    return hub_file(repo, names, what, "set 'pretrained' to a weights file")
+
+
+def _load_tokenizer(name, text_cfg):
+    """open_clip's tokenizer for a model; SigLIP's and some others' are those of transformers."""
+    import open_clip
+
+    theirs = text_cfg.get("hf_tokenizer_name")
+    needs = theirs or text_cfg.get("hf_model_name")
+    if needs and importlib.util.find_spec("transformers") is None:
+        raise InputError(
+            f"Encoder {name} has the tokenizer {needs!r}, which needs the package transformers: "
+            "install it (pip install transformers), or choose an encoder with CLIP's tokenizer, "
+            "see config/encoders.md."
         )
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # malformed configs and weights fail in many ways
-        reason = " ".join(str(error).split())[:500]
-        raise InputError(f"Encoder {name} cannot be loaded: {reason}") from error
-    vocabulary = source["model_cfg"]["text_cfg"].get("vocab_size", 49408)
+    folder = None
+    if theirs:  # as open_clip does, but from files: transformers retries for minutes without them
+        local = name.startswith("local-dir:")
+        folder = name.removeprefix("local-dir:") if local else _tokenizer_folder(name, theirs)
+    try:
+        if not folder:
+            tokenizer = open_clip.get_tokenizer(name)
+        else:
+            tokenizer = open_clip.tokenizer.HFTokenizer(
+                folder,
+                context_length=text_cfg.get("context_length", 77),
+                tokenizer_mode=text_cfg.get("tokenizer_mode"),
+                local_files_only=True,
+                **text_cfg.get("tokenizer_kwargs", {}),
+            )
+    except Exception as error:  # missing and malformed files fail in many ways
+        where = f" from {folder} ({' and '.join(TOKENIZER_NAMES)})" if folder else ""
+        raise InputError(
+            f"Encoder {name}: its tokenizer cannot be loaded{where}: {reason(error)}"
+        ) from error
+    vocabulary = text_cfg.get("vocab_size", 49408)
     if getattr(tokenizer, "vocab_size", 0) > vocabulary:
         raise InputError(
             f"Encoder {name}: its tokenizer has {tokenizer.vocab_size} tokens but its text model "
             f"only {vocabulary}: set the tokenizer of its training in {CONFIG_NAME}."
         )
-    return model.eval(), tokenizer
+    return tokenizer
 
 
-def _fit_arguments(preprocess):
-    """open_clip's description of its preprocessing as the arguments of `decoding.fit`."""
+def _tokenizer_folder(name, repo):
+    """Folder with a tokenizer's files, in the local cache of the model hub."""
+    what = f"The tokenizer of {name}"
+    remedy = f"put it into a 'checkpoint' folder with {CONFIG_NAME} and {WEIGHTS_NAME}"
+    files = [hub_file(repo, [file], what, remedy) for file in TOKENIZER_NAMES]
+    with contextlib.suppress(InputError):  # not all repositories have it
+        hub_file(repo, ["special_tokens_map.json"], what, remedy)
+    return str(files[0].parent)
+
+
+def _create(source, precision, device):
+    import open_clip
+
+    input_dtype(precision)
+    name, arguments = source["name"], source["arguments"]
+    try:
+        return open_clip.create_model(
+            name, precision=precision, device=device, require_pretrained=True, **arguments
+        ).eval()
+    except Exception as error:  # malformed configs and weights fail in many ways
+        raise InputError(f"Encoder {name} cannot be loaded: {reason(error)}") from error
+
+
+def _fit_arguments(description):
+    """The description of a preprocessing as the arguments of `decoding.fit`."""
+    preprocess = description["preprocess"]
     arguments = {
         "size": preprocess["size"],
         "mode": preprocess["resize_mode"] or "shortest",
         "interpolation": preprocess["interpolation"] or "bicubic",
         "fill": preprocess["fill_color"],
+        "resize": description.get("resize_size"),
     }
     fit(Image.new("RGB", (1, 1)), **arguments)  # raises InputError now and not at the first image
     return arguments
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,3 +6,8 @@ class InputError(ValueError):
 
     Jobs print the message alone, without a traceback (`workflow_scripts.lib.job`).
     """
+
+
+def reason(error):
+    """What an exception says, in one line of at most 500 characters."""
+    return " ".join(str(error).split())[:500]

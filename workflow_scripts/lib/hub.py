@@ -1,0 +1,51 @@
+"""Files of the model hub (Hugging Face): from its local cache, or downloaded, or an error that says
+which file is missing where. Its own client would retry for minutes without a network."""
+
+import contextlib
+from pathlib import Path
+
+from workflow_scripts.lib.errors import InputError
+
+TIMEOUT = 5.0  # seconds to wait for the hub before saying that it is out of reach
+
+
+def hub_file(repo, names, what, remedy):
+    """Path of the first of the files `names` that a repository has, in the order given.
+
+    repo: "owner/name". what: what the file is ("The weights of X"), and remedy: a way out besides
+    a network or a copied cache ("set 'pretrained' to a weights file"), for the message.
+    Raises InputError.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for name in names:
+        with contextlib.suppress(LocalEntryNotFoundError):
+            return Path(hf_hub_download(repo, name, local_files_only=True))
+    problem = hub_problem()
+    if not problem:
+        for name in names:
+            try:
+                return Path(hf_hub_download(repo, name))
+            except Exception as error:  # network, disk and hub errors share no base class
+                problem = f"{type(error).__name__}: {error}"
+    raise InputError(
+        f"{what}: {' or '.join(names)} of {repo} is not in the cache folder "
+        f"{constants.HF_HUB_CACHE} and cannot be downloaded ({problem}). Run once with a network, "
+        "copy the cache folder from a machine that has it (HF_HOME names its parent), or "
+        f"{remedy}."
+    )
+
+
+def hub_problem():
+    """Why the model hub is out of reach, or None."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set, as it always is for weights given as files"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
+    except Exception as error:  # depends on the HTTP library in use
+        return f"no connection to {constants.ENDPOINT}: {error}"
+    return None
