@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import MINI, make_project
+from snakemake.utils import update_config
 from unit.test_trees import database
 
+from workflow_scripts.lib.config import files_in_use, image_sets_in_use, resolve_config
 from workflow_scripts.lib.inventory import check_set
 
 ROOT = Path(__file__).parent.parent
@@ -124,6 +126,17 @@ def test_what_is_missing_or_damaged_is_named(stored, tmp_path):
     assert check_set("folder", "none", {"path": str(tmp_path / "empty")}, {})[2] == "no images"
     table = stored["parquet"][1]
     assert check_set("folder", "none", table, {})[2].endswith(f"Not a directory: '{table['path']}'")
+
+
+def test_own_embeddings_are_files_to_find_and_no_images_to_count():
+    config = read_config("config")
+    update_config(config, read_config("precomputed"))
+    config["image_sets"]["caltech101_train"] = {"folder": "images"}
+    config = resolve_config(config, read_config("schemas/config.schema"))
+    assert image_sets_in_use(config) == []
+    found = files_in_use(config)
+    assert found["embeddings/texts_lvis.npy"].startswith("encoders.clip_vitb32.texts.object_names")
+    assert "embeddings/images_caltech101_train.npy" in found and "images" not in found
 
 
 def expecting(**expected):
