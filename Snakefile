@@ -9,6 +9,7 @@ min_version("9.18")
 
 
 configfile: workflow.source_path("config/config.yaml")
+configfile: workflow.source_path("config/benchmark_sets.yaml")
 configfile: workflow.source_path("config/ablations.yaml")
 configfile: workflow.source_path("config/deep_clustering.yaml")
 

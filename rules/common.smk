@@ -4,6 +4,7 @@ import ast
 import functools
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import yaml
@@ -34,7 +35,9 @@ def check_paths(config):
 try:
     SCHEMA = yaml.load((ROOT / "config/schemas/config.schema.yaml").read_bytes(), yaml.CSafeLoader)
     CONFIG = configuration.resolve_config(config, SCHEMA)
-    check_paths(CONFIG)
+    # Snakemake does not know its targets yet, and this one looks for what is missing.
+    if "check_image_sets" not in [argument.partition(":")[0] for argument in sys.argv]:
+        check_paths(CONFIG)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -183,8 +186,7 @@ def state_of(image_set):
     kind, options = images_of(image_set)
     if kind == "list":
         return list_state(located(options["path"]), files_of(image_set))
-    rendered = options["path"].startswith(RENDERED)
-    return (folder_state if rendered else cached_folder_state)(files_of(image_set))
+    return (folder_state if is_rendered(image_set) else cached_folder_state)(files_of(image_set))
 
 
 def listing(wildcards):
@@ -197,6 +199,38 @@ def listing(wildcards):
         "options": {key: options[key] for key in options if key not in ("path", "root")},
         "shards": image_set["shards"],
         "state": state_of(wildcards.image_set),
+    }
+
+
+def sets_to_check(wildcards):
+    """Params of the check: the image sets to count, and further files that must be there; nothing
+    that the workflow makes itself."""
+    names = configuration.image_sets_in_use(CONFIG)
+    if CONFIG["check"] == "all":
+        names = dict.fromkeys(source_of(name) for name in CONFIG["image_sets"])
+    stored = [name for name in names if images_of(name)[0]]
+    files = configuration.files_in_use(CONFIG)
+    return {
+        "image_sets": {name: set_to_check(name) for name in stored if not is_rendered(name)},
+        "files": {k: located(path) for path, k in files.items() if not path.startswith("results/")},
+    }
+
+
+def is_rendered(image_set):
+    """Whether an image set's images are of the demo, which renders them."""
+    return images_of(image_set)[1]["path"].startswith(RENDERED)
+
+
+def set_to_check(image_set):
+    """Where the images of a set are, and what is expected."""
+    kind, options = images_of(image_set)
+    block = CONFIG["image_sets"][image_set]
+    places = {key: located(options[key]) for key in ("path", "root") if key in options}
+    return {
+        "kind": kind,
+        "labels": block["labels"],
+        "options": options | places,
+        "expected": block.get("expected", {}),
     }
 
 

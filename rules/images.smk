@@ -3,7 +3,7 @@
 In: folders, lists, archives or tables of images, or the user's own embeddings. Out:
 results/images/{image_set}/ (manifest by shard, quarantine, locators of images in archives),
 results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
-Derived sets are made of the embeddings of others.
+Derived sets are made of the embeddings of others. `snakemake check_image_sets` counts the images.
 """
 
 
@@ -24,6 +24,19 @@ checkpoint list_images:
         code=code("list_images.py"),
     script:
         "../workflow_scripts/list_images.py"
+
+
+rule check_image_sets:
+    log:
+        "results/logs/check_image_sets.log",
+    localrule: True
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=sets_to_check,
+        code=code("check_image_sets.py"),
+    script:
+        "../workflow_scripts/check_image_sets.py"
 
 
 rule embed_images:

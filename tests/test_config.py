@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from workflow_scripts.lib.config import label_names, paths_in_run, resolve_config
 from workflow_scripts.lib.errors import InputError
@@ -116,6 +117,21 @@ def test_writing_1_or_1_0_is_the_same_config():
     assert one == one_point_zero
 
 
+def test_data_folder_stands_at_the_start_of_paths():
+    config = edited("image_sets.test.folder", "{data}/imagenet/val") | {"data": "/datasets"}
+    config["corpora"]["demo_words"]["files"][0]["path"] = "{data}/words.txt"
+    config["corpora"]["demo_words"]["prompts"] = {"default": ["a {data}", "the {}"]}
+    config["image_sets"]["noise"] = {"list": {"path": "a{data}.csv", "root": "{data}"}}
+    resolved = resolve_config(config, SCHEMA)
+    assert resolved["image_sets"]["test"]["folder"] == "/datasets/imagenet/val"
+    assert resolved["image_sets"]["noise"]["list"] == {"path": "a{data}.csv", "root": "/datasets"}
+    assert resolved["corpora"]["demo_words"]["files"][0]["path"] == "/datasets/words.txt"
+    assert resolved["corpora"]["demo_words"]["prompts"] == {"default": ["a {data}", "the {}"]}
+    del config["data"]
+    resolved = resolve_config(config, SCHEMA)
+    assert resolved["image_sets"]["test"]["folder"] == "data/imagenet/val"
+
+
 def test_order_of_keys_does_not_matter():
     config = copy.deepcopy(DEMO)
     config["detectors"]["mcm"] = dict(reversed(config["detectors"]["mcm"].items()))
@@ -146,11 +162,8 @@ def test_every_key_is_documented():
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda f: f.name)
 def test_shipped_configs_are_valid(file):
     config = copy.deepcopy(DEMO)
-    for section, blocks in yaml.safe_load(file.read_text("utf-8")).items():
-        if isinstance(blocks, dict):
-            config[section] = config.get(section, {}) | blocks
-        else:
-            config[section] = blocks
+    for other in dict.fromkeys([ROOT / "config/benchmark_sets.yaml", file]):
+        update_config(config, yaml.safe_load(other.read_text("utf-8")))
     resolve_config(config, SCHEMA)
 
 

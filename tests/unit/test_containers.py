@@ -433,6 +433,28 @@ def test_list_with_root_and_labels_of_every_type(folder, tmp_path):
         outcome(open_container("list", path, root=folder))
 
 
+def test_list_as_openood_writes_it(folder, tmp_path):
+    lines = ["cat/1.png 281", "  cat/deep/2 é.v2.jpg\t7 ", "dog/3.JPEG -1", "", "top.webp\r"]
+    lines += [f"{LONG}  zero", "gone 1.png 2", "my folder/gone too.png"]
+    path = tmp_path / "test.txt"
+    path.write_bytes("\n".join(lines).encode("utf-8-sig"))
+    container = open_container("list", path, root=folder)
+    good, bad = outcome(container)
+    labels = {name: label for name, (label, _) in good.items()}
+    assert labels == dict(zip([*IDS, LONG], ["281", "7", None, None, "zero"], strict=True))
+    assert good[IDS[1]][1] == (folder / IDS[1]).read_bytes()
+    assert set(bad) == {"gone 1.png", "my folder/gone too.png"}
+    assert "No such file" in bad["gone 1.png"]
+    assert container.files() == [*IDS, LONG, "gone 1.png", "my folder/gone too.png"]
+
+
+def test_list_in_another_encoding_is_refused(folder, tmp_path):
+    path = tmp_path / "test.txt"
+    path.write_bytes("é.png 1".encode("latin-1"))
+    with pytest.raises(InputError, match=r"test.txt is not a readable list"):
+        list(open_container("list", path, root=folder).entries())
+
+
 @pytest.mark.parametrize(
     "text, message",
     [

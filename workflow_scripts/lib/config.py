@@ -29,6 +29,7 @@ def resolve_config(config, schema):
     Raises InputError that names the key and, for a typo, the nearest valid name.
     """
     resolved = _resolve(config, schema, schema, "")
+    resolved = _with_data(resolved, resolved["data"])
     _add_ablated_studies(resolved, schema)
     _check_names(resolved, schema, schema, resolved, "")
     _check_image_sets(resolved)
@@ -38,6 +39,17 @@ def resolve_config(config, schema):
     _check_needs(resolved, schema)
     _check_benchmarks(resolved)
     return resolved
+
+
+def _with_data(value, folder):
+    """The config with `{data}` at the start of a text replaced by the folder."""
+    if isinstance(value, dict):
+        return {key: _with_data(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_data(item, folder) for item in value]
+    if isinstance(value, str) and value.startswith("{data}"):
+        return folder + value.removeprefix("{data}")
+    return value
 
 
 def _add_ablated_studies(config, schema):
@@ -394,9 +406,69 @@ def _check_has_texts(where, encoder):
         )
 
 
-def paths_in_run(config):
-    """Yield (key, path) of every file and folder that the studies in `run` read."""
-    for study_name in config["run"]:
+def studies_in_use(config):
+    """Names of the studies in `run`, and of those that the ablations in `ablate` make."""
+    made = [ablated_studies(name, config["ablations"][name]) for name in config["ablate"]]
+    return [*config["run"], *(study for studies in made for study in studies)]
+
+
+def image_sets_in_use(config):
+    """The image sets that the studies in use and the benchmarks in `compare` embed."""
+    studies = [config["studies"][name] for name in studies_in_use(config)]
+    uses = [(study["encoders"], study_image_sets(study)) for study in studies]
+    benchmarks = [config["benchmarks"][name] for name in config["compare"]]
+    uses += [(block["encoders"], block["levels"].values()) for block in benchmarks]
+    names = [
+        source_set(name, config)
+        for encoders, image_sets in uses
+        if any(config["encoders"][name]["method"] != "precomputed" for name in encoders)
+        for name in image_sets
+    ]
+    return list(dict.fromkeys(names))
+
+
+def files_in_use(config):
+    """Path -> key of the config, of what the studies in use and the benchmarks in `compare` read
+    beside images: word lists, trees, weights, embeddings."""
+    named = list(paths_in_run(config, studies_in_use(config)))
+    named += [pair for name in config["compare"] for pair in _benchmark_paths(name, config)]
+    counted = [images_of(config["image_sets"][name])[1] for name in image_sets_in_use(config)]
+    counted = {path for options in counted for path in (options.get("path"), options.get("root"))}
+    found = {}
+    for key, path in named:
+        if path not in counted:
+            found.setdefault(path, key)
+    return found
+
+
+def _benchmark_paths(name, config):
+    benchmark = config["benchmarks"][name]
+    if benchmark["tree"]:
+        yield f"benchmarks.{name}.tree", benchmark["tree"]
+    sources = [source_set(image_set, config) for image_set in benchmark["levels"].values()]
+    for name in benchmark["encoders"]:
+        encoder = config["encoders"][name]
+        if encoder["method"] == "precomputed":
+            yield from _precomputed_paths(f"encoders.{name}", encoder, sources, [])
+        else:
+            yield from _weights_paths(name, encoder)
+    for image_set in benchmark["levels"].values():
+        while cut := config["image_sets"][image_set].get("derive"):
+            if "tree" in cut:
+                yield f"image_sets.{image_set}.derive.tree", cut["tree"]
+            image_set = cut["from"]
+
+
+def _weights_paths(name, encoder):
+    if "checkpoint" in encoder:
+        yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
+    if weights_file(encoder):
+        yield f"encoders.{name}.pretrained", encoder["pretrained"]
+
+
+def paths_in_run(config, studies=None):
+    """Yield (key, path) of every file and folder that the studies in `run`, or these, read."""
+    for study_name in config["run"] if studies is None else studies:
         study = config["studies"][study_name]
         for name in study["negatives"]:
             if config["negatives"][name]["tree"]:
@@ -413,16 +485,13 @@ def paths_in_run(config):
                 sets, corpora = study_sources(study, config), study_corpora(study, config)
                 yield from _precomputed_paths(f"encoders.{name}", encoder, sets, corpora)
                 continue
-            if "checkpoint" in encoder:
-                yield f"encoders.{name}.checkpoint", encoder["checkpoint"]
+            yield from _weights_paths(name, encoder)
             for image_set in study_sources(study, config):
                 kind, options = images_of(config["image_sets"][image_set])
                 key = f"image_sets.{image_set}.{kind}"
                 yield key, options["path"]
                 if "root" in options:
                     yield f"{key}.root", options["root"]
-            if weights_file(encoder):
-                yield f"encoders.{name}.pretrained", encoder["pretrained"]
             corpora = study_corpora(study, config)
             sources = [config["corpora"][c].get("conjugate", {}).get("corpus", c) for c in corpora]
             for corpus in dict.fromkeys(sources):

@@ -273,7 +273,8 @@ class FolderContainer(_Container):
 
 
 class ListContainer(_Container):
-    """Image files named by a CSV or Parquet table with the columns `path` and, optionally, `label`.
+    """Image files named by a CSV or Parquet table with the columns `path` and, optionally, `label`,
+    or by a .txt list as OpenOOD has them: "path label" a line (see `_read_list`).
 
     root: the folder that paths are relative to, and images must lie below; None takes the folder
         of the table. An absolute path below `root` gets the id of its relative form.
@@ -320,6 +321,8 @@ class ListContainer(_Container):
         """The columns `path` and, if there is one, `label`."""
         from pyarrow import csv
 
+        if self.path.suffix.lower() == ".txt":
+            return _read_list(self.path)
         parquet = self.path.suffix.lower() == ".parquet"
         try:
             names = (pq.read_schema if parquet else _csv_header)(self.path).names
@@ -369,6 +372,27 @@ def _read_file(path):
         return path.read_bytes()
     except OSError as error:
         raise BadImage(f"cannot be read: {error.strerror}") from error
+
+
+def _read_list(path):
+    """A .txt list as a table of `path` and `label`.
+
+    A line is a path and, after blanks, a label without blanks; -1 is no label. A line that ends
+    like the name of an image file is a path alone, so a label may not (our choice: a path may then
+    hold blanks, with a label or without). Empty lines are left out.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not a readable list ({error})") from error
+    paths, labels = [], []
+    for line in filter(None, map(str.strip, lines)):
+        fields = line.rsplit(maxsplit=1)
+        alone = len(fields) == 1 or PurePosixPath(line).suffix.lower() in EXTENSIONS
+        paths.append(line if alone else fields[0])
+        labels.append(None if alone or fields[1] == "-1" else fields[1])
+    columns = {"path": pa.array(paths, pa.string()), "label": pa.array(labels, pa.string())}
+    return pa.table(columns)
 
 
 def _csv_header(path):
