@@ -132,14 +132,27 @@ def make_project(folder):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id):
-    """The miniature project after a complete run. Copy it before a change."""
-    shared = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        shared = shared.parent  # one project for all workers of pytest-xdist
-    with FileLock(shared / "finished.lock"):
-        project = Project(shared / "finished")
-        if not (project.folder / "results/tables/summary.md").exists():
-            shutil.rmtree(project.folder, ignore_errors=True)
-            make_project(project.folder).run()
+def shared(tmp_path_factory, worker_id):
+    """A function (name, make) that gives a project, made once for all workers of pytest-xdist.
+
+    make: takes the folder of the new project. Copy the project before a change.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    def project(name, make):
+        folder, done = base / name, base / f"{name}.done"
+        with FileLock(base / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                done.touch()
+        return Project(folder)
+
     return project
+
+
+@pytest.fixture(scope="session")
+def finished(shared):
+    """The miniature project after a complete run. Copy it before a change."""
+    return shared("finished", lambda folder: make_project(folder).run())

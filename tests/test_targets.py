@@ -22,10 +22,13 @@ BENCHMARK = {
 }
 
 
-@pytest.fixture(scope="module")
-def compared(finished, tmp_path_factory):
+@pytest.fixture(scope="session")
+def compared(finished, shared):
     """The miniature project after `snakemake ablations deep_clustering`."""
-    project = finished.copy(tmp_path_factory.mktemp("compared") / "project")
+    return shared("compared", lambda folder: compare(finished.copy(folder)))
+
+
+def compare(project):
     (project.folder / "tree.csv").write_text(TREE)
     (project.folder / "names.txt").write_text("solid red circle\n")
     derived = {
@@ -70,7 +73,6 @@ def compared(finished, tmp_path_factory):
     }  # fmt: skip
     project.write_config(config)
     project.run("ablations", "deep_clustering")
-    return project
 
 
 def table(project, name):

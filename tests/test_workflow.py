@@ -29,13 +29,16 @@ def artifacts_of(project):
     }
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+@pytest.fixture(scope="session")
+def demo(shared):
     """The demo as shipped, run from nothing."""
-    project = make_project(tmp_path_factory.mktemp("demo") / "project")
-    project.write_config({})
-    project.run()
-    return project
+
+    def make(folder):
+        project = make_project(folder)
+        project.write_config({})
+        project.run()
+
+    return shared("demo", make)
 
 
 def test_demo_compares_the_minings(demo):
