@@ -34,7 +34,8 @@ def check_paths(config):
 
 try:
     SCHEMA = yaml.load((ROOT / "config/schemas/config.schema.yaml").read_bytes(), yaml.CSafeLoader)
-    CONFIG = configuration.resolve_config(config, SCHEMA)
+    OWN = workflow.config_settings.overwrite_config  # by --configfile and --config
+    CONFIG = configuration.resolve_config(configuration.with_own_blocks(config, OWN), SCHEMA)
     # Snakemake does not know its targets yet, and this one looks for what is missing.
     if "check_image_sets" not in [argument.partition(":")[0] for argument in sys.argv]:
         check_paths(CONFIG)

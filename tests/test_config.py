@@ -7,7 +7,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from workflow_scripts.lib.config import label_names, paths_in_run, resolve_config
+from workflow_scripts.lib.config import label_names, paths_in_run, resolve_config, with_own_blocks
 from workflow_scripts.lib.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -244,3 +244,20 @@ def test_a_model_without_texts_serves_benchmarks():
     benchmark = {"axis": "imbalance", "encoders": ["dino"], "clusterings": ["kmeans_60"]}
     config = edited("benchmarks", {"b": benchmark | {"levels": {"a": "test"}}})
     assert resolve_config(config, SCHEMA)["benchmarks"]["b"]["encoders"] == ["dino"]
+
+
+def test_a_users_block_replaces_that_of_its_name():
+    own = {
+        "clusterings": {"temi_60": {"method": "temi", "k": 9}},
+        "image_sets": {"train": {"tar": "x.tar"}, "test": {"labels": "none"}},
+        "run": ["methods"],
+    }
+    merged, demo = copy.deepcopy(DEMO), resolve_config(DEMO, SCHEMA)
+    update_config(merged, own)
+    config = resolve_config(with_own_blocks(merged, own), SCHEMA)
+    defaults = resolve_config(edited("clusterings.own", {"method": "temi", "k": 9}), SCHEMA)
+    assert config["clusterings"]["temi_60"] == defaults["clusterings"]["own"]
+    assert config["image_sets"]["train"]["tar"] == "x.tar"
+    assert config["image_sets"]["test"] == demo["image_sets"]["test"] | {"labels": "none"}
+    assert config["run"] == ["methods"]
+    assert config["clusterings"]["kmeans_60"] == demo["clusterings"]["kmeans_60"]

@@ -8,7 +8,7 @@ import logging
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
-from workflow_scripts.lib.benchmarks import cut_at_depth, cut_at_leaves, relabel
+from workflow_scripts.lib.benchmarks import cut_at_depth, cut_at_leaves, group_names, relabel
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.label_quality import true_names_of
 from workflow_scripts.lib.names import normalise
@@ -26,8 +26,7 @@ def coarsen_labels(index, shard, tree, cfg, output):
     logging.info("%d classes became %d", len(names), len(set(node_of.values())))
     table = read_table(shard)
     labels = [label and normalise(label) for label in table["label"].to_pylist()]
-    titles = {name: tree.title(node) for name, node in node_of.items()}
-    column = pa.array(relabel(labels, titles), pa.string())
+    column = pa.array(relabel(labels, group_names(tree, node_of)), pa.string())
     table = table.set_column(table.column_names.index("label"), "label", column)
     write_table(output, table, read_meta(shard) | {"derived": cfg})
 

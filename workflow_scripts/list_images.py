@@ -15,7 +15,7 @@ from workflow_scripts.lib.containers import LOCATED_KINDS, open_container, write
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job, progress
 
-CHUNK = 256  # files per task of a thread
+CHUNK = 256  # files per task of a thread, at most
 
 
 def list_images(source, manifests, quarantine, hashes, locators, cfg, root=None, threads=1):
@@ -77,7 +77,8 @@ def mapped(function, items, threads):
     if threads == 1:
         yield from map(function, items)
         return
-    chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+    size = min(CHUNK, len(items) // (4 * threads) + 1)
+    chunks = (items[start : start + size] for start in range(0, len(items), size))
     with ThreadPoolExecutor(threads) as pool:
         for results in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
             yield from results

@@ -257,6 +257,16 @@ def test_groups_hold_all_classes_below_their_node(seed):
                 assert [n for n in names if group[n] == other] == [other]
 
 
+def test_groups_of_one_title_bear_their_ids():
+    parents = {"n1": (), "n2": ("n1",), "n3": ("n1",), "n4": ("n1",)}
+    titles = {"n1": "thing", "n2": "crane", "n3": "crane", "n4": "dog"}
+    tree = Tree({}, parents, titles=titles)
+    node_of = {"a": "n2", "b": "n3", "c": "n4", "d": "n4"}
+    names = benchmarks.group_names(tree, node_of)
+    assert names == {"a": "n2", "b": "n3", "c": "dog", "d": "dog"}
+    assert [tree.node(name) for name in ("n2", "n3")] == ["n2", "n3"]
+
+
 def test_relabel_keeps_unknown_labels():
     labels = ["wolf", None, "car", "cat"]
     new = benchmarks.relabel(labels, {"wolf": "mammal", "cat": "mammal", "car": "car"})

@@ -8,6 +8,8 @@ Selections are rows: sorted int64, so that `labels[rows]` and `embeddings[rows]`
 Rows without a label are never selected. Labels build and score benchmarks, they never cluster.
 """
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -161,6 +163,19 @@ def relabel(labels, new):
     """Labels object [N] after a cut: new[label], None where unknown. new: class -> new name."""
     classes, code = class_codes(labels)
     return np.array([*(new[name] for name in classes), None], object)[code]
+
+
+def group_names(tree, node_of):
+    """What to call the groups of a cut: {class: title of its node}.
+
+    Of groups that would share a title (WordNet's first word of a node is not unique) each bears its
+    node's id. node_of: class -> id of its node, by `cut_at_depth` or `cut_at_leaves`.
+    """
+    titles = {node: tree.title(node) for node in set(node_of.values())}
+    groups = Counter(titles.values())
+    return {
+        name: titles[node] if groups[titles[node]] == 1 else node for name, node in node_of.items()
+    }
 
 
 def cut_at_depth(tree, names, depth):

@@ -22,6 +22,30 @@ LABELS = {
 }
 
 
+# A block of the user's with one of these keys says what it is.
+IDENTITY = ("method", "derive", *LABELS, "files", "conjugate")
+
+
+def with_own_blocks(config, own):
+    """The config where blocks of the user's replace those of their name that come with the project.
+
+    Snakemake merges them key by key: a user's `temi: {method: temi, k: 200}` would have all the
+    demo's other values. A block that does not say what it is (IDENTITY) only changes some keys.
+    config: the merged config. own: what the user gave of it.
+    """
+    replaced = dict(config)
+    for section, blocks in own.items():
+        if not isinstance(blocks, dict) or not isinstance(config[section], dict):
+            continue
+        stated = {
+            name: block
+            for name, block in blocks.items()
+            if isinstance(block, dict) and any(key in block for key in IDENTITY)
+        }
+        replaced[section] = config[section] | stated
+    return replaced
+
+
 def resolve_config(config, schema):
     """The config with every default filled in, keys in the schema's order.
 

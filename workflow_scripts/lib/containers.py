@@ -200,11 +200,12 @@ class _Container:
             image_id = printable(name)
             if image_id != name:
                 locator["reason"] = "name is not UTF-8: rename the file"
-            if not locator["reason"] and first.setdefault(image_id, locator) is not locator:
-                other = first[image_id]
-                where = printable(other["file"])
-                where += "" if other["offset"] is None else f":{other['offset']}"
+            if not locator["reason"] and image_id in first:
+                file, offset = first[image_id]
+                where = printable(file) + ("" if offset is None else f":{offset}")
                 locator["reason"] = f"same image id as the entry at {where}{self.duplicate_hint}"
+            elif not locator["reason"]:
+                first[image_id] = locator["file"], locator["offset"]
             yield image_id, locator
         if not found:
             raise InputError(f"{self.path} holds no images: correct the path in the config.")

@@ -1,4 +1,4 @@
-"""From the bytes of an image to the pixels that a model sees: decode, resize, crop.
+"""From an image to the pixels that a model sees: resize and crop.
 
 The pixels are those of open_clip's own preprocessing (Pillow), computed faster: Pillow spends
 most of its time in the resize, for which torch has a vectorised kernel of the same filters.
@@ -9,25 +9,14 @@ import pyarrow as pa
 import torch
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images import MAX_PIXELS, BadImage, open_rgb
+from workflow_scripts.lib.images import MAX_PIXELS, BadImage
 
 MODES = ("shortest", "squash", "longest")
 INTERPOLATIONS = ("bicubic", "bilinear")
 PILLOW_VERSION = int(PIL.__version__.split(".")[0])
 
 
-def decode_to_tensor(
-    source, size, mode="shortest", interpolation="bicubic", crop=True, fill=0, max_pixels=MAX_PIXELS
-):
-    """Decode an image and fit it to a model's input.
-
-    source, max_pixels: see `images.open_rgb`; the other arguments: see `fit`.
-    Returns a uint8 tensor [3, h, w], contiguous. Raises BadImage and InputError.
-    """
-    return fit(open_rgb(source, max_pixels), size, mode, interpolation, crop, fill)
-
-
-def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0, resize=None):
+def fit(image, size, mode="shortest", interpolation="bicubic", fill=0, resize=None):
     """Resize and crop an RGB `PIL.Image` to a model's input, as open_clip 3 and timm do.
 
     size: side of a square or (height, width), in pixels.
@@ -36,7 +25,6 @@ def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0
         one value or three).
     interpolation: "bicubic" or "bilinear", both antialiased. As in open_clip, "shortest" with a
         height that differs from the width is always bicubic.
-    crop: False leaves out the crop or the padding.
     resize: what the resize aims at where it is not `size`, as in timm, which crops a part.
 
     Equal to the Pillow version of open_clip's transform to one grey level, but for fewer than one
@@ -57,7 +45,7 @@ def fit(image, size, mode="shortest", interpolation="bicubic", crop=True, fill=0
             f"{resized[1]} x {resized[0]}"
         )
     pixels = _resize(_pixels(image), resized, interpolation)[0, :3]
-    return (_centre(pixels, height, width, fill) if crop else pixels).contiguous()
+    return _centre(pixels, height, width, fill).contiguous()
 
 
 def resized_size(height, width, size, mode):
