@@ -248,6 +248,8 @@ def draw_data_sets(data):
     one("imagenet_train", "imagenet/train", known, 6)
     one("imagenet_val", "imagenet/val", known, 2)
     one("ninco", "NINCO/NINCO_OOD_classes", more, 2)
+    one("clean", "NINCO/NINCO_popular_datasets_subsamples", {"Places": 5, "Textures": 6}, 2)
+    del held["clean"]["classes"]  # folders are the sets that the images come from
     one("textures_dtd", "dtd/images", more, 3)
     for name in ("iNaturalist", "SUN", "Places"):
         one(name.lower(), f"{name}/images", {"": 6}, 3)
