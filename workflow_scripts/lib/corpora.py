@@ -104,12 +104,6 @@ def corpus_table(entries):
     )
 
 
-def concept_table(concepts, pos, sources):
-    """A pyarrow Table of string columns concept, pos, source."""
-    columns = {"concept": concepts, "pos": pos, "source": sources}
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-
-
 def _entries(path, block):
     """Iterate over the Entries of one file, duplicates among them."""
     options = DEFAULTS | block
