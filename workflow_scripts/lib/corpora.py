@@ -108,7 +108,9 @@ def _entries(path, block):
     """Iterate over the Entries of one file, duplicates among them."""
     options = DEFAULTS | block
     is_wordnet = path.is_dir() or path.name in ("data.noun", "data.adj")
-    needed = {} if is_wordnet else dict.fromkeys(WORDNET_ONLY, "a WordNet folder as path")
+    needed = dict.fromkeys(WORDNET_ONLY, "a WordNet folder as path")
+    if is_wordnet:
+        needed = {"format": "a list of names or captions as path, no WordNet folder"}
     if options["format"] != "captions":
         needed |= dict.fromkeys(CAPTIONS_ONLY, "format captions")
     for key, need in needed.items():
