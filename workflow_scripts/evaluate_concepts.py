@@ -90,7 +90,7 @@ def check_labels(judge, named, study):
     """Compare the labels of the test images with the true names: none in common is a mistake if
     only one of the two sets has a table of names. Otherwise it may be meant, e.g. of training
     images with coarse labels, and is logged. named: whether the sets have a table."""
-    labels = {*judge.labels} - {None}
+    labels = {*judge.labels} - {None, ""}
     if not labels or not judge.true_names or labels & judge.true_names:
         return
     message = (

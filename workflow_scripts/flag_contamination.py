@@ -56,7 +56,7 @@ def warn_of_unknown(image_set, labels, known):
 
     labels: names, None where there is none. known: names of the corpus, the tree and the classes.
     """
-    distinct = {*labels} - {None}
+    distinct = {*labels} - {None, ""}
     if not distinct:
         logging.warning("the images of %s have no labels: none is flagged", image_set)
     elif known.isdisjoint(distinct):
