@@ -8,12 +8,14 @@ read here.
 """
 
 import functools
+import logging
 
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.embeddings import open_embeddings
+from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.label_names import naming
 from workflow_scripts.lib.label_quality import (
@@ -84,6 +86,26 @@ def judges(inputs, encoders, *args):
     return found
 
 
+def check_labels(judge, named, study):
+    """Compare the labels of the test images with the true names: none in common is a mistake if
+    only one of the two sets has a table of names. Otherwise it may be meant, e.g. of training
+    images with coarse labels, and is logged. named: whether the sets have a table."""
+    labels = {*judge.labels} - {None, ""}
+    if not labels or not judge.true_names or labels & judge.true_names:
+        return
+    message = (
+        f"no label of the test images of {study} is the name of a class of its training images: "
+        f"{min(labels)!r} and others against {min(judge.true_names)!r} and others"
+    )
+    if named[0] != named[1]:
+        raise InputError(
+            f"{message}. Only the {'training' if named[0] else 'test'} images have a table of "
+            "names: give the others one too (image_sets.<name>.label_names), or if no class is "
+            "meant to be shared, leave the labels of the test images out (labels: none)"
+        )
+    logging.warning("%s; there is no zero-shot accuracy", message)
+
+
 def evaluate_concepts(inputs, cfg, study, output_concepts, output_quality):
     """inputs: named paths, positives, index (of the training images), trees (the files of one
     concept tree, or none), label_names (the tables that name labels), test, test_index, texts and
@@ -96,6 +118,8 @@ def evaluate_concepts(inputs, cfg, study, output_concepts, output_quality):
     if inputs.trees and true_names:  # WordNet takes seconds to read
         tree = tuple(map(functools.cache, tree_functions(noun_tree(inputs.trees), true_names)))
     judge_of = judges(inputs, cfg["encoders"], true_names, tree, name_of_test)
+    named = [block is not None for block in cfg["label_names"]]
+    check_labels(next(iter(judge_of.values())), named, study)
     frames, rows = [], []
     for path in progress(inputs.positives, unit="list"):
         meta = artifacts.read_meta(path)

@@ -9,7 +9,6 @@ and flagged; contamination.parquet, one row per image set: study, image_set, gro
 share.
 """
 
-import functools
 import logging
 
 import numpy as np
@@ -52,16 +51,30 @@ def open_sets(embeddings, index, shards):
     return found
 
 
-def flag_images(images, vectors, true_ids, rule, margin, by_label, name_of):
+def warn_of_unknown(image_set, labels, known):
+    """Log why no label of an image set can be a true name: there is none, or all are unknown.
+
+    labels: names, None where there is none. known: names of the corpus, the tree and the classes.
+    """
+    distinct = {*labels} - {None, ""}
+    if not distinct:
+        logging.warning("the images of %s have no labels: none is flagged", image_set)
+    elif known.isdisjoint(distinct):
+        logging.warning(
+            "no label of %s is in the corpus or the tree, e.g. %r: none is flagged; if they are "
+            "ids, name them (image_sets.%s.label_names)", image_set, min(distinct), image_set,
+        )  # fmt: skip
+
+
+def flag_images(images, vectors, true_ids, margin, by_label=None):
     """Every image's best concept, int [N], and whether the image is flagged, bool [N].
 
-    by_label: names of the images -> bool [N], and name_of: label -> name, for the rule "label".
+    by_label: the flags of the rule "label"; None for the rule "match".
     """
-    needs_other = rule == "match" and margin > 0
+    needs_other = by_label is None and margin > 0
     ids, cosines = best_and_best_other(images, vectors, true_ids if needs_other else [])
-    if rule == "match":
-        return ids[:, 0], flagged_by_match(ids, cosines, true_ids, margin)
-    return ids[:, 0], by_label([label and name_of(label) for label in images.labels])
+    flagged = flagged_by_match(ids, cosines, true_ids, margin) if by_label is None else by_label
+    return ids[:, 0], flagged
 
 
 def flag_contamination(inputs, cfg, study, output_flags, output_table):
@@ -81,20 +94,22 @@ def flag_contamination(inputs, cfg, study, output_flags, output_table):
     logging.info("%d true names, %d of them in the corpus", len(true_names), len(true_ids))
     if not (true_names if cfg["rule"] == "label" else true_ids):
         logging.warning("no true name is known, or none is in the corpus: nothing is flagged")
-    synonyms_of = None
+    synonyms_of, by_label, known = None, None, true_names.union(names)
     if cfg["rule"] == "label" and inputs.trees and true_names:
-        synonyms_of, _ = tree_functions(noun_tree(inputs.trees), true_names)
-    by_label = functools.partial(flagged_by_label, true=true_names, synonyms_of=synonyms_of)
+        tree = noun_tree(inputs.trees)
+        synonyms_of, _ = tree_functions(tree, true_names)
+        known = known.union(tree.names)
 
     flags, rows = [], []
     sets = open_sets(inputs.embeddings, inputs.index, cfg["image_sets"])
     found = zip(sets.items(), names_of, strict=True)
     for (image_set, images), name_of in progress(found, total=len(sets), unit="set"):
         check_same_encoder(images.meta, artifacts.read_meta(inputs.concepts[0]))
-        if cfg["rule"] == "label" and not any(images.labels):
-            logging.warning("the images of %s have no labels: none is flagged", image_set)
-        rule = cfg["rule"], cfg["margin"], by_label, name_of
-        best, flagged = flag_images(images, vectors, true_ids, *rule)
+        if cfg["rule"] == "label":
+            labels = [label and name_of(label) for label in images.labels]
+            warn_of_unknown(image_set, labels, known)
+            by_label = flagged_by_label(labels, true_names, synonyms_of)
+        best, flagged = flag_images(images, vectors, true_ids, cfg["margin"], by_label)
         columns = {"image_set": image_set, "image_id": images.ids}
         columns["concept"] = [names[i] for i in best]
         columns["label"] = pd.array(images.labels, dtype="string")

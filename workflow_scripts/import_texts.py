@@ -3,8 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import write_array, write_table
-from workflow_scripts.lib.corpora import concept_table
+from workflow_scripts.lib.artifacts import replacing, write_table
 from workflow_scripts.lib.embeddings import (
     normalise_rows,
     precomputed_encoder,
@@ -12,8 +11,10 @@ from workflow_scripts.lib.embeddings import (
     read_precomputed,
 )
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.job import job
+from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.names import normalise
+
+BLOCK = 65536  # rows copied at once
 
 
 def import_texts(embeddings_in, index_in, cfg, embeddings, index):
@@ -24,29 +25,40 @@ def import_texts(embeddings_in, index_in, cfg, embeddings, index):
     have pos, "pos": part of speech where a table gives none}. Names are normalised; the first of
     equal names stays. Raises InputError.
     """
-    chosen, blocks = {}, []
+    chosen, arrays, kept = {}, [], []
     lists = zip(embeddings_in, index_in, cfg["sources"], cfg["columns"], strict=True)
     for array_path, table_path, source, column in lists:
         table = read_index(table_path, column, ["pos"])
-        array = read_precomputed(array_path, len(table))
-        if blocks and array.shape[1] != blocks[0].shape[1]:
+        arrays.append(read_precomputed(array_path, len(table)))
+        dim = arrays[0].shape[1]
+        if arrays[-1].shape[1] != dim:
             raise InputError(
-                f"{array_path} has dimension {array.shape[1]}, but {embeddings_in[0]} has "
-                f"{blocks[0].shape[1]}: all lists of a corpus need the same encoder."
+                f"{array_path} has dimension {arrays[-1].shape[1]}, but {embeddings_in[0]} has "
+                f"{dim}: all lists of a corpus need the same encoder."
             )
-        kept = []
+        kept.append(np.zeros(len(table), dtype=bool))
         for row, (name, pos) in enumerate(names_and_pos(table, column)):
             concept = normalise(name)
             if concept and concept not in chosen:
-                chosen[concept] = (pos or cfg.get("pos") or "noun", source)
-                kept.append(row)
-        blocks.append(normalise_rows(array, array_path)[kept])
-    rows = np.concatenate(blocks)
-    if not len(rows):
+                chosen[concept] = (concept, pos or cfg.get("pos") or "noun", source)
+                kept[-1][row] = True
+    if not chosen:
         raise InputError(f"{', '.join(index_in)}: no concept has a name.")
-    write_array(embeddings, rows)
-    table = concept_table(list(chosen), *zip(*chosen.values(), strict=True))
-    write_table(index, table, {"encoder": precomputed_encoder(cfg["encoder"], rows.shape[1])})
+
+    with replacing(embeddings) as temporary:
+        copy = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(chosen), dim))
+        end = 0
+        files = progress(embeddings_in, unit="files")
+        for path, array, keep in zip(files, arrays, kept, strict=True):
+            for start in range(0, len(array), BLOCK):
+                part = slice(start, start + BLOCK)
+                block = normalise_rows(array[part], path, start)[keep[part]]
+                copy[end : end + len(block)] = block
+                end += len(block)
+        copy.flush()
+    columns = [pa.array(column, pa.string()) for column in zip(*chosen.values(), strict=True)]
+    table = pa.table(columns, ["concept", "pos", "source"])
+    write_table(index, table, {"encoder": precomputed_encoder(cfg["encoder"], dim)})
 
 
 def names_and_pos(table, column):

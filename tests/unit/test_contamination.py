@@ -198,11 +198,33 @@ def test_nothing_is_flagged_without_labels(inputs, tmp_path, caplog):
 
 
 def test_script_says_which_sets_have_no_labels(inputs, tmp_path, caplog):
-    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), [None] * 80)
+    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), [None, ""] * 40)
     flags, table = flag(inputs, rule="label")
     assert table["flagged"].tolist() == [50, 0]
-    assert flags.loc[flags["image_set"] == "far", "label"].isna().all()
+    assert flags.loc[flags["image_set"] == "far", "label"].isna().sum() == 40
     assert "images of far have no labels" in caplog.text
+
+
+def test_script_says_which_sets_have_unknown_labels(inputs, tmp_path, caplog):
+    """A table of names for the training images only: the ids of others meet no name."""
+    ids = ["n03", None, "n01", "n02"] * 20
+    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), ids)
+    flag(inputs, rule="match")
+    assert "label" not in caplog.text
+    assert flag(inputs, rule="label")[1]["flagged"].tolist() == [50, 0]
+    assert "no label of far is in the corpus or the tree, e.g. 'n01'" in caplog.text
+    assert "image_sets.far.label_names" in caplog.text
+    assert "test" not in caplog.text
+    # One known label is enough: of the corpus, or of the tree.
+    caplog.clear()
+    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), [*ids[1:], "concept 2"])
+    flag(inputs, rule="label")
+    assert not caplog.text
+    embed(tmp_path / "far", np.load(tmp_path / "far.npy"), [*ids[1:], "Sofa"])
+    (tmp_path / "tree.csv").write_text("child,parent\nsofa,seat\n")
+    inputs.trees = [tmp_path / "tree.csv"]
+    flag(inputs, rule="label")
+    assert not caplog.text
 
 
 def test_corpus_of_true_names_only(inputs, tmp_path):

@@ -417,6 +417,8 @@ def test_what_is_wrong_with_a_wordnet(wordnet, tmp_path):
         ({"pos": "verb"}, r"wordnet: pos of WordNet must be one of \['noun', 'adjective'\]"),
         ({"drop_files": ["noun.persons"]}, "no lexicographer file 'noun.persons' but adj.all, "),
         ({"drop_files": every}, "wordnet holds no concepts.*drop_files"),
+        ({"format": "captions"}, "wordnet: format needs a list of names or captions as path"),
+        ({"format": "synset_mapping"}, "wordnet: format needs .*; leave format out"),
     ]:
         with pytest.raises(InputError, match=message):
             read_corpus([wordnet], [block])

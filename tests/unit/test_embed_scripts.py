@@ -490,6 +490,34 @@ def test_import_texts_joins_lists_and_drops_later_duplicates(tmp_path):
         import_texts([first[0], wide[0]], [first[1], wide[1]], cfg, npy, index)
 
 
+@pytest.mark.parametrize("block", [1, 3, 4, 100])
+def test_import_texts_in_blocks_is_the_whole_at_once(tmp_path, monkeypatch, block):
+    """Against all rows in memory, normalised as one array; lists of several float types."""
+    rng, every, arrays, lists = np.random.default_rng(0), [], [], []
+    for i, (size, kind) in enumerate([(7, np.float64), (4, np.float16), (1, np.float32)]):
+        names = [f"Name {n}" for n in rng.integers(0, 9, size)]
+        arrays.append(rng.normal(size=(size, 5)).astype(kind))
+        lists.append(precomputed(tmp_path, f"l{i}", arrays[i], {"concept": names}))
+        every += names
+    lists = [[str(path) for path in paths] for paths in zip(*lists, strict=True)]
+    monkeypatch.setattr("workflow_scripts.import_texts.BLOCK", block)
+    cfg = {"encoder": "mine", "sources": list("abc"), "columns": ["concept"] * 3}
+    import_texts(*lists, cfg, tmp_path / "t.npy", tmp_path / "t.parquet")
+    rows = np.concatenate([array.astype(np.float64) for array in arrays])
+    first = [i for i, name in enumerate(every) if name not in every[:i]]
+    assert 3 < len(first) < len(every)
+    expected = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+    np.save(tmp_path / "expected.npy", expected[first])
+    assert (tmp_path / "t.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+    concepts = pq.read_table(tmp_path / "t.parquet")["concept"].to_pylist()
+    assert concepts == [every[i].lower() for i in first]
+
+    arrays[0][5] = 0  # named by its number in the file
+    np.save(lists[0][0], arrays[0])
+    with pytest.raises(InputError, match=r"l0.npy: row 5 is zero or not finite"):
+        import_texts(*lists, cfg, tmp_path / "t.npy", tmp_path / "t.parquet")
+
+
 def clip_retrieval(folder, sizes, names=None, seed=0):
     """A folder as clip-retrieval writes it, with `sizes` rows; returns all rows."""
     rows = np.random.default_rng(seed).normal(size=(sum(sizes), 6)).astype(np.float16)

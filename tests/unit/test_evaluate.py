@@ -349,6 +349,34 @@ def test_label_quality_of_named_labels_is_that_of_the_names(tmp_path):
     }  # fmt: skip
 
 
+def test_test_images_without_a_common_class(tmp_path, caplog):
+    """A table of names for one of the two sets only is a mistake; else it is said in the log."""
+    (tmp_path / "names.csv").write_text("label,name\n0,Sofa\n1,cat\n")
+    options = {"label": "label", "name": "name", "coarse": False}
+    outputs = tmp_path / "concepts.parquet", tmp_path / "quality.parquet"
+
+    def accuracy(train, test, train_options, test_options):
+        inputs = concept_inputs(tmp_path, test)
+        write_table(tmp_path / "index.parquet", {"label": pa.array(train, pa.string())})
+        blocks = [train_options, test_options]
+        inputs.label_names = [tmp_path / "names.csv" for block in blocks if block]
+        evaluate_concepts(inputs, {"encoders": {"e": 1}, "label_names": blocks}, "s", *outputs)
+        return pd.read_parquet(outputs[1])["accuracy_exact"].item()
+
+    with pytest.raises(InputError, match=r"images of s .*'0' and .* 'cat' .*Only the training ima"):
+        accuracy(["0", "1"], ["0", None], options, None)
+    with pytest.raises(InputError, match=r"Only the test images have .*\.label_names"):
+        accuracy(["0", "1"], ["0", None], None, options)
+    assert not caplog.text
+    assert np.isnan(accuracy(["cat", "sofa"], ["owl", None], None, None))
+    assert "no label of the test images of s is the name of a class" in caplog.text
+    caplog.clear()
+    assert np.isnan(accuracy(["cat", "sofa"], [None, None], None, None))
+    assert np.isnan(accuracy([None, None], ["0", "1"], None, options))
+    assert accuracy(["0", "1"], ["sofa", None], options, None) == 1  # a common name is enough
+    assert not caplog.text
+
+
 # ---- clusterings ---------------------------------------------------------------------------------
 
 

@@ -74,6 +74,14 @@ def test_bad_tables_are_named_with_the_line(tmp_path, name, text, message):
         label_names_of(write(tmp_path / name, text))
 
 
+@pytest.mark.parametrize("name", ["a.txt", "data.noun"])
+@pytest.mark.parametrize("columns", [{"label": "wnid"}, {"name": "class"}])
+def test_columns_need_a_table(tmp_path, name, columns):
+    path = write(tmp_path / name, "n01440764 tench\n")
+    with pytest.raises(InputError, match=rf"{name} is no table .*leave label and name out"):
+        label_names_of(path, **columns)
+
+
 def test_one_name_twice_is_no_contradiction(tmp_path):
     path = write(tmp_path / "a.csv", "label,name\nA_1,Fox\na 1,fox\n")
     assert label_names_of(path) == {"a 1": "fox"}

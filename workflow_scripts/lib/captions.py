@@ -5,6 +5,7 @@ package.
 """
 
 import logging
+import re
 from collections import Counter
 from itertools import groupby
 
@@ -14,6 +15,15 @@ from workflow_scripts.lib.names import BAD_CHARACTERS, MAX_CHARACTERS, normalise
 
 # Words at which a phrase ends (Penn Treebank tags): determiners, numbers, pronouns, conjunctions.
 BREAKS = {"DT", "PDT", "CD", "PRP", "PRP$", "CC"}
+# Contractions, of whose rests TextBlob makes nouns ("re", "t"). 's is one after these words only.
+CONTRACTIONS = re.compile(
+    r"\b(?:it|he|she|that|this|there|here|what|who|where|how|let)'s\b|n't\b|'(?:m|re|ve|ll|d)\b",
+    re.IGNORECASE,
+)
+# Another apostrophe within a word would be a word of its own, this letter (U+02BC) is not.
+LETTER_APOSTROPHE = "\u02bc"
+# What no text encoder would read as meant, and the signs of markup, addresses and code.
+NO_NAME = re.compile(BAD_CHARACTERS.pattern + r"|[<>{}|\\=@]|://|\bwww\.")
 
 
 def phrase_finder():
@@ -22,7 +32,9 @@ def phrase_finder():
     A phrase is a chunk of a noun phrase without determiners, numbers and pronouns: "a brown dog"
     gives "brown dog". Our choice: such words and "and" end a phrase, so that phrases stand in the
     caption as they are; signs without letter or digit do, too; and phrases without a noun are
-    dropped. Words keep their number, "dogs" is another phrase than "dog".
+    dropped. Words keep their number, "dogs" is another phrase than "dog". A contraction ends a
+    phrase ("they're dogs" gives "dogs"); a possessive is part of one ("happy father's day"), but
+    for an 's at its end, which may be a verb ("the dog's asleep" gives "dog").
     Raises InputError if TextBlob is not installed.
     """
     try:
@@ -34,7 +46,8 @@ def phrase_finder():
         ) from error
 
     def noun_phrases(caption):
-        text = " ".join(caption.replace("’", "'").split())
+        text = CONTRACTIONS.sub(" ; ", " ".join(caption.replace("’", "'").split()))
+        text = re.sub(r"(?<=\w)'(?=\w)", LETTER_APOSTROPHE, text)
         # Sentences of words with their tag, chunk and role.
         sentences = parse(text, collapse=False) if text else []
         return {name for sentence in sentences for name in _phrases(sentence)}
@@ -53,7 +66,7 @@ def _phrases(words):
     for _, group in groupby(numbered, key=lambda item: item[0]):
         _, chosen, tags = zip(*group, strict=True)
         if any(tag.startswith("NN") for tag in tags):
-            yield normalise(" ".join(chosen))
+            yield normalise(" ".join(chosen).replace(LETTER_APOSTROPHE, "'")).removesuffix("'s")
 
 
 def frequent_phrases(captions, minimum_count=1, top=None):
@@ -64,17 +77,17 @@ def frequent_phrases(captions, minimum_count=1, top=None):
         None keeps all.
 
     Returns a list of (phrase, count), most frequent first, equally frequent ones by name. Phrases
-    that no text encoder would read as meant (control characters, too long) are left out.
+    that are too long or no names (control characters, markup, addresses: `NO_NAME`) are left out.
     """
     noun_phrases, counts = phrase_finder(), Counter()
     for caption in progress(captions, unit=" captions"):
         counts.update(noun_phrases(caption or ""))
-    unreadable = [p for p in counts if len(p) > MAX_CHARACTERS or BAD_CHARACTERS.search(p)]
-    for phrase in unreadable:
+    bad = [p for p in counts if len(p) > MAX_CHARACTERS or NO_NAME.search(p)]
+    for phrase in bad:
         del counts[phrase]
     found = [item for item in counts.items() if item[0] and item[1] >= minimum_count]
     logging.info(
-        "%d noun phrases, %d of them in %d captions or more; %d left out: too long or no text",
-        len(counts), len(found), minimum_count, len(unreadable),
+        "%d noun phrases, %d of them in %d captions or more; %d left out: too long or no names",
+        len(counts), len(found), minimum_count, len(bad),
     )  # fmt: skip
     return sorted(found, key=lambda item: (-item[1], item[0]))[:top]

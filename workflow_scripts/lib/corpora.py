@@ -104,17 +104,13 @@ def corpus_table(entries):
     )
 
 
-def concept_table(concepts, pos, sources):
-    """A pyarrow Table of string columns concept, pos, source."""
-    columns = {"concept": concepts, "pos": pos, "source": sources}
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-
-
 def _entries(path, block):
     """Iterate over the Entries of one file, duplicates among them."""
     options = DEFAULTS | block
     is_wordnet = path.is_dir() or path.name in ("data.noun", "data.adj")
-    needed = {} if is_wordnet else dict.fromkeys(WORDNET_ONLY, "a WordNet folder as path")
+    needed = dict.fromkeys(WORDNET_ONLY, "a WordNet folder as path")
+    if is_wordnet:
+        needed = {"format": "a list of names or captions as path, no WordNet folder"}
     if options["format"] != "captions":
         needed |= dict.fromkeys(CAPTIONS_ONLY, "format captions")
     for key, need in needed.items():

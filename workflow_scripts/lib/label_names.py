@@ -12,8 +12,10 @@ from workflow_scripts.lib.names import normalise
 from workflow_scripts.lib.text_files import TABLES, read_rows, read_synset_mapping
 from workflow_scripts.lib.trees import first_words
 
+COLUMNS = ("label", "name")  # of a table, where the config names none
 
-def label_names_of(path, label="label", name="name"):
+
+def label_names_of(path, label=COLUMNS[0], name=COLUMNS[1]):
     """Label -> its name, both normalised like a corpus (`names.normalise`).
 
     path: one of
@@ -21,9 +23,15 @@ def label_names_of(path, label="label", name="name"):
         - a .txt file of lines as in ImageNet's LOC_synset_mapping.txt, "n01440764 tench, Tinca
           tinca": the first name up to a comma counts;
         - WordNet's data.noun: ids as in ImageNet, n and 8 digits, and every synset's first word.
-    Raises InputError naming the file, and line or row, for a label without name or with two names.
+    Raises InputError naming the file, and line or row, for a label without name or with two names,
+    and for columns of a file that is no table.
     """
     path = Path(path)
+    if (label, name) != COLUMNS and (path.name == "data.noun" or path.suffix == ".txt"):
+        raise InputError(
+            f"{path} is no table with the columns {label!r} and {name!r}: leave label and name out "
+            "(image_sets.<name>.label_names), or give a .csv, .tsv or .parquet table"
+        )
     if path.name == "data.noun":
         return first_words(path)
     names = {}
