@@ -201,7 +201,7 @@ def test_derived_sets_have_the_label_names_of_their_source():
         "some": derived("sample", "train", images=9),
         "coarse": derived("granularity", "some", tree="tree.csv", depth=1),
         "few_coarse": derived("sample", "coarse", images=3),
-        "test": {"folder": "test", "label_names": {"path": "names.txt", "label": "id"}},
+        "test": {"folder": "test", "label_names": {"path": "names.csv", "label": "id"}},
     }
     config = resolve_config(edited("image_sets", image_sets), SCHEMA)
     block = {"path": "names.csv", "label": "label", "name": "name", "coarse": False}
@@ -211,7 +211,7 @@ def test_derived_sets_have_the_label_names_of_their_source():
     assert label_names("noise", config) is None
     paths = set(paths_in_run(config))
     assert ("image_sets.train.label_names", "names.csv") in paths
-    assert ("image_sets.test.label_names", "names.txt") in paths
+    assert ("image_sets.test.label_names", "names.csv") in paths
     image_sets["some"]["label_names"] = "other.csv"
     assert "image_sets.some.label_names: a derived set has those of its source" in message(
         edited("image_sets", image_sets)
