@@ -210,7 +210,9 @@ def listed_and_embedded(cfg, source, out, checkpoint, root=None):
 @pytest.fixture
 def loaded_once(photos_encoder, monkeypatch):
     """Loading the encoder takes longer than all else here."""
-    monkeypatch.setattr("workflow_scripts.embed_images.load_encoder", lambda *_: photos_encoder)
+    monkeypatch.setattr(
+        "workflow_scripts.embed_images.load_encoder", lambda *_, **__: photos_encoder
+    )
 
 
 @pytest.fixture(scope="module")
