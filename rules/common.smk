@@ -10,11 +10,17 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib import config as configuration
+from workflow_scripts.lib.clip_retrieval import clip_retrieval_files
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.folders import clip_retrieval_files, files_state, folder_state
+from workflow_scripts.lib.folders import files_state, folder_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
+# What tokenizers of transformers are read from, in a checkpoint folder.
+TOKENIZER_FILES = [
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "spiece.model", "vocab.*",
+    "merges.txt",
+]  # fmt: skip
 
 # Threads that wait must sleep: spinning ones slow two jobs on the same cores down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -346,15 +352,21 @@ def example_images(wildcards):
 
 
 def encoder_weights(wildcards):
-    """The files of a local checkpoint, with its own tokenizer if any; none for a pretrained tag."""
+    """The weights file or the files of a local checkpoint; none for a pretrained tag."""
     encoder = CONFIG["encoders"][wildcards.encoder]
     if "checkpoint" in encoder:
         folder = located(encoder["checkpoint"])
-        names = ["open_clip_model.safetensors", "open_clip_config.json"]
-        tokenizer = [path.name for path in sorted(Path(folder).glob("tokenizer*"))]
-        return [f"{folder}/{name}" for name in names + tokenizer]
+        return [f"{folder}/open_clip_model.safetensors", f"{folder}/open_clip_config.json"]
     file = configuration.weights_file(encoder)
     return [located(file)] if file else []
+
+
+def encoder_tokenizer(wildcards):
+    """The tokenizer's files in a local checkpoint that has a tokenizer of its own."""
+    encoder = CONFIG["encoders"][wildcards.encoder]
+    folder = Path(located(encoder.get("checkpoint", "")))
+    patterns = TOKENIZER_FILES if "checkpoint" in encoder else []
+    return sorted({str(path) for pattern in patterns for path in folder.glob(pattern)})
 
 
 def embeddings_of(encoder, image_sets):
