@@ -285,10 +285,11 @@ def imported_texts(wildcards):
 
 
 def text_encoder(wildcards):
-    """Params of a text embedding job: the encoder and the prompts, its own or the corpus's."""
+    """Params of a text embedding job: the encoder and the prompts, the corpus's or, for the parts
+    of speech that it has some for, its own."""
     prompts = CONFIG["corpora"][wildcards.corpus]["prompts"]
-    prompts = CONFIG["encoders"][wildcards.encoder].get("prompts", prompts)
-    return {"encoder": encoder_model(wildcards), "prompts": prompts}
+    own = CONFIG["encoders"][wildcards.encoder].get("prompts", {})
+    return {"encoder": encoder_model(wildcards), "prompts": prompts | own}
 
 
 # ---- input functions --------------------------------------------------------------------------
@@ -714,15 +715,10 @@ def judged_sets(study):
     return groups | {name: group for group in ("near", "far") for name in study[group]}
 
 
-def judge_of(study):
-    """The encoder that looks for ID images in a study's OOD sets."""
-    return CONFIG["contaminations"][study["contamination"]].get("encoder") or study["encoders"][0]
-
-
 def images_to_judge(wildcards):
     """Images, names and labels that tell which OOD images show an ID class."""
     study = CONFIG["studies"][wildcards.study]
-    judge = judge_of(study)
+    judge = configuration.judge_of(study, CONFIG)
     images = embeddings_of(judge, list(judged_sets(study)))
     listed([judge], [study["train"]])
     return (
@@ -737,10 +733,11 @@ def contamination(wildcards):
     """Params of the search for ID images in OOD sets."""
     study = CONFIG["studies"][wildcards.study]
     block, sets = CONFIG["contaminations"][study["contamination"]], judged_sets(study)
+    judge = configuration.judge_of(study, CONFIG)
     return {
         "rule": block["method"],
         "margin": block.get("margin", 0),
-        "image_sets": {name: len(shards_of(judge_of(study), name)) for name in sets},
+        "image_sets": {name: len(shards_of(judge, name)) for name in sets},
         "groups": sets,
         "label_names": label_naming(study["train"], *sets),
     }
@@ -900,18 +897,20 @@ def studies_in_run():
 def run_listed():
     """Wait until all image folders in the run are listed."""
     for study in studies_in_run():
-        listed(study["encoders"], configuration.study_image_sets(study))
+        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items():
+            listed([encoder], image_sets)
 
 
 def listings(studies=CONFIG["run"]):
     """The listings of all image folders of studies, asked for at once so that they run in parallel."""
-    image_sets = [
+    names = [
         image_set
         for study in (CONFIG["studies"][name] for name in studies)
-        if any(CONFIG["encoders"][name]["method"] != "precomputed" for name in study["encoders"])
-        for image_set in configuration.study_sources(study, CONFIG)
+        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
+        if CONFIG["encoders"][encoder]["method"] != "precomputed"
+        for image_set in image_sets
     ]
-    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(image_sets)]
+    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(names)]
 
 
 def quarantine_tables(wildcards):
@@ -920,8 +919,8 @@ def quarantine_tables(wildcards):
     shards = [
         f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
         for study in studies_in_run()
-        for encoder in study["encoders"]
-        for image_set in configuration.study_sources(study, CONFIG)
+        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
+        for image_set in image_sets
         for shard in shards_of(encoder, image_set)
     ]
     return list(dict.fromkeys([*listings(), *shards]))
