@@ -285,11 +285,9 @@ def imported_texts(wildcards):
 
 
 def text_encoder(wildcards):
-    """Params of a text embedding job: the encoder and the prompts, the corpus's or, for the parts
-    of speech that it has some for, its own."""
-    prompts = CONFIG["corpora"][wildcards.corpus]["prompts"]
-    own = CONFIG["encoders"][wildcards.encoder].get("prompts", {})
-    return {"encoder": encoder_model(wildcards), "prompts": prompts | own}
+    """Params of a text embedding job: the encoder and the prompts."""
+    prompts = configuration.prompts_of(wildcards.encoder, wildcards.corpus, CONFIG)
+    return {"encoder": encoder_model(wildcards), "prompts": prompts}
 
 
 # ---- input functions --------------------------------------------------------------------------

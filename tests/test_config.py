@@ -12,6 +12,7 @@ from workflow_scripts.lib.config import (
     image_sets_in_use,
     label_names,
     paths_in_run,
+    prompts_of,
     resolve_config,
     weights_file,
 )
@@ -320,6 +321,15 @@ def test_precomputed_embeddings_do_not_tell_a_temperature():
     assert "detectors.mcm.temperature: studies.demo uses encoder 'mine'" in text
     config["studies"]["demo"]["encoders"] = ["tinyclip"]
     resolve_config(config, SCHEMA)
+
+
+def test_an_encoders_own_prompts_add_to_those_of_the_corpus():
+    theirs = {"default": ["a {}"], "adjective": ["something {}"]}
+    config = edited("corpora.demo_words.prompts", theirs)
+    assert prompts_of("tinyclip", "demo_words", resolve_config(config, SCHEMA)) == theirs
+    config["encoders"]["tinyclip"]["prompts"] = {"default": ["my {}"]}
+    merged = {"default": ["my {}"], "adjective": ["something {}"]}
+    assert prompts_of("tinyclip", "demo_words", resolve_config(config, SCHEMA)) == merged
 
 
 def test_an_encoders_own_prompts_do_not_undo_an_ablation_of_prompts():

@@ -23,6 +23,7 @@ LABELS = {
     "tar": ("subfolder", "none", "cls", "shard"),
     "parquet": ("column", "subfolder", "none"),
 }
+# How a weights file's name ends, if it has no slash to tell it from a tag.
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -264,6 +265,11 @@ def study_corpora(study, config):
     """Names of a study's corpus and of the further ones that its negatives draw from."""
     more = [name for block in study["negatives"] for name in config["negatives"][block]["corpora"]]
     return list(dict.fromkeys([study["corpus"], *more]))
+
+
+def prompts_of(encoder, corpus, config):
+    """The prompts of a corpus for an encoder: its own for the parts of speech that these name."""
+    return config["corpora"][corpus]["prompts"] | config["encoders"][encoder].get("prompts", {})
 
 
 def judge_of(study, config):
