@@ -10,11 +10,17 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib import config as configuration
+from workflow_scripts.lib.clip_retrieval import clip_retrieval_files
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.folders import clip_retrieval_files, files_state, folder_state
+from workflow_scripts.lib.folders import files_state, folder_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
+# What tokenizers of transformers are read from, in a checkpoint folder.
+TOKENIZER_FILES = [
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "spiece.model", "vocab.*",
+    "merges.txt",
+]  # fmt: skip
 
 # Threads that wait must sleep: spinning ones slow two jobs on the same cores down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -280,9 +286,8 @@ def imported_texts(wildcards):
 
 
 def text_encoder(wildcards):
-    """Params of a text embedding job: the encoder and the prompts, its own or the corpus's."""
-    prompts = CONFIG["corpora"][wildcards.corpus]["prompts"]
-    prompts = CONFIG["encoders"][wildcards.encoder].get("prompts", prompts)
+    """Params of a text embedding job: the encoder and the prompts."""
+    prompts = configuration.prompts_of(wildcards.encoder, wildcards.corpus, CONFIG)
     return {"encoder": encoder_model(wildcards), "prompts": prompts}
 
 
@@ -347,15 +352,21 @@ def example_images(wildcards):
 
 
 def encoder_weights(wildcards):
-    """The files of a local checkpoint, with its own tokenizer if any; none for a pretrained tag."""
+    """The weights file or the files of a local checkpoint; none for a pretrained tag."""
     encoder = CONFIG["encoders"][wildcards.encoder]
     if "checkpoint" in encoder:
         folder = located(encoder["checkpoint"])
-        names = ["open_clip_model.safetensors", "open_clip_config.json"]
-        tokenizer = [path.name for path in sorted(Path(folder).glob("tokenizer*"))]
-        return [f"{folder}/{name}" for name in names + tokenizer]
+        return [f"{folder}/open_clip_model.safetensors", f"{folder}/open_clip_config.json"]
     file = configuration.weights_file(encoder)
     return [located(file)] if file else []
+
+
+def encoder_tokenizer(wildcards):
+    """The tokenizer's files in a local checkpoint that has a tokenizer of its own."""
+    encoder = CONFIG["encoders"][wildcards.encoder]
+    folder = Path(located(encoder.get("checkpoint", "")))
+    patterns = TOKENIZER_FILES if "checkpoint" in encoder else []
+    return sorted({str(path) for pattern in patterns for path in folder.glob(pattern)})
 
 
 def embeddings_of(encoder, image_sets):
@@ -703,15 +714,10 @@ def judged_sets(study):
     return groups | {name: group for group in ("near", "far") for name in study[group]}
 
 
-def judge_of(study):
-    """The encoder that looks for ID images in a study's OOD sets."""
-    return CONFIG["contaminations"][study["contamination"]].get("encoder") or study["encoders"][0]
-
-
 def images_to_judge(wildcards):
     """Images, names and labels that tell which OOD images show an ID class."""
     study = CONFIG["studies"][wildcards.study]
-    judge = judge_of(study)
+    judge = configuration.judge_of(study, CONFIG)
     images = embeddings_of(judge, list(judged_sets(study)))
     listed([judge], [study["train"]])
     return (
@@ -726,10 +732,11 @@ def contamination(wildcards):
     """Params of the search for ID images in OOD sets."""
     study = CONFIG["studies"][wildcards.study]
     block, sets = CONFIG["contaminations"][study["contamination"]], judged_sets(study)
+    judge = configuration.judge_of(study, CONFIG)
     return {
         "rule": block["method"],
         "margin": block.get("margin", 0),
-        "image_sets": {name: len(shards_of(judge_of(study), name)) for name in sets},
+        "image_sets": {name: len(shards_of(judge, name)) for name in sets},
         "groups": sets,
         "label_names": label_naming(study["train"], *sets),
     }
@@ -889,18 +896,20 @@ def studies_in_run():
 def run_listed():
     """Wait until all image folders in the run are listed."""
     for study in studies_in_run():
-        listed(study["encoders"], configuration.study_image_sets(study))
+        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items():
+            listed([encoder], image_sets)
 
 
 def listings(studies=CONFIG["run"]):
     """The listings of all image folders of studies, asked for at once so that they run in parallel."""
-    image_sets = [
+    names = [
         image_set
         for study in (CONFIG["studies"][name] for name in studies)
-        if any(CONFIG["encoders"][name]["method"] != "precomputed" for name in study["encoders"])
-        for image_set in configuration.study_sources(study, CONFIG)
+        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
+        if CONFIG["encoders"][encoder]["method"] != "precomputed"
+        for image_set in image_sets
     ]
-    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(image_sets)]
+    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(names)]
 
 
 def quarantine_tables(wildcards):
@@ -909,8 +918,8 @@ def quarantine_tables(wildcards):
     shards = [
         f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
         for study in studies_in_run()
-        for encoder in study["encoders"]
-        for image_set in configuration.study_sources(study, CONFIG)
+        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
+        for image_set in image_sets
         for shard in shards_of(encoder, image_set)
     ]
     return list(dict.fromkeys([*listings(), *shards]))

@@ -47,6 +47,7 @@ rule embed_texts:
     input:
         corpus="results/corpora/{corpus}.parquet",
         weights=encoder_weights,
+        tokenizer=encoder_tokenizer,
     output:
         embeddings="results/embeddings/{encoder}/texts/{corpus}.npy",
         index="results/embeddings/{encoder}/texts/{corpus}.parquet",

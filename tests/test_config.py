@@ -7,7 +7,16 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from workflow_scripts.lib.config import label_names, paths_in_run, resolve_config, with_own_blocks
+from workflow_scripts.lib.config import (
+    files_in_use,
+    image_sets_in_use,
+    label_names,
+    paths_in_run,
+    prompts_of,
+    resolve_config,
+    weights_file,
+    with_own_blocks,
+)
 from workflow_scripts.lib.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +30,7 @@ def edited(path, value):
     path: like 'detectors.mcm.temperature'.
     """
     config = copy.deepcopy(DEMO)
+    config["encoders"]["mine"] = {"method": "precomputed"}
     config["encoders"]["dino"] = {"method": "timm", "model": "vit_base_patch14_dinov2.lvd142m"}
     config["image_sets"]["nowhere"] = {}
     *parents, key = path.split(".")
@@ -85,8 +95,22 @@ def test_defaults_are_filled_in():
         ("encoders.mine", {"method": "precomputed", "images": {},
                            "texts": {"w": [{"clip_retrieval": "a", "index": "a"}]}},
          ["encoders.mine.texts.w[0]: give embeddings and index, or clip_retrieval"]),
-        ("encoders.tinyclip", {"method": "precomputed", "images": {}, "texts": {}},
+        ("encoders.tinyclip", {"method": "precomputed"},
          ["studies.demo", "encoders.tinyclip.images.train"]),
+        ("encoders.tinyclip.prompts", {}, ["encoders.tinyclip.prompts must not be empty"]),
+        ("encoders.tinyclip.prompts", {"noun": ["a {} of {}"]},
+         ["encoders.tinyclip.prompts.noun", "'a {} of {}'", "exactly one '{}'"]),
+        ("corpora.demo_words.prompts", {}, ["corpora.demo_words.prompts must not be empty"]),
+        ("corpora.demo_words.prompts", {"default": ["a photo"]},
+         ["corpora.demo_words.prompts.default", "'a photo'"]),
+        ("encoders.dino.pretrained", "webli",
+         ["encoders.dino.pretrained: 'webli' is no weights file", ".safetensors", "'model'"]),
+        ("detectors.mcm.temperature", float("nan"), ["detectors.mcm.temperature: nan"]),
+        ("detectors.mcm.temperature", ".inf", ["detectors.mcm.temperature"]),
+        ("detectors.mcm.temperature", "inf", ["detectors.mcm.temperature: inf"]),
+        ("clusterings.kmeans_60.k", float("inf"), ["clusterings.kmeans_60.k: inf"]),
+        ("contaminations.by_match", {"method": "match", "encoder": "mine"},
+         ["studies.demo: contaminations.by_match: encoder 'mine'", "encoders.mine.images.train"]),
     ],
 )  # fmt: skip
 def test_mistake_is_named_with_its_remedy(path, value, parts):
@@ -120,13 +144,13 @@ def test_writing_1_or_1_0_is_the_same_config():
 def test_data_folder_stands_at_the_start_of_paths():
     config = edited("image_sets.test.folder", "{data}/imagenet/val") | {"data": "/datasets"}
     config["corpora"]["demo_words"]["files"][0]["path"] = "{data}/words.txt"
-    config["corpora"]["demo_words"]["prompts"] = {"default": ["a {data}", "the {}"]}
+    config["corpora"]["demo_words"]["prompts"] = {"default": ["a {data} {}", "the {}"]}
     config["image_sets"]["noise"] = {"list": {"path": "a{data}.csv", "root": "{data}"}}
     resolved = resolve_config(config, SCHEMA)
     assert resolved["image_sets"]["test"]["folder"] == "/datasets/imagenet/val"
     assert resolved["image_sets"]["noise"]["list"] == {"path": "a{data}.csv", "root": "/datasets"}
     assert resolved["corpora"]["demo_words"]["files"][0]["path"] == "/datasets/words.txt"
-    assert resolved["corpora"]["demo_words"]["prompts"] == {"default": ["a {data}", "the {}"]}
+    assert resolved["corpora"]["demo_words"]["prompts"] == {"default": ["a {data} {}", "the {}"]}
     del config["data"]
     resolved = resolve_config(config, SCHEMA)
     assert resolved["image_sets"]["test"]["folder"] == "data/imagenet/val"
@@ -238,6 +262,101 @@ def test_defaults_of_word_lists_are_those_of_the_reader():
 
     properties = SCHEMA["$defs"]["word_list"]["properties"]
     assert {key: block["default"] for key, block in properties.items() if key != "path"} == DEFAULTS
+
+
+def precomputed(image_sets, corpora):
+    return {
+        "method": "precomputed",
+        "images": {name: {"clip_retrieval": f"their/{name}"} for name in image_sets},
+        "texts": {name: [{"clip_retrieval": f"their/{name}"}] for name in corpora},
+    }
+
+
+def test_a_judge_needs_the_images_and_names_that_it_judges():
+    def judged_by(encoder):
+        config = edited("encoders.mine", encoder)
+        config["contaminations"]["by_match"] = {"method": "match", "encoder": "mine"}
+        return config
+
+    study = DEMO["studies"]["demo"]
+    sets = [study["train"], study["test"], *study["near"], *study["far"]]
+    assert study["shift"]
+    for missing in sets:
+        encoder = precomputed([name for name in sets if name != missing], [study["corpus"]])
+        assert message(judged_by(encoder)).endswith(f"add encoders.mine.images.{missing}")
+    assert message(judged_by(precomputed(sets, []))).endswith(
+        f"add encoders.mine.texts.{study['corpus']}"
+    )
+    config = resolve_config(judged_by(precomputed(sets, [study["corpus"]])), SCHEMA)
+    paths = set(files_in_use(config))
+    assert {f"their/{name}" for name in (*sets, study["corpus"])} <= paths
+    config["contaminations"]["by_match"]["encoder"] = None
+    assert not any(path.startswith("their/") for path in files_in_use(config))
+
+
+def test_a_judge_embeds_images_where_the_encoders_of_the_study_do_not():
+    study = DEMO["studies"]["demo"]
+    judged = [study["train"], study["test"], *study["near"], *study["far"]]
+    corpora = [study["corpus"], "demo_conjugated"]
+    config = edited("encoders.mine", precomputed([*judged, *study["shift"]], corpora))
+    config["studies"]["demo"]["encoders"] = ["mine"]
+    config["run"] = ["demo"]
+    assert image_sets_in_use(resolve_config(config, SCHEMA)) == []
+    config["contaminations"]["by_match"] = {"method": "match", "encoder": "tinyclip"}
+    resolved = resolve_config(config, SCHEMA)
+    assert image_sets_in_use(resolved) == judged
+    keys = {key for key, _ in paths_in_run(resolved)}
+    assert "encoders.tinyclip.checkpoint" in keys
+    assert f"image_sets.{study['train']}.folder" in keys
+
+
+def test_precomputed_embeddings_do_not_tell_a_temperature():
+    study = DEMO["studies"]["demo"]
+    sets = [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
+    corpora = [study["corpus"], "demo_conjugated"]
+    config = edited("encoders.mine", precomputed(sets, corpora))
+    config["studies"]["demo"]["encoders"] = ["tinyclip", "mine"]
+    resolve_config(config, SCHEMA)
+    config["detectors"]["mcm"]["temperature"] = "encoder"
+    text = message(config)
+    assert "detectors.mcm.temperature: studies.demo uses encoder 'mine'" in text
+    config["studies"]["demo"]["encoders"] = ["tinyclip"]
+    resolve_config(config, SCHEMA)
+
+
+def test_an_encoders_own_prompts_add_to_those_of_the_corpus():
+    theirs = {"default": ["a {}"], "adjective": ["something {}"]}
+    config = edited("corpora.demo_words.prompts", theirs)
+    assert prompts_of("tinyclip", "demo_words", resolve_config(config, SCHEMA)) == theirs
+    config["encoders"]["tinyclip"]["prompts"] = {"default": ["my {}"]}
+    merged = {"default": ["my {}"], "adjective": ["something {}"]}
+    assert prompts_of("tinyclip", "demo_words", resolve_config(config, SCHEMA)) == merged
+
+
+def test_an_encoders_own_prompts_do_not_undo_an_ablation_of_prompts():
+    one = DEMO["corpora"]["demo_words"]
+    config = edited("corpora.other", one | {"prompts": {"default": ["one {}"]}})
+    config["corpora"]["fewer"] = one | {"prompts": {"default": ["one {}"]}, "top_concepts": 2}
+
+    def ablation(*corpora):
+        values = dict(zip("ab", corpora, strict=True))
+        block = {"study": "demo", "vary": "corpus", "axis": "prompts", "values": values}
+        return config | {"ablations": {"x": block}}
+
+    resolve_config(ablation("demo_words", "other"), SCHEMA)
+    config["encoders"]["tinyclip"]["prompts"] = {"noun": ["my {}"]}
+    text = message(ablation("demo_words", "other"))
+    assert "ablations.x: 'demo_words' and 'other' differ in prompts alone" in text
+    assert "encoders.tinyclip.prompts" in text
+    resolve_config(ablation("demo_words", "fewer"), SCHEMA)
+
+
+def test_weights_files_are_told_from_tags():
+    for name in ("dir/tag", "x.pt", "x.safetensors"):
+        for block in ({"method": "timm", "model": "test_vit"}, {"method": "open_clip"}):
+            assert weights_file(block | {"pretrained": name}) == name
+    assert weights_file({"method": "open_clip", "pretrained": "laion2b_s34b_b88k"}) is None
+    assert weights_file({"method": "timm", "model": "test_vit"}) is None
 
 
 def test_a_model_without_texts_serves_benchmarks():

@@ -128,6 +128,10 @@ def encoder_prompt_changed(project):
     change_config(project, "encoders.tinyclip.prompts", {"default": ["a drawing of a {}."]})
 
 
+def tokenizer_added(project):
+    (project.folder / "config/demo/tinyclip/spiece.model").touch()
+
+
 def k_changed(project):
     change_config(project, "clusterings.kmeans_3.k", 4)
 
@@ -212,6 +216,8 @@ CHANGES = [
     ("the word list touched", word_list_touched, {}, True),
     ("a prompt", prompt_changed, {"embed_texts": 1} | FROM_MATCHES, True),
     ("a prompt of one encoder", encoder_prompt_changed, {"embed_texts": 1} | FROM_MATCHES, True),
+    ("a file of a checkpoint's tokenizer", tokenizer_added,
+     {"embed_texts": 1} | FROM_MATCHES, True),
     ("k of a clustering", k_changed, {"cluster_kmeans": 1} | FIRST_CLUSTERING, True),
     ("k changed and changed back before a run", k_changed_and_back, {}, True),
     ("two values of a clustering swapped", values_swapped,

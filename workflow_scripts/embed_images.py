@@ -30,7 +30,7 @@ def embed_images(
     if not Path(source).exists():
         raise InputError(f"{source} does not exist: correct the path in the config.")
     rows = read_table(manifest).to_pylist()
-    encoder = load_encoder(with_weights(cfg, weights), threads)
+    encoder = load_encoder(with_weights(cfg, weights), threads, texts=False)
     kept, rejected, blocks = [], [], [np.empty((0, encoder.dim), np.float16)]
 
     def load(read):

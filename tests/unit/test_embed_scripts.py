@@ -17,10 +17,10 @@ from workflow_scripts.import_images import import_images
 from workflow_scripts.import_texts import import_texts
 from workflow_scripts.lib import containers
 from workflow_scripts.lib.artifacts import read_meta, write_table
+from workflow_scripts.lib.clip_retrieval import clip_retrieval_files
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.encoders import load_encoder
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.folders import clip_retrieval_files
 from workflow_scripts.lib.images import MANIFEST, list_folder, open_rgb, shard_of
 from workflow_scripts.list_images import list_images
 
@@ -210,7 +210,9 @@ def listed_and_embedded(cfg, source, out, checkpoint, root=None):
 @pytest.fixture
 def loaded_once(photos_encoder, monkeypatch):
     """Loading the encoder takes longer than all else here."""
-    monkeypatch.setattr("workflow_scripts.embed_images.load_encoder", lambda *_: photos_encoder)
+    monkeypatch.setattr(
+        "workflow_scripts.embed_images.load_encoder", lambda *_, **__: photos_encoder
+    )
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 import types
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import timm
 import torch
 import yaml
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -20,6 +22,7 @@ from tiny_checkpoint import MODEL_CFG, save_checkpoint
 
 from workflow_scripts.lib import encoders
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.hub import NotInHub, hub_file
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +208,62 @@ def test_a_tag_out_of_reach_fails_fast_and_says_what_to_do(monkeypatch, tmp_path
         assert part in str(error.value)
 
 
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub within reach whose cache is empty; answers file name -> exception or text."""
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+    answers, asked = {}, []
+
+    def download(repo, name, local_files_only=False):
+        if local_files_only:
+            raise LocalEntryNotFoundError("not in the cache")
+        asked.append(name)
+        response = types.SimpleNamespace(headers={}, request=None)
+        missing = RemoteEntryNotFoundError(f"no {name}", response=response)
+        answer = answers.get(name, missing)
+        if isinstance(answer, Exception):
+            raise answer
+        (tmp_path / name).write_text(answer)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr("workflow_scripts.lib.hub.hub_problem", lambda: None)
+    return answers, asked
+
+
+def test_only_a_file_that_the_hub_lacks_makes_way_for_the_next_name(hub):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    answers, asked = hub
+    find = partial(hub_file, "some/repo", ["a", "b"], "The weights", "buy some")
+    answers["b"] = "weights"
+    assert find().read_text() == "weights"
+    assert asked == ["a", "b"]
+    for failure in (OSError("No space left"), LocalEntryNotFoundError("connection lost")):
+        asked.clear()
+        answers["a"] = failure
+        with pytest.raises(
+            InputError, match=rf"a or b of some/repo .*\({type(failure).__name__}: {failure}\)"
+        ):
+            find()
+        assert asked == ["a"]
+    answers.clear()
+    with pytest.raises(NotInHub, match="buy some"):
+        find()
+
+
+def test_a_tokenizer_does_without_special_tokens_only_if_the_hub_has_none(hub):
+    answers, _ = hub
+    answers |= {"tokenizer.json": "{}", "tokenizer_config.json": "{}"}
+    folder = Path(encoders._tokenizer_folder("siglip", "some/repo"))
+    assert (folder / "tokenizer.json").read_text() == "{}"
+    answers["special_tokens_map.json"] = OSError("No space left")
+    with pytest.raises(InputError, match=r"special_tokens_map.json .*No space left"):
+        encoders._tokenizer_folder("siglip", "some/repo")
+
+
 def test_a_cached_tag_loads_without_a_network(monkeypatch, tmp_path, tiny):
     """The cache of the hub, filled by hand with a tiny model under a tag made up for the test."""
     from huggingface_hub import constants
@@ -374,6 +433,22 @@ def test_without_transformers_a_tokenizer_of_its_is_refused(tmp_path, monkeypatc
     save_tower(tmp_path / "siglip", MODEL_CFG["text_cfg"] | {"hf_tokenizer_name": "some/name"})
     with pytest.raises(InputError, match=r"'some/name', which needs the package transformers"):
         encoders.load_encoder({"checkpoint": str(tmp_path / "siglip")})
+
+
+def test_images_need_no_tokenizer(tmp_path, fake_transformers):
+    folder = tmp_path / "siglip"
+    model = save_tower(folder, MODEL_CFG["text_cfg"] | {"hf_tokenizer_name": "some/name"})
+    cfg = {"checkpoint": str(folder), "device": "cpu"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "transformers", None)
+        encoder = encoders.load_encoder(cfg, texts=False)
+    picture = encoder.preprocess(pictures(1)[0])[None]
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
+    with torch.no_grad():
+        expected = unit(model.encode_image((picture / 255 - mean) / std).numpy())
+    assert np.allclose(encoder.encode_images(picture), expected, atol=1e-5)
+    (folder / "tokenizer.json").touch()
+    assert encoders.load_encoder(cfg, texts=True).describe() == encoder.describe()
 
 
 class FakeTokenizer:

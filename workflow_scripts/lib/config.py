@@ -8,10 +8,13 @@ method works on (clusters, centres, labels, negatives, ...).
 """
 
 import difflib
+import itertools
+import math
 
 from jsonschema import Draft202012Validator
 
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.prompts import check_prompts
 
 # What can hold the images of a set -> where its labels can come from, the default first.
 LABELS = {
@@ -20,6 +23,8 @@ LABELS = {
     "tar": ("subfolder", "none", "cls", "shard"),
     "parquet": ("column", "subfolder", "none"),
 }
+# How a weights file's name ends, if it has no slash to tell it from a tag.
+WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 
 # A block of the user's with one of these keys says what it is.
@@ -59,6 +64,8 @@ def resolve_config(config, schema):
     _check_image_sets(resolved)
     _check_derived(resolved)
     _check_encoders(resolved)
+    _check_prompts(resolved)
+    _check_temperatures(resolved)
     _check_studies(resolved)
     _check_needs(resolved, schema)
     _check_benchmarks(resolved)
@@ -149,6 +156,8 @@ def _resolve(value, schema, root, path):
 def _resolve_object(value, schema, root, path):
     if not isinstance(value, dict):
         raise InputError(f"config: {path or 'the top level'} must be a mapping, not {value!r}")
+    if len(value) < schema.get("minProperties", 0):
+        raise InputError(f"config: {path} must not be empty")
     properties = schema.get("properties", {})
     extra = schema.get("additionalProperties", False)
     resolved = {}
@@ -180,13 +189,15 @@ def _as_number(value, schema):
     if kind and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             number = kind(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return value
         return number if isinstance(value, str) or number == value else value
     return value
 
 
 def _checked(value, schema, path):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"config: {path}: {value} is no finite number")
     error = next(Draft202012Validator(schema).iter_errors(value), None)
     if error is None:
         return value
@@ -232,10 +243,10 @@ def images_of(block):
 def weights_file(encoder):
     """The weights file on disk that an encoder's config block names, or None.
 
-    `pretrained` is always one in timm's block, and for open_clip if it has a slash.
+    `pretrained` is one if it has a slash or the ending of a weights file, else it is a tag.
     """
-    pretrained = encoder.get("pretrained")
-    return pretrained if encoder["method"] == "timm" or "/" in (pretrained or "") else None
+    pretrained = encoder.get("pretrained", "")
+    return pretrained if "/" in pretrained or pretrained.endswith(WEIGHTS_ENDINGS) else None
 
 
 def study_image_sets(study):
@@ -278,6 +289,34 @@ def study_corpora(study, config):
     """Names of a study's corpus and of the further ones that its negatives draw from."""
     more = [name for block in study["negatives"] for name in config["negatives"][block]["corpora"]]
     return list(dict.fromkeys([study["corpus"], *more]))
+
+
+def prompts_of(encoder, corpus, config):
+    """The prompts of a corpus for an encoder: its own for the parts of speech that these name."""
+    return config["corpora"][corpus]["prompts"] | config["encoders"][encoder].get("prompts", {})
+
+
+def judge_of(study, config):
+    """The encoder that looks for ID images in a study's OOD sets; None if none does."""
+    if not study["contamination"]:
+        return None
+    return config["contaminations"][study["contamination"]].get("encoder") or study["encoders"][0]
+
+
+def encoders_of(study, config):
+    """Encoder -> (image sets, corpora) that a study has it embed.
+
+    Its encoders, and the judge of its contamination if that is another one. The image sets are
+    those that hold the images.
+    """
+    sources, corpora = study_sources(study, config), study_corpora(study, config)
+    used = dict.fromkeys(study["encoders"], (sources, corpora))
+    judge = judge_of(study, config)
+    if judge and judge not in used:
+        judged = [name for name in study_image_sets(study) if name not in study["shift"]]
+        sources = list(dict.fromkeys(source_set(name, config) for name in judged))
+        used[judge] = (sources, [study["corpus"]])
+    return used
 
 
 def _check_needs(config, schema):
@@ -370,40 +409,33 @@ def _check_benchmarks(config):
 def _check_encoders(config):
     """Each encoder can embed the image sets and the corpora that it is asked to."""
     for name, encoder in config["encoders"].items():
-        if encoder["method"] == "precomputed":
-            for key, files in _precomputed(encoder):
-                given = sorted(files.keys() & {"embeddings", "index", "clip_retrieval"})
-                if given not in (["embeddings", "index"], ["clip_retrieval"]):
-                    raise InputError(
-                        f"config: encoders.{name}.{key}: give embeddings and index, or "
-                        "clip_retrieval"
-                    )
+        _check_files(f"config: encoders.{name}", encoder)
     for name, study in config["studies"].items():
-        for encoder_name in study["encoders"]:
-            encoder = config["encoders"][encoder_name]
-            where = f"config: studies.{name}: encoder {encoder_name!r}"
-            _check_images(where, encoder_name, study_sources(study, config), config)
-            _check_has_texts(where, encoder)
-            for corpus in study_corpora(study, config):
-                if encoder["method"] == "precomputed":
-                    if corpus not in encoder["texts"]:
-                        raise InputError(
-                            f"{where} has no texts for {corpus!r}: "
-                            f"add encoders.{encoder_name}.texts.{corpus}"
-                        )
-                elif not {"files", "conjugate"} & config["corpora"][corpus].keys():
-                    raise InputError(
-                        f"{where} has no texts for {corpus!r}: add corpora.{corpus}.files"
-                    )
-    for name, rule in config["contaminations"].items():
-        if rule.get("encoder"):
-            where = f"config: contaminations.{name}: encoder {rule['encoder']!r}"
-            _check_has_texts(where, config["encoders"][rule["encoder"]])
+        for encoder, (image_sets, corpora) in encoders_of(study, config).items():
+            judge = encoder not in study["encoders"]
+            rule = f"contaminations.{study['contamination']}: " if judge else ""
+            where = f"config: studies.{name}: {rule}encoder {encoder!r}"
+            _check_images(where, encoder, image_sets, config)
+            _check_texts(where, encoder, corpora, config)
     for name, benchmark in config["benchmarks"].items():
-        sources = [source_set(image_set, config) for image_set in benchmark["levels"].values()]
-        for encoder_name in benchmark["encoders"]:
-            where = f"config: benchmarks.{name}: encoder {encoder_name!r}"
-            _check_images(where, encoder_name, dict.fromkeys(sources), config)
+        for encoder in benchmark["encoders"]:
+            where = f"config: benchmarks.{name}: encoder {encoder!r}"
+            _check_images(where, encoder, _benchmark_sources(benchmark, config), config)
+
+
+def _check_files(where, encoder):
+    """The files that an encoder's block names are given as they must be."""
+    if encoder["method"] == "timm" and "pretrained" in encoder and not weights_file(encoder):
+        raise InputError(
+            f"{where}.pretrained: {encoder['pretrained']!r} is no weights file "
+            f"({', '.join(WEIGHTS_ENDINGS)}); timm's tags belong to 'model', as in "
+            "vit_base_patch14_dinov2.lvd142m"
+        )
+    if encoder["method"] == "precomputed":
+        for key, files in _precomputed(encoder):
+            given = sorted(files.keys() & {"embeddings", "index", "clip_retrieval"})
+            if given not in (["embeddings", "index"], ["clip_retrieval"]):
+                raise InputError(f"{where}.{key}: give embeddings and index, or clip_retrieval")
 
 
 def _check_images(where, encoder_name, image_sets, config):
@@ -422,12 +454,58 @@ def _check_images(where, encoder_name, image_sets, config):
             )
 
 
-def _check_has_texts(where, encoder):
+def _check_texts(where, encoder_name, corpora, config):
+    """The encoder has, or can embed, these corpora; `where` begins the message if not."""
+    encoder = config["encoders"][encoder_name]
     if encoder["method"] == "timm":
         raise InputError(
             f"{where} (timm) has no text model; use it in benchmarks of clusterings, or choose an "
             "open_clip encoder"
         )
+    for corpus in corpora:
+        if encoder["method"] == "precomputed":
+            if corpus not in encoder["texts"]:
+                raise InputError(
+                    f"{where} has no texts for {corpus!r}: "
+                    f"add encoders.{encoder_name}.texts.{corpus}"
+                )
+        elif not {"files", "conjugate"} & config["corpora"][corpus].keys():
+            raise InputError(f"{where} has no texts for {corpus!r}: add corpora.{corpus}.files")
+
+
+def _check_prompts(config):
+    """Templates that hold a name, and ablations of prompts that an encoder's own do not undo."""
+    for section in ("corpora", "encoders"):
+        for name, block in config[section].items():
+            check_prompts(block.get("prompts", {}), f"config: {section}.{name}.prompts")
+    for name, ablation in config["ablations"].items():
+        encoders = config["studies"][ablation["study"]]["encoders"]
+        own = [encoder for encoder in encoders if "prompts" in config["encoders"][encoder]]
+        if ablation["vary"] != "corpus" or not own:
+            continue
+        for pair in itertools.combinations(ablation["values"].values(), 2):
+            one, other = (config["corpora"][corpus] for corpus in pair)
+            if {key for key in one | other if one.get(key) != other.get(key)} == {"prompts"}:
+                raise InputError(
+                    f"config: ablations.{name}: {pair[0]!r} and {pair[1]!r} differ in prompts "
+                    f"alone, but encoders.{own[0]}.prompts come before them; use an encoder "
+                    "without prompts of its own"
+                )
+
+
+def _check_temperatures(config):
+    """Precomputed embeddings do not tell the scale that `temperature: encoder` asks for."""
+    for name, study in config["studies"].items():
+        encoders = [
+            e for e in study["encoders"] if config["encoders"][e]["method"] == "precomputed"
+        ]
+        for detector in study["detectors"]:
+            if encoders and config["detectors"][detector].get("temperature") == "encoder":
+                raise InputError(
+                    f"config: detectors.{detector}.temperature: studies.{name} uses encoder "
+                    f"{encoders[0]!r}, which is precomputed and does not tell its logit scale; "
+                    "give a number, e.g. 0.01"
+                )
 
 
 def studies_in_use(config):
@@ -438,15 +516,18 @@ def studies_in_use(config):
 
 def image_sets_in_use(config):
     """The image sets that the studies in use and the benchmarks in `compare` embed."""
-    studies = [config["studies"][name] for name in studies_in_use(config)]
-    uses = [(study["encoders"], study_image_sets(study)) for study in studies]
-    benchmarks = [config["benchmarks"][name] for name in config["compare"]]
-    uses += [(block["encoders"], block["levels"].values()) for block in benchmarks]
+    uses = [
+        (encoder, sets)
+        for study in studies_in_use(config)
+        for encoder, (sets, _) in encoders_of(config["studies"][study], config).items()
+    ]
+    for block in (config["benchmarks"][name] for name in config["compare"]):
+        uses += [(encoder, _benchmark_sources(block, config)) for encoder in block["encoders"]]
     names = [
-        source_set(name, config)
-        for encoders, image_sets in uses
-        if any(config["encoders"][name]["method"] != "precomputed" for name in encoders)
-        for name in image_sets
+        name
+        for encoder, sets in uses
+        if config["encoders"][encoder]["method"] != "precomputed"
+        for name in sets
     ]
     return list(dict.fromkeys(names))
 
@@ -465,14 +546,20 @@ def files_in_use(config):
     return found
 
 
+def _benchmark_sources(benchmark, config):
+    """The image sets that a benchmark's images come from, each once."""
+    levels = benchmark["levels"].values()
+    return list(dict.fromkeys(source_set(image_set, config) for image_set in levels))
+
+
 def _benchmark_paths(name, config):
     benchmark = config["benchmarks"][name]
     if benchmark["tree"]:
         yield f"benchmarks.{name}.tree", benchmark["tree"]
-    sources = [source_set(image_set, config) for image_set in benchmark["levels"].values()]
     for name in benchmark["encoders"]:
         encoder = config["encoders"][name]
         if encoder["method"] == "precomputed":
+            sources = _benchmark_sources(benchmark, config)
             yield from _precomputed_paths(f"encoders.{name}", encoder, sources, [])
         else:
             yield from _weights_paths(name, encoder)
@@ -503,20 +590,18 @@ def paths_in_run(config, studies=None):
             if "label_names" in config["image_sets"][name]:
                 key = f"image_sets.{name}.label_names"
                 yield key, config["image_sets"][name]["label_names"]["path"]
-        for name in study["encoders"]:
+        for name, (image_sets, corpora) in encoders_of(study, config).items():
             encoder = config["encoders"][name]
             if encoder["method"] == "precomputed":
-                sets, corpora = study_sources(study, config), study_corpora(study, config)
-                yield from _precomputed_paths(f"encoders.{name}", encoder, sets, corpora)
+                yield from _precomputed_paths(f"encoders.{name}", encoder, image_sets, corpora)
                 continue
             yield from _weights_paths(name, encoder)
-            for image_set in study_sources(study, config):
+            for image_set in image_sets:
                 kind, options = images_of(config["image_sets"][image_set])
                 key = f"image_sets.{image_set}.{kind}"
                 yield key, options["path"]
                 if "root" in options:
                     yield f"{key}.root", options["root"]
-            corpora = study_corpora(study, config)
             sources = [config["corpora"][c].get("conjugate", {}).get("corpus", c) for c in corpora]
             for corpus in dict.fromkeys(sources):
                 for key in ("files", "exclude"):

@@ -23,7 +23,7 @@ from PIL import Image
 
 from workflow_scripts.lib.decoding import fit
 from workflow_scripts.lib.errors import InputError, reason
-from workflow_scripts.lib.hub import hub_file
+from workflow_scripts.lib.hub import NotInHub, hub_file
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
@@ -71,7 +71,10 @@ class Encoder:
 
     @torch.inference_mode()
     def encode_texts(self, texts):
-        """A list of n strings to unit-norm embeddings, float32 [n, d]."""
+        """A list of n strings to unit-norm embeddings, float32 [n, d].
+
+        Not for an encoder loaded with `texts=False`.
+        """
         embeddings = np.empty((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), self.batch_size):
             stop = start + self.batch_size
@@ -109,7 +112,7 @@ def ensemble(embeddings, counts):
     return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
 
 
-def load_encoder(cfg, threads=1):
+def load_encoder(cfg, threads=1, texts=True):
     """Load the model that the config block `cfg` describes.
 
     cfg keys:
@@ -121,6 +124,9 @@ def load_encoder(cfg, threads=1):
         precision: fp32 (default), bf16 or fp16. device: auto (default), cpu or cuda.
         batch_size: default 256.
     threads: CPU threads of torch.
+    texts: whether texts are to be encoded. If so the tokenizer is loaded, before any weights; if
+        not, its files and package (SigLIP's is of transformers) need not be there. The
+        description is the same.
 
     Local weights never touch the network. A tag is taken from the local cache, or downloaded.
     For tags the activation (QuickGELU) is checked against the one used in training; a weights
@@ -142,9 +148,9 @@ def load_encoder(cfg, threads=1):
 
         return load_timm(cfg, device)
     if "checkpoint" in cfg:
-        source = _checkpoint_source(Path(cfg["checkpoint"]))
+        source = _checkpoint_source(Path(cfg["checkpoint"]), texts)
     else:
-        source = _model_source(cfg.get("model"), cfg.get("pretrained"))
+        source = _model_source(cfg.get("model"), cfg.get("pretrained"), texts)
     precision = cfg.get("precision", "fp32")
     model = _create(source, precision, device)
     bias = getattr(model, "logit_bias", None)
@@ -218,7 +224,7 @@ def _device(name):
     return torch.device(name)
 
 
-def _checkpoint_source(folder):
+def _checkpoint_source(folder, texts):
     config, weights = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     for file in (config, weights):
         if not file.is_file():
@@ -239,13 +245,13 @@ def _checkpoint_source(folder):
     return {
         "name": name,
         "model_cfg": model_cfg,
-        "tokenizer": _load_tokenizer(name, model_cfg.get("text_cfg", {})),
+        "tokenizer": _load_tokenizer(name, model_cfg) if texts else None,
         "arguments": {},
         "identity": identity,
     }
 
 
-def _model_source(model, pretrained):
+def _model_source(model, pretrained, texts):
     import open_clip
 
     if not model or not pretrained:
@@ -262,25 +268,23 @@ def _model_source(model, pretrained):
     tag_cfg = open_clip.get_pretrained_cfg(model, pretrained)
     if tag_cfg:
         _check_activation(model, model_cfg, pretrained, tag_cfg)
-        tokenizer = _load_tokenizer(
-            model, model_cfg.get("text_cfg", {})
-        )  # before gigabytes of weights
+    elif not Path(pretrained).is_file():
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+        raise InputError(
+            f"pretrained: {pretrained!r} is neither a file nor a tag of {model} (tags: {tags})."
+        )
+    tokenizer = _load_tokenizer(model, model_cfg) if texts else None  # before gigabytes of weights
+    if tag_cfg:
         weights = _find_weights(model, pretrained, tag_cfg)
         arguments = {"pretrained": str(weights), "force_preprocess_cfg": tag_cfg}
-    elif Path(pretrained).is_file():
+    else:
         weights, pretrained = Path(pretrained), Path(pretrained).name
-        tokenizer = _load_tokenizer(model, model_cfg.get("text_cfg", {}))
         arguments = {
             "pretrained": str(weights),
             "force_preprocess_cfg": _usual_preprocessing(model, weights),
         }
         logging.warning(
             "%s: the activation (QuickGELU or GELU) cannot be checked for a weights file", weights
-        )
-    else:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
-        raise InputError(
-            f"pretrained: {pretrained!r} is neither a file nor a tag of {model} (tags: {tags})."
         )
     return {
         "name": model,
@@ -335,10 +339,11 @@ def _find_weights(model, tag, tag_cfg):
     return hub_file(repo, names, what, "set 'pretrained' to a weights file")
 
 
-def _load_tokenizer(name, text_cfg):
+def _load_tokenizer(name, model_cfg):
     """open_clip's tokenizer for a model; SigLIP's and some others' are those of transformers."""
     import open_clip
 
+    text_cfg = model_cfg.get("text_cfg", {})
     theirs = text_cfg.get("hf_tokenizer_name")
     needs = theirs or text_cfg.get("hf_model_name")
     if needs and importlib.util.find_spec("transformers") is None:
@@ -380,9 +385,10 @@ def _tokenizer_folder(name, repo):
     """Folder with a tokenizer's files, in the local cache of the model hub."""
     what = f"The tokenizer of {name}"
     remedy = f"put it into a 'checkpoint' folder with {CONFIG_NAME} and {WEIGHTS_NAME}"
-    files = [hub_file(repo, [file], what, remedy) for file in TOKENIZER_NAMES]
-    with contextlib.suppress(InputError):  # not all repositories have it
+    # Not all repositories have it. First, so that a cache with the others was asked for it too.
+    with contextlib.suppress(NotInHub):
         hub_file(repo, ["special_tokens_map.json"], what, remedy)
+    files = [hub_file(repo, [file], what, remedy) for file in TOKENIZER_NAMES]
     return str(files[0].parent)
 
 

@@ -9,27 +9,35 @@ from workflow_scripts.lib.errors import InputError
 TIMEOUT = 5.0  # seconds to wait for the hub before saying that it is out of reach
 
 
+class NotInHub(InputError):
+    """The hub has no such file, or cannot be asked and the cache has none."""
+
+
 def hub_file(repo, names, what, remedy):
     """Path of the first of the files `names` that a repository has, in the order given.
 
     repo: "owner/name". what: what the file is ("The weights of X"), and remedy: a way out besides
     a network or a copied cache ("set 'pretrained' to a weights file"), for the message.
-    Raises InputError.
+    Raises NotInHub, or InputError if a download fails: then the next name is not tried, since this
+    one may exist.
     """
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
     for name in names:
         with contextlib.suppress(LocalEntryNotFoundError):
             return Path(hf_hub_download(repo, name, local_files_only=True))
-    problem = hub_problem()
+    kind, problem = NotInHub, hub_problem()
     if not problem:
         for name in names:
             try:
                 return Path(hf_hub_download(repo, name))
+            except RemoteEntryNotFoundError as error:
+                problem = str(error)
             except Exception as error:  # network, disk and hub errors share no base class
-                problem = f"{type(error).__name__}: {error}"
-    raise InputError(
+                kind, problem = InputError, f"{type(error).__name__}: {error}"
+                break
+    raise kind(
         f"{what}: {' or '.join(names)} of {repo} is not in the cache folder "
         f"{constants.HF_HUB_CACHE} and cannot be downloaded ({problem}). Run once with a network, "
         "copy the cache folder from a machine that has it (HF_HOME names its parent), or "

@@ -3,6 +3,14 @@
 from workflow_scripts.lib.errors import InputError
 
 
+def check_prompts(prompts, key="prompts"):
+    """Raise InputError, naming `key`, for a template without exactly one '{}'."""
+    for name, templates in prompts.items():
+        for template in templates:
+            if template.count("{}") != 1:
+                raise InputError(f"{key}.{name}: {template!r} must hold exactly one '{{}}'.")
+
+
 def apply_prompts(concepts, pos, prompts):
     """Every concept in every template of its part of speech.
 
@@ -12,10 +20,7 @@ def apply_prompts(concepts, pos, prompts):
     Returns a list of V lists of prompts.
     Raises InputError for a bad template or a part of speech without templates.
     """
-    for name, templates in prompts.items():
-        for template in templates:
-            if template.count("{}") != 1:
-                raise InputError(f"prompts.{name}: {template!r} must hold exactly one '{{}}'.")
+    check_prompts(prompts)
 
     def templates_for(part):
         templates = prompts.get(part) or prompts.get("default")
