@@ -341,7 +341,7 @@ def test_an_encoders_own_prompts_do_not_undo_an_ablation_of_prompts():
     def ablation(*corpora):
         values = dict(zip("ab", corpora, strict=True))
         block = {"study": "demo", "vary": "corpus", "axis": "prompts", "values": values}
-        return config | {"ablations": {"x": block}}
+        return config | {"ablations": {"x": block}, "ablate": ["x"]}
 
     resolve_config(ablation("demo_words", "other"), SCHEMA)
     config["encoders"]["tinyclip"]["prompts"] = {"noun": ["my {}"]}
@@ -349,6 +349,7 @@ def test_an_encoders_own_prompts_do_not_undo_an_ablation_of_prompts():
     assert "ablations.x: 'demo_words' and 'other' differ in prompts alone" in text
     assert "encoders.tinyclip.prompts" in text
     resolve_config(ablation("demo_words", "fewer"), SCHEMA)
+    resolve_config(ablation("demo_words", "other") | {"ablate": []}, SCHEMA)
 
 
 def test_weights_files_are_told_from_tags():

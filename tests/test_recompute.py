@@ -126,6 +126,7 @@ def prompt_changed(project):
 
 def encoder_prompt_changed(project):
     change_config(project, "encoders.tinyclip.prompts", {"default": ["a drawing of a {}."]})
+    change_config(project, "ablate", [])  # one ablates prompts, which would have no effect now
 
 
 def tokenizer_added(project):

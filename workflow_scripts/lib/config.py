@@ -474,11 +474,12 @@ def _check_texts(where, encoder_name, corpora, config):
 
 
 def _check_prompts(config):
-    """Templates that hold a name, and ablations of prompts that an encoder's own do not undo."""
+    """Templates that hold a name, and no ablation of prompts that an encoder's own would undo."""
     for section in ("corpora", "encoders"):
         for name, block in config[section].items():
             check_prompts(block.get("prompts", {}), f"config: {section}.{name}.prompts")
-    for name, ablation in config["ablations"].items():
+    for name in config["ablate"]:
+        ablation = config["ablations"][name]
         encoders = config["studies"][ablation["study"]]["encoders"]
         own = [encoder for encoder in encoders if "prompts" in config["encoders"][encoder]]
         if ablation["vary"] != "corpus" or not own:
@@ -489,7 +490,7 @@ def _check_prompts(config):
                 raise InputError(
                     f"config: ablations.{name}: {pair[0]!r} and {pair[1]!r} differ in prompts "
                     f"alone, but encoders.{own[0]}.prompts come before them; use an encoder "
-                    "without prompts of its own"
+                    "without prompts of its own, or take the ablation out of 'ablate'"
                 )
 
 
