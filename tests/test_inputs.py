@@ -1,9 +1,11 @@
 """Image sets in archives, tables and lists give the results of the folder they were made from."""
 
 import copy
+import json
 import os
 import shutil
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -103,10 +105,14 @@ def results_of(project):
     }
 
 
-@pytest.fixture(scope="module")
-def moved(finished, tmp_path_factory):
-    """The finished project, run again after all its images moved into containers."""
-    project = finished.copy(tmp_path_factory.mktemp("inputs") / "project")
+@pytest.fixture(scope="session")
+def moved(finished, shared):
+    """The finished project, run again after all its images moved into containers; what ran."""
+    project = shared("moved", lambda folder: move(finished.copy(folder)))
+    return project, json.loads((project.folder / "ran.json").read_text())
+
+
+def move(project):
     photos, config = project.folder / "photos", project.read_config()
     make_tars(photos / "train", project.folder / "tars")
     make_list(photos / "test", project.folder / "test.csv")
@@ -119,7 +125,7 @@ def moved(finished, tmp_path_factory):
     project.write_config(config)
     shutil.rmtree(photos / "train")
     shutil.rmtree(photos / "strange")
-    return project, project.rules_run("--cores", "2")
+    (project.folder / "ran.json").write_text(json.dumps(project.rules_run("--cores", "2")))
 
 
 def test_all_results_stay_the_same(finished, moved):
@@ -177,14 +183,18 @@ def judged_by_labels(project):
     folder = project.folder / "results"
     files = [*(folder / "studies/mini").glob("*.parquet")]
     files += (folder / "concepts").rglob("ground_truth/*.parquet")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.fixture(scope="module")
-def numbered(finished, tmp_path_factory):
-    """The finished project with the oracle and flags by label; its tables; then the classes are
-    numbers with a table of names."""
-    project = finished.copy(tmp_path_factory.mktemp("numbered") / "project")
+@pytest.fixture(scope="session")
+def numbered(finished, shared):
+    """The finished project with the oracle and flags by label, whose classes became numbers with a
+    table of names; its tables before that."""
+    project = shared("numbered", lambda folder: number(finished.copy(folder)))
+    return project, json.loads((project.folder / "before.json").read_text())
+
+
+def number(project):
     config = project.read_config()
     config["studies"]["mini"] |= {
         "minings": ["clustermine", "ground_truth"],
@@ -194,7 +204,7 @@ def numbered(finished, tmp_path_factory):
     config["contaminations"] = {"by_label": {"method": "label"}}
     project.write_config(config)
     project.run("--cores", "2")
-    before = judged_by_labels(project)
+    (project.folder / "before.json").write_text(json.dumps(judged_by_labels(project)))
     (project.folder / "names.csv").write_text(NAMES)
     for image_set, folder in [("photos", "photos/train"), ("photos_test", "photos/test")]:
         rows = [f"{n},{NUMBERS[n.split('/')[0]]}" for n in list_folder(project.folder / folder)]
@@ -205,7 +215,6 @@ def numbered(finished, tmp_path_factory):
         del config["image_sets"][image_set]["folder"]
     project.write_config(config)
     project.run("--cores", "2")
-    return project, before
 
 
 def test_numbered_classes_with_names_give_the_results_of_names(numbered):
@@ -228,13 +237,13 @@ def test_new_names_re_run_what_compares_them(numbered, tmp_path):
     os.utime(names)
     assert project.rules_run("-n") == {}
     names.write_text(NAMES.replace("striped green star", "pentagram"))
-    ran = project.rules_run("--cores", "2")
-    assert ran == {
+    assert project.rules_run("-n") == {
         "mine_ground_truth": 1, "evaluate_concepts": 1, "flag_contamination": 1,
         "mine_negatives": 1, "score_images": 1, "evaluate_ood": 1, "plot_ood": 1,
         "write_table": 5, "summarise": 1,
     }  # fmt: skip
     path = "results/concepts/tinyclip/photos/words/none/ground_truth/seed0.parquet"
+    assert project.rules_run(path) == {"mine_ground_truth": 1}
     mined = pq.read_table(project.folder / path)["concept"].to_pylist()
     assert sorted(mined) == ["pentagram", "solid blue square", "solid red circle"]
     names.unlink()
