@@ -880,13 +880,8 @@ def all_comparisons(wildcards):
 
 def compared_listings():
     """Listings of all image folders of the benchmarks in `compare`."""
-    sets = [
-        source_of(image_set)
-        for block in (CONFIG["benchmarks"][name] for name in CONFIG["compare"])
-        for image_set in block["levels"].values()
-        if any(CONFIG["encoders"][e]["method"] != "precomputed" for e in block["encoders"])
-    ]
-    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(sets)]
+    names = configuration.embedded_sets(CONFIG, benchmarks=CONFIG["compare"])
+    return [f"results/images/{name}/quarantine.parquet" for name in names]
 
 
 def studies_in_run():
@@ -902,14 +897,8 @@ def run_listed():
 
 def listings(studies=CONFIG["run"]):
     """The listings of all image folders of studies, asked for at once so that they run in parallel."""
-    names = [
-        image_set
-        for study in (CONFIG["studies"][name] for name in studies)
-        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
-        if CONFIG["encoders"][encoder]["method"] != "precomputed"
-        for image_set in image_sets
-    ]
-    return [f"results/images/{name}/quarantine.parquet" for name in dict.fromkeys(names)]
+    names = configuration.embedded_sets(CONFIG, studies)
+    return [f"results/images/{name}/quarantine.parquet" for name in names]
 
 
 def quarantine_tables(wildcards):

@@ -25,10 +25,10 @@ LABELS = {
 }
 # How a weights file's name ends, if it has no slash to tell it from a tag.
 WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
-
-
+# What encoders embed -> its section of the config, and the keys that say where it is.
+SOURCES = {"images": ("image_sets", tuple(LABELS)), "texts": ("corpora", ("files", "conjugate"))}
 # A block of the user's with one of these keys says what it is.
-IDENTITY = ("method", "derive", *LABELS, "files", "conjugate")
+IDENTITY = ("method", "derive", *(key for _, keys in SOURCES.values() for key in keys))
 
 
 def with_own_blocks(config, own):
@@ -415,12 +415,13 @@ def _check_encoders(config):
             judge = encoder not in study["encoders"]
             rule = f"contaminations.{study['contamination']}: " if judge else ""
             where = f"config: studies.{name}: {rule}encoder {encoder!r}"
-            _check_images(where, encoder, image_sets, config)
-            _check_texts(where, encoder, corpora, config)
+            _check_embeds(where, encoder, "images", image_sets, config)
+            _check_embeds(where, encoder, "texts", corpora, config)
     for name, benchmark in config["benchmarks"].items():
         for encoder in benchmark["encoders"]:
             where = f"config: benchmarks.{name}: encoder {encoder!r}"
-            _check_images(where, encoder, _benchmark_sources(benchmark, config), config)
+            sources = _benchmark_sources(benchmark, config)
+            _check_embeds(where, encoder, "images", sources, config)
 
 
 def _check_files(where, encoder):
@@ -438,39 +439,25 @@ def _check_files(where, encoder):
                 raise InputError(f"{where}.{key}: give embeddings and index, or clip_retrieval")
 
 
-def _check_images(where, encoder_name, image_sets, config):
-    """The encoder has, or can embed, these image sets; `where` begins the message if not."""
-    encoder = config["encoders"][encoder_name]
-    for image_set in image_sets:
-        if encoder["method"] == "precomputed":
-            if image_set not in encoder["images"]:
-                raise InputError(
-                    f"{where} has no images for {image_set!r}: "
-                    f"add encoders.{encoder_name}.images.{image_set}"
-                )
-        elif not images_of(config["image_sets"][image_set])[0]:
-            raise InputError(
-                f"{where} has no images for {image_set!r}: add image_sets.{image_set}.folder"
-            )
+def _check_embeds(where, encoder_name, kind, names, config):
+    """The encoder has, or can make, embeddings of these image sets or corpora.
 
-
-def _check_texts(where, encoder_name, corpora, config):
-    """The encoder has, or can embed, these corpora; `where` begins the message if not."""
-    encoder = config["encoders"][encoder_name]
-    if encoder["method"] == "timm":
+    kind: "images" or "texts". where: begins the message if not.
+    """
+    encoder, (section, sources) = config["encoders"][encoder_name], SOURCES[kind]
+    if kind == "texts" and encoder["method"] == "timm":
         raise InputError(
             f"{where} (timm) has no text model; use it in benchmarks of clusterings, or choose an "
             "open_clip encoder"
         )
-    for corpus in corpora:
+    for name in names:
         if encoder["method"] == "precomputed":
-            if corpus not in encoder["texts"]:
-                raise InputError(
-                    f"{where} has no texts for {corpus!r}: "
-                    f"add encoders.{encoder_name}.texts.{corpus}"
-                )
-        elif not {"files", "conjugate"} & config["corpora"][corpus].keys():
-            raise InputError(f"{where} has no texts for {corpus!r}: add corpora.{corpus}.files")
+            found, place = name in encoder[kind], f"encoders.{encoder_name}.{kind}.{name}"
+        else:
+            found = any(source in config[section][name] for source in sources)
+            place = f"{section}.{name}.{sources[0]}"
+        if not found:
+            raise InputError(f"{where} has no {kind} for {name!r}: add {place}")
 
 
 def _check_prompts(config):
@@ -517,12 +504,18 @@ def studies_in_use(config):
 
 def image_sets_in_use(config):
     """The image sets that the studies in use and the benchmarks in `compare` embed."""
+    return embedded_sets(config, studies_in_use(config), config["compare"])
+
+
+def embedded_sets(config, studies=(), benchmarks=()):
+    """The image sets whose images these studies and benchmarks embed, each once; not those of
+    precomputed encoders."""
     uses = [
         (encoder, sets)
-        for study in studies_in_use(config)
+        for study in studies
         for encoder, (sets, _) in encoders_of(config["studies"][study], config).items()
     ]
-    for block in (config["benchmarks"][name] for name in config["compare"]):
+    for block in (config["benchmarks"][name] for name in benchmarks):
         uses += [(encoder, _benchmark_sources(block, config)) for encoder in block["encoders"]]
     names = [
         name
