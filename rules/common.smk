@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
-from workflow_scripts.lib import config as configuration
-from workflow_scripts.lib.clip_retrieval import clip_retrieval_files
+from workflow_scripts.lib.config import resolve as configuration
+from workflow_scripts.lib.encoders.clip_retrieval import clip_retrieval_files
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.folders import files_state, folder_state
+from workflow_scripts.lib.images.folders import files_state, folder_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
@@ -179,7 +179,7 @@ cached_folder_state = functools.cache(folder_state)
 @functools.cache
 def list_state(path, root):
     """State of a list of images and of the files that it names."""
-    from workflow_scripts.lib.containers import open_container
+    from workflow_scripts.lib.images.containers import open_container
 
     try:
         names = open_container("list", path, root=root).files()

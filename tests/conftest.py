@@ -100,7 +100,7 @@ def draw_set(folder, concepts, per_concept, seed):
     import numpy as np
     from PIL import Image
 
-    from workflow_scripts.lib import world
+    from workflow_scripts.lib.demo import world
 
     for concept in concepts:
         class_folder = Path(folder, "_".join(concept))

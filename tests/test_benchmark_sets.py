@@ -13,8 +13,8 @@ from conftest import MINI, make_project
 from snakemake.utils import update_config
 from unit.test_trees import database
 
-from workflow_scripts.lib.config import files_in_use, image_sets_in_use, resolve_config
-from workflow_scripts.lib.inventory import check_set
+from workflow_scripts.lib.config.resolve import files_in_use, image_sets_in_use, resolve_config
+from workflow_scripts.lib.images.inventory import check_set
 
 ROOT = Path(__file__).parent.parent
 
@@ -217,7 +217,7 @@ def draw(folder, classes, number):
     import numpy as np
     from PIL import Image
 
-    from workflow_scripts.lib import world
+    from workflow_scripts.lib.demo import world
 
     names = []
     for name, shown in classes.items():

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from workflow_scripts.lib.config import (
+from workflow_scripts.lib.config.resolve import (
     files_in_use,
     image_sets_in_use,
     label_names,
@@ -192,8 +192,9 @@ def test_shipped_configs_are_valid(file):
 
 
 def test_schema_and_code_agree_on_what_methods_need():
-    from workflow_scripts.lib import detectors, mining
-    from workflow_scripts.lib.config import needs
+    from workflow_scripts.lib.concepts import mining
+    from workflow_scripts.lib.config.resolve import needs
+    from workflow_scripts.lib.detection import detectors
 
     def branches(section):
         kinds = SCHEMA["properties"][section]["additionalProperties"]["oneOf"]
@@ -258,7 +259,7 @@ def test_a_plain_path_stands_for_a_block():
 
 
 def test_defaults_of_word_lists_are_those_of_the_reader():
-    from workflow_scripts.lib.corpora import DEFAULTS
+    from workflow_scripts.lib.texts.corpora import DEFAULTS
 
     properties = SCHEMA["$defs"]["word_list"]["properties"]
     assert {key: block["default"] for key, block in properties.items() if key != "path"} == DEFAULTS

@@ -70,7 +70,7 @@ def script_changed(project):
 
 
 def helper_of_one_stage(project):
-    with script(project, "lib/temi.py").open("a") as file:
+    with script(project, "lib/clustering/temi.py").open("a") as file:
         file.write("\nUNUSED = 1\n")
 
 

@@ -56,7 +56,7 @@ def test_labels_reach_no_rule_before_the_evaluation_but_the_oracle():
     """Rules that read an image index read its labels at most in these scripts.
 
     Derived image sets choose images, or name them anew, by their labels; clusterings may count
-    the distinct labels (lib/clusters.py), nothing else.
+    the distinct labels (lib/clustering/results.py), nothing else.
     """
     readers = {
         script

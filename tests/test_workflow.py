@@ -58,7 +58,8 @@ def test_demo_compares_the_minings(demo):
 
 def test_demo_shows_every_method(demo):
     ood = pd.read_csv(demo.folder / "results/tables/ood.csv", keep_default_na=False)
-    from workflow_scripts.lib import detectors, mining, negatives
+    from workflow_scripts.lib.concepts import mining, negatives
+    from workflow_scripts.lib.detection import detectors
 
     config = yaml.safe_load((demo.folder / "config/config.yaml").read_text())
 
@@ -314,7 +315,7 @@ def test_retraining_the_demo_encoder_reaches_the_shipped_accuracy(tmp_path):
     project = make_project(tmp_path / "project")
     project.run("results/demo/encoders/tinyclip/report.json")
     report = json.loads((project.folder / "results/demo/encoders/tinyclip/report.json").read_text())
-    from workflow_scripts.lib.tinyclip import zero_shot_accuracy
+    from workflow_scripts.lib.demo.tinyclip import zero_shot_accuracy
 
     shipped = zero_shot_accuracy(project.folder / "config/demo/tinyclip")
     for name, accuracy in shipped.items():

@@ -4,8 +4,8 @@ Out: float32 [clusters, dimensions], unit norm; an empty cluster's row is zero.
 """
 
 from workflow_scripts.lib.artifacts import read_table, write_array
+from workflow_scripts.lib.concepts.evidence import cluster_centres
 from workflow_scripts.lib.embeddings import open_embeddings
-from workflow_scripts.lib.evidence import cluster_centres
 from workflow_scripts.lib.job import job, progress
 
 

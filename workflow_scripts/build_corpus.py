@@ -1,13 +1,13 @@
 """Read word lists, tables of names, captions and WordNet into one concept table.
 
 Out: Parquet with the columns concept, pos (part of speech), source (list), and of WordNet's words
-wnid, lexname, parents and proper, of noun phrases of captions count (see `lib.corpora.Entry`);
-duplicates merged.
+wnid, lexname, parents and proper, of noun phrases of captions count
+(see `lib.texts.corpora.Entry`); duplicates merged.
 """
 
 from workflow_scripts.lib.artifacts import write_table
-from workflow_scripts.lib.corpora import read_corpus
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.texts.corpora import read_corpus
 
 
 def build_corpus(paths, exclude, cfg, output):

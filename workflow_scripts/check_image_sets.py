@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.inventory import OK, check_set
+from workflow_scripts.lib.images.inventory import OK, check_set
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.tables import markdown
+from workflow_scripts.lib.report.tables import markdown
 
 COLUMNS = ["set", "path", "kind", "images", "expected", "classes", "expected classes", "verdict"]
 

@@ -5,8 +5,12 @@ Out: as cluster_kmeans.
 
 import time
 
-from workflow_scripts.lib import kmeans
-from workflow_scripts.lib.clusters import number_of_clusters, restart_history, write_clusters
+from workflow_scripts.lib.clustering import kmeans
+from workflow_scripts.lib.clustering.results import (
+    number_of_clusters,
+    restart_history,
+    write_clusters,
+)
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
 

@@ -6,9 +6,9 @@ probability); the best head's teacher; loss and used clusters of every head by e
 
 import torch
 
-from workflow_scripts.lib import temi
 from workflow_scripts.lib.artifacts import read_array
-from workflow_scripts.lib.clusters import number_of_clusters, train_and_write
+from workflow_scripts.lib.clustering import temi
+from workflow_scripts.lib.clustering.results import number_of_clusters, train_and_write
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job
 

@@ -6,8 +6,8 @@ probability); the best task encoder; loss and used clusters of every task encode
 
 import torch
 
-from workflow_scripts.lib import turtle
-from workflow_scripts.lib.clusters import number_of_clusters, train_and_write
+from workflow_scripts.lib.clustering import turtle
+from workflow_scripts.lib.clustering.results import number_of_clusters, train_and_write
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job
 

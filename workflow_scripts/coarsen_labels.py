@@ -8,11 +8,16 @@ import logging
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
-from workflow_scripts.lib.benchmarks import cut_at_depth, cut_at_leaves, group_names, relabel
+from workflow_scripts.lib.benchmarks.subsets import (
+    cut_at_depth,
+    cut_at_leaves,
+    group_names,
+    relabel,
+)
+from workflow_scripts.lib.concepts.quality import true_names_of
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.label_quality import true_names_of
-from workflow_scripts.lib.names import normalise
-from workflow_scripts.lib.trees import noun_tree
+from workflow_scripts.lib.texts.names import normalise
+from workflow_scripts.lib.texts.trees import noun_tree
 
 
 def coarsen_labels(index, shard, tree, cfg, output):

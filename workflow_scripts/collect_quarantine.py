@@ -3,7 +3,7 @@
 import pandas as pd
 
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.tables import read_frame, write_tables
+from workflow_scripts.lib.report.tables import read_frame, write_tables
 
 
 def collect_quarantine(tables, parquet, csv, md):

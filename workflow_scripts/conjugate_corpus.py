@@ -4,10 +4,10 @@ Out: a concept table as of build_corpus; part of speech and source are "conjugat
 """
 
 from workflow_scripts.lib.artifacts import read_table, write_table
-from workflow_scripts.lib.corpora import Entry, corpus_table
+from workflow_scripts.lib.concepts.negatives import conjugate
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.negatives import conjugate
+from workflow_scripts.lib.texts.corpora import Entry, corpus_table
 
 
 def conjugate_corpus(source, cfg, output):

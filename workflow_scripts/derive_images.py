@@ -8,8 +8,9 @@ import logging
 
 import numpy as np
 
-from workflow_scripts.lib import benchmarks, difficulty
 from workflow_scripts.lib.artifacts import replacing, write_table
+from workflow_scripts.lib.benchmarks import difficulty
+from workflow_scripts.lib.benchmarks import subsets as benchmarks
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job

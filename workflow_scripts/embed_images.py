@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib import images
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
-from workflow_scripts.lib.containers import image_readers
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
-from workflow_scripts.lib.encoders import load_encoder, with_weights
+from workflow_scripts.lib.encoders.open_clip import load_encoder, with_weights
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images import files as images
+from workflow_scripts.lib.images.containers import image_readers
 from workflow_scripts.lib.job import job, progress
 
 

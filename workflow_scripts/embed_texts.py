@@ -3,9 +3,9 @@
 import numpy as np
 
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
-from workflow_scripts.lib.encoders import load_encoder, with_weights
+from workflow_scripts.lib.encoders.open_clip import load_encoder, with_weights
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.prompts import apply_prompts
+from workflow_scripts.lib.texts.prompts import apply_prompts
 
 BLOCK = 4096  # concepts whose prompt embeddings are held at once
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.benchmarks import describe
-from workflow_scripts.lib.clustering_metrics import clustering_metrics
+from workflow_scripts.lib.benchmarks.subsets import describe
+from workflow_scripts.lib.clustering.metrics import clustering_metrics
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.tables import read_frame, write_frame
+from workflow_scripts.lib.report.tables import read_frame, write_frame
 
 KEYS = ["axis", "benchmark", "level", "encoder", "image_set", "clustering", "method", "k", "seed"]
 SET = ["n", "classes", "imbalance_ratio", "prior_entropy_normalised"]

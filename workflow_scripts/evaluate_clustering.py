@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.clustering_metrics import clustering_metrics
+from workflow_scripts.lib.clustering.metrics import clustering_metrics
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.tables import read_frame, write_frame
+from workflow_scripts.lib.report.tables import read_frame, write_frame
 
 METRICS = ["n", "classes", "acc", "nmi", "ami", "ari", "purity"]
 COLUMNS = ["study", "encoder", "image_set", "clustering", "method", "k", "seed", *METRICS]

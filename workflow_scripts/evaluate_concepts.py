@@ -14,20 +14,20 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.embeddings import open_embeddings
-from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.label_names import naming
-from workflow_scripts.lib.label_quality import (
+from workflow_scripts.lib.concepts.quality import (
     name_agreement,
     text_agreement,
     tree_functions,
     true_names_of,
     zero_shot_accuracy,
 )
-from workflow_scripts.lib.similarity import top_concepts
-from workflow_scripts.lib.tables import read_frame, write_frame
-from workflow_scripts.lib.trees import noun_tree
+from workflow_scripts.lib.concepts.similarity import top_concepts
+from workflow_scripts.lib.embeddings import open_embeddings
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.report.tables import read_frame, write_frame
+from workflow_scripts.lib.texts.label_names import naming
+from workflow_scripts.lib.texts.trees import noun_tree
 
 KEYS = ["study", "encoder", "clustering", "mining", "seed"]
 FIGURES = ["n_positives", "true_names", "true_names_in_corpus", "exact_matches"]
@@ -111,7 +111,7 @@ def evaluate_concepts(inputs, cfg, study, output_concepts, output_quality):
     concept tree, or none), label_names (the tables that name labels), test, test_index, texts and
     concepts, the last four by encoder in the order of cfg's encoders.
     cfg: encoders (name -> number of shards of the test images), label_names (of the training and
-    of the test images, see `lib.label_names.naming`)."""
+    of the test images, see `lib.texts.label_names.naming`)."""
     name_of, name_of_test = naming(inputs.label_names, cfg["label_names"])
     true_names = true_names_of(inputs.index, name_of)
     tree = ()

@@ -1,8 +1,8 @@
 """Measure how well every detector of a study tells its OOD sets from its ID sets.
 
 Out: ood.parquet, one row per (list of positives, negatives, detector, ID set, OOD set) with the
-means over sets, as `lib.ood_table` says, and 95 % bootstrap intervals; comparison.parquet, every
-list of positives and detector over all seeds, against the reference mining.
+means over sets, as `lib.detection.table` says, and 95 % bootstrap intervals; comparison.parquet,
+every list of positives and detector over all seeds, against the reference mining.
 """
 
 import functools
@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.bootstrap import interval, resample_counts
-from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.ood_table import (
+from workflow_scripts.lib.detection.bootstrap import interval, resample_counts
+from workflow_scripts.lib.detection.table import (
     ALL,
     against_oracle,
     compare,
@@ -24,7 +22,9 @@ from workflow_scripts.lib.ood_table import (
     row_draws,
     table_rows,
 )
-from workflow_scripts.lib.tables import read_frame, write_frame
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.report.tables import read_frame, write_frame
 
 KEYS = ["study", "encoder", "id_set", "ood_set", "group", "condition", "ood_group", "images"]
 KEYS += ["clustering", "mining", "negatives", "detector", "seed"]

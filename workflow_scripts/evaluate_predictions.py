@@ -9,7 +9,7 @@ import pandas as pd
 
 from workflow_scripts.evaluate_benchmark import KEYS, labels_by_set
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.benchmarks import (
+from workflow_scripts.lib.benchmarks.subsets import (
     class_codes,
     common_ancestor_steps,
     majority_class,
@@ -17,9 +17,9 @@ from workflow_scripts.lib.benchmarks import (
     valid_labels,
 )
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.names import normalise
-from workflow_scripts.lib.tables import write_frame
-from workflow_scripts.lib.trees import noun_tree
+from workflow_scripts.lib.report.tables import write_frame
+from workflow_scripts.lib.texts.names import normalise
+from workflow_scripts.lib.texts.trees import noun_tree
 
 
 def evaluate_predictions(ranks, labels, tree, benchmark, cfg, output):

@@ -4,9 +4,9 @@ Out: int32 [images, k], row numbers of the neighbours, nearest first.
 """
 
 from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.neighbours import nearest_neighbours
 
 
 def find_neighbours(embeddings, index, k, output):

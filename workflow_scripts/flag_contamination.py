@@ -2,7 +2,7 @@
 
 The ID test set is judged too: it shows how much of true ID content the rule finds. Evaluation only:
 labels of training, test and OOD images are read here. What the flags can and cannot say is in
-`lib.contamination`.
+`lib.detection.contamination`.
 
 Out: flags.parquet, one row per image: image_set, image_id, concept (its best of the corpus), label
 and flagged; contamination.parquet, one row per image set: study, image_set, group, n, flagged and
@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.contamination import flagged_by_label, flagged_by_match
+from workflow_scripts.lib.concepts.quality import tree_functions, true_names_of
+from workflow_scripts.lib.concepts.similarity import top_concepts
+from workflow_scripts.lib.detection.contamination import flagged_by_label, flagged_by_match
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.label_names import naming
-from workflow_scripts.lib.label_quality import tree_functions, true_names_of
-from workflow_scripts.lib.similarity import top_concepts
-from workflow_scripts.lib.tables import write_frame
-from workflow_scripts.lib.trees import noun_tree
+from workflow_scripts.lib.report.tables import write_frame
+from workflow_scripts.lib.texts.label_names import naming
+from workflow_scripts.lib.texts.trees import noun_tree
 
 COLUMNS = ["study", "image_set", "group", "n", "flagged", "share"]
 
@@ -84,7 +84,7 @@ def flag_contamination(inputs, cfg, study, output_flags, output_table):
     tree, or none; with one, the rule "label" takes synonyms too).
     cfg: rule ("match" or "label"), margin (of the rule "match"), image_sets (name -> number of
     shards), groups (name -> "near", "far" or "test") and label_names (of the training images, then
-    of the image sets, see `lib.label_names.naming`).
+    of the image sets, see `lib.texts.label_names.naming`).
     """
     names = artifacts.read_table(inputs.concepts[0], ["concept"])["concept"].to_pylist()
     vectors = np.asarray(artifacts.read_array(inputs.texts[0]), dtype=np.float32)

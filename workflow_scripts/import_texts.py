@@ -12,7 +12,7 @@ from workflow_scripts.lib.embeddings import (
 )
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.names import normalise
+from workflow_scripts.lib.texts.names import normalise
 
 BLOCK = 65536  # rows copied at once
 

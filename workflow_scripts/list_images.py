@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from workflow_scripts.lib import images
 from workflow_scripts.lib.artifacts import write_table
-from workflow_scripts.lib.containers import LOCATED_KINDS, open_container, write_locators
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images import files as images
+from workflow_scripts.lib.images.containers import LOCATED_KINDS, open_container, write_locators
 from workflow_scripts.lib.job import job, progress
 
 CHUNK = 256  # files per task of a thread, at most

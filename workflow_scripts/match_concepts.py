@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.concepts.similarity import top_concepts
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.similarity import top_concepts
 
 BLOCK = 8192
 

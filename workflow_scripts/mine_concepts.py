@@ -5,9 +5,9 @@ test or OOD images. Out: one row per concept with votes, purity, size, runner-up
 """
 
 from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.concepts.mining import METHODS
+from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.mining import METHODS
-from workflow_scripts.lib.positives import read_evidence, write_positives
 
 
 def mine_concepts(similarity, concepts, clusters, centres, cfg, meta, output):

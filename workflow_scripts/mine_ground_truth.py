@@ -9,11 +9,11 @@ import logging
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.concepts.mining import METHODS
+from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.label_names import naming
-from workflow_scripts.lib.mining import METHODS
-from workflow_scripts.lib.positives import read_evidence, write_positives
+from workflow_scripts.lib.texts.label_names import naming
 
 
 def true_concepts(index, names, name_of):
@@ -40,7 +40,7 @@ def true_concepts(index, names, name_of):
 def mine_ground_truth(index, similarity, concepts, clusters, label_names, cfg, meta, output):
     """label_names: the table that names the labels, in a list, or none.
 
-    cfg: mining (its config block), label_names (see `lib.label_names.naming`).
+    cfg: mining (its config block), label_names (see `lib.texts.label_names.naming`).
     """
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
     image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()

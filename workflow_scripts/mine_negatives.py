@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_table, write_table
+from workflow_scripts.lib.concepts.negatives import METHODS, candidates, common, outside, unrelated
+from workflow_scripts.lib.concepts.positives import read_corpora
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.negatives import METHODS, candidates, common, outside, unrelated
-from workflow_scripts.lib.positives import read_corpora
-from workflow_scripts.lib.trees import read_trees
+from workflow_scripts.lib.texts.trees import read_trees
 
 SCHEMA = pa.schema(
     [

@@ -6,8 +6,8 @@ Out: SVG. Means over all OOD sets and the seeds; the bars are 95 % bootstrap int
 import logging
 
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.plots import dot_plot, line_plot
-from workflow_scripts.lib.tables import read_frame
+from workflow_scripts.lib.report.plots import dot_plot, line_plot
+from workflow_scripts.lib.report.tables import read_frame
 
 SERIES = 6  # more colours cannot be told apart
 COLUMNS = ["auroc", "auroc_low", "auroc_high"]

@@ -4,8 +4,8 @@ Out: SVG. Means over the seeds; the bars reach from the lowest to the highest se
 """
 
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.plots import dot_plot, line_plot
-from workflow_scripts.lib.tables import read_frame
+from workflow_scripts.lib.report.plots import dot_plot, line_plot
+from workflow_scripts.lib.report.tables import read_frame
 
 X = {"imbalance": "imbalance_ratio", "granularity": "classes"}
 LABELS = {"imbalance_ratio": "images of the largest class / the smallest", "classes": "classes"}

@@ -6,10 +6,10 @@ Lines span the 95 % bootstrap intervals of all seeds; without bootstrap, the see
 
 import logging
 
+from workflow_scripts.lib.detection.table import MEAN
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.ood_table import MEAN
-from workflow_scripts.lib.plots import dot_plot
-from workflow_scripts.lib.tables import read_frame
+from workflow_scripts.lib.report.plots import dot_plot
+from workflow_scripts.lib.report.tables import read_frame
 
 SERIES = 6  # more colours cannot be told apart
 

@@ -24,7 +24,7 @@ def kmeans_scores(block, weights, cfg):
 def head_scores(block, weights, cfg):
     import torch
 
-    from workflow_scripts.lib.heads import log_probabilities
+    from workflow_scripts.lib.clustering.heads import log_probabilities
 
     head = {name: torch.from_numpy(value)[None] for name, value in weights.items()}
     return log_probabilities(head, torch.from_numpy(block), cfg["temperature"])[0].numpy()
@@ -33,7 +33,7 @@ def head_scores(block, weights, cfg):
 def turtle_scores(block, weights, cfg):
     import torch
 
-    from workflow_scripts.lib.turtle import task_log_probabilities
+    from workflow_scripts.lib.clustering.turtle import task_log_probabilities
 
     task = {name: torch.from_numpy(value)[None] for name, value in weights.items()}
     return task_log_probabilities(task, [torch.from_numpy(block)], cfg["temperature"])[0].numpy()

@@ -2,7 +2,7 @@
 
 import logging
 
-from workflow_scripts.lib import world
+from workflow_scripts.lib.demo import world
 from workflow_scripts.lib.job import job
 
 

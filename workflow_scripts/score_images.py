@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
-from workflow_scripts.lib.detectors import METHODS, score_blocks, with_temperatures
+from workflow_scripts.lib.concepts.positives import read_corpora
+from workflow_scripts.lib.detection.detectors import METHODS, score_blocks, with_temperatures
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.positives import read_corpora
 
 ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
 

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.detection.table import MEAN
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.ood_table import MEAN
-from workflow_scripts.lib.tables import markdown, over_seeds, read_frame
+from workflow_scripts.lib.report.tables import markdown, over_seeds, read_frame
 
 LIST = ["encoder", "clustering", "mining"]
 KEYS = [*LIST, "negatives", "detector"]

@@ -6,7 +6,7 @@ Out: Parquet and CSV, the studies' comparisons (see evaluate_ood) row by row; Ma
 import pandas as pd
 
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.tables import read_frame, write_tables
+from workflow_scripts.lib.report.tables import read_frame, write_tables
 
 LIST = ["value", "encoder", "clustering", "mining"]
 ROW = [*LIST, "negatives", "detector", "seeds"]

@@ -4,8 +4,8 @@ import json
 import time
 from pathlib import Path
 
-from workflow_scripts.lib import tinyclip
 from workflow_scripts.lib.artifacts import write_text
+from workflow_scripts.lib.demo import tinyclip
 from workflow_scripts.lib.job import job
 
 

@@ -6,7 +6,7 @@ Parquet and CSV hold every row; the Markdown shows means over the seeds.
 import pandas as pd
 
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.tables import over_seeds, read_frame, write_tables
+from workflow_scripts.lib.report.tables import over_seeds, read_frame, write_tables
 
 TITLES = {
     "deep_clustering": "Clusterings compared, mean and standard deviation over seeds",

@@ -5,9 +5,9 @@ Parquet and CSV hold every row; the Markdown shows what a person can read: means
 
 import pandas as pd
 
+from workflow_scripts.lib.detection.table import MEAN
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.ood_table import MEAN
-from workflow_scripts.lib.tables import over_seeds, read_frame, write_tables
+from workflow_scripts.lib.report.tables import over_seeds, read_frame, write_tables
 
 TITLES = {
     "ood": "OOD detection, mean over seeds (every seed and pair of sets: ood.csv)",

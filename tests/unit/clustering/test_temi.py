@@ -1,0 +1,401 @@
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from workflow_scripts.lib.clustering.heads import (
+    adamw_step,
+    best_head,
+    learning_rate,
+    log_probabilities,
+    update_teacher,
+)
+from workflow_scripts.lib.clustering.metrics import accuracy
+from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
+from workflow_scripts.lib.clustering.temi import assign, temi_loss, train_temi, update_prior
+from workflow_scripts.lib.errors import InputError
+
+CFG = {
+    "steps": 40,
+    "warmup_steps": 5,
+    "batch_size": 32,
+    "base_lr": 0.05,
+    "heads": 3,
+    "hidden": 12,
+    "bottleneck": 6,
+    "beta": 0.6,
+    "temperature": 0.1,
+    "teacher_momentum": 0.9,
+    "prior_momentum": 0.9,
+    "neighbours": 5,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def blobs(classes=5, per_class=40, d=16, spread=0.08):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(classes, d))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    labels = np.repeat(np.arange(classes), per_class)
+    rows = centres[labels] + rng.normal(0, spread, (len(labels), d))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return rows, nearest_neighbours(rows, 5), labels
+
+
+def random_tensors(*shape, count=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, generator=generator) for _ in range(count)]
+
+
+def random_heads(heads=3, d=7, hidden=6, bottleneck=5, k=4):
+    shapes = {
+        "hidden_weight": (heads, d, hidden),
+        "hidden_bias": (heads, 1, hidden),
+        "bottleneck_weight": (heads, hidden, bottleneck),
+        "bottleneck_bias": (heads, 1, bottleneck),
+        "prototypes": (heads, k, bottleneck),
+        "scale": (heads, k, 1),
+    }
+    return {
+        name: random_tensors(*shape, seed=i)[0] for i, (name, shape) in enumerate(shapes.items())
+    }
+
+
+def same_result(one, other):
+    assert one.best_head == other.best_head
+    for a, b in ((one.weights, other.weights), (one.history, other.history)):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert a[name].tobytes() == b[name].tobytes(), name
+
+
+# --- loss -----------------------------------------------------------------------------------
+
+
+def reference_loss(student_a, student_b, teacher_a, teacher_b, prior, beta):
+    """The paper's loss written as loops over heads, pairs and clusters, in float64."""
+    heads, pairs, k = student_a.shape
+    losses = []
+    for h in range(heads):
+        loss = 0
+        for i in range(pairs):
+            weight = 0
+            for g in range(heads):
+                for c in range(k):
+                    weight = weight + teacher_a[g, i, c] * teacher_b[g, i, c] / heads
+            for student, teacher in ((student_a, teacher_b), (student_b, teacher_a)):
+                mass = 0
+                for c in range(k):
+                    mass = mass + (student[h, i, c] * teacher[h, i, c]) ** beta / prior[h, c]
+                loss = loss - weight * torch.log(mass) / (2 * pairs)
+        losses.append(loss)
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("beta", [0.6, 1.0])
+def test_loss_and_gradients_equal_the_loops(heads, beta):
+    logits = random_tensors(heads, 5, 4, count=4)
+    prior = random_tensors(heads, 4, seed=9)[0].softmax(-1)
+
+    fast = [2 * x.clone() for x in logits]
+    fast[0].requires_grad_(), fast[1].requires_grad_()
+    loss = temi_loss(*[x.log_softmax(-1) for x in fast], prior, beta)
+    loss.mean().backward()
+
+    slow = [2 * x.double() for x in logits]
+    slow[0].requires_grad_(), slow[1].requires_grad_()
+    expected = reference_loss(*[x.softmax(-1) for x in slow], prior.double(), beta)
+    expected.mean().backward()
+
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
+    for view in (0, 1):
+        assert slow[view].grad.abs().max() > 1e-3
+        torch.testing.assert_close(fast[view].grad.double(), slow[view].grad, rtol=1e-5, atol=1e-6)
+
+
+def test_loss_stays_finite_for_hard_probabilities():
+    logits = [1000 * x for x in random_tensors(2, 6, 50, count=4)]
+    logits[0].requires_grad_(), logits[1].requires_grad_()
+    prior = torch.zeros(2, 50)
+    prior[:, 0] = 1
+    loss = temi_loss(*[x.log_softmax(-1) for x in logits], prior, 0.6)
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert logits[0].grad.isfinite().all()
+    assert logits[1].grad.isfinite().all()
+
+
+# --- heads and their updates ----------------------------------------------------------------
+
+
+def test_stacked_heads_equal_single_modules():
+    heads = random_heads()
+    (x,) = random_tensors(9, 7, seed=20)
+    found = log_probabilities(heads, x, 0.1)
+    for h in range(3):
+        first, second, last = (
+            torch.nn.Linear(7, 6),
+            torch.nn.Linear(6, 5),
+            torch.nn.Linear(5, 4, bias=False),
+        )
+        last = torch.nn.utils.parametrizations.weight_norm(last)
+        with torch.no_grad():
+            first.weight.copy_(heads["hidden_weight"][h].T)
+            first.bias.copy_(heads["hidden_bias"][h, 0])
+            second.weight.copy_(heads["bottleneck_weight"][h].T)
+            second.bias.copy_(heads["bottleneck_bias"][h, 0])
+            last.parametrizations.weight.original0.copy_(heads["scale"][h])
+            last.parametrizations.weight.original1.copy_(heads["prototypes"][h])
+            z = second(torch.nn.functional.gelu(first(x)))
+            logits = last(z / z.norm(dim=1, keepdim=True))
+        torch.testing.assert_close(found[h], (logits / 0.1).log_softmax(-1), rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_a_stacked_head_is_that_of_the_head_alone():
+    # With identical copies the shared weight w equals the weight of one head alone.
+    single = random_heads(heads=1)
+    stacked = {name: value.repeat(3, 1, 1) for name, value in single.items()}
+    (x,) = random_tensors(8, 7, seed=20)
+    gradients = {}
+    for label, heads in (("single", single), ("stacked", stacked)):
+        heads = {name: value.clone().requires_grad_() for name, value in heads.items()}
+        student = log_probabilities(heads, x, 0.5)
+        prior = torch.full((len(student), 4), 0.25)
+        teacher = student.detach()
+        temi_loss(*student.chunk(2, 1), *teacher.chunk(2, 1), prior, 0.6).sum().backward()
+        gradients[label] = {name: value.grad for name, value in heads.items()}
+    for name, value in gradients["single"].items():
+        torch.testing.assert_close(gradients["stacked"][name], value.repeat(3, 1, 1))
+
+
+def test_prior_by_hand():
+    prior = torch.tensor([[0.5, 0.5]])
+    update_prior(prior, torch.tensor([[[0.8, 0.2], [1.0, 0.0]]]).log(), 0.9)
+    torch.testing.assert_close(prior, torch.tensor([[0.54, 0.46]]))  # .9 x .5 + .1 x .9
+    update_prior(prior, torch.tensor([[[0.0, 1.0], [0.2, 0.8]]]).log(), 0.9)
+    torch.testing.assert_close(prior, torch.tensor([[0.496, 0.504]]))  # .9 x .54 + .1 x .1
+
+
+def test_teacher_by_hand():
+    teacher = {"scale": torch.tensor([1.0, 0.0])}
+    update_teacher(teacher, {"scale": torch.tensor([2.0, 4.0])}, 0.75)
+    torch.testing.assert_close(teacher["scale"], torch.tensor([1.25, 1.0]))
+    update_teacher(teacher, {"scale": torch.tensor([3.0, 0.0])}, 0.75)
+    torch.testing.assert_close(teacher["scale"], torch.tensor([1.6875, 0.75]))
+
+
+def test_adamw_step_equals_torch():
+    values, gradients = random_tensors(2, 3, count=2), random_tensors(2, 3, count=10, seed=1)
+    student = {"scale": values[0].clone().requires_grad_(), "bias": values[1].clone()}
+    student["bias"].requires_grad_()
+    mean = {name: torch.zeros(2, 3) for name in student}
+    variance = {name: torch.zeros(2, 3) for name in student}
+    steps = dict.fromkeys(student, 0)
+    reference = [value.clone().requires_grad_() for value in values]
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [reference[0]], "weight_decay": 1e-4},
+            {"params": [reference[1]], "weight_decay": 0},
+        ]
+    )
+    for step in range(5):
+        lr = 0.5 / (step + 1)
+        for group in adamw.param_groups:
+            group["lr"] = lr
+        # The first step leaves "scale" without a gradient, as for a frozen layer.
+        for i, name in enumerate(student):
+            gradient = gradients[2 * step + i] if (step, name) != (0, "scale") else None
+            student[name].grad = reference[i].grad = gradient
+        adamw_step(student, mean, variance, lr, steps)
+        adamw.step()
+    torch.testing.assert_close(student["scale"], reference[0])
+    torch.testing.assert_close(student["bias"], reference[1])
+    assert steps == {"scale": 4, "bias": 5}
+
+
+def test_learning_rate():
+    cfg = {"base_lr": 0.1, "batch_size": 512, "steps": 110, "warmup_steps": 10}
+    assert learning_rate(0, cfg) == pytest.approx(0.02)
+    assert learning_rate(9, cfg) == pytest.approx(0.2)
+    assert learning_rate(10, cfg) == pytest.approx(0.2)
+    assert learning_rate(60, cfg) == pytest.approx(0.1)
+    assert learning_rate(85, cfg) == pytest.approx(0.1 * (1 - math.sqrt(0.5)))
+    assert learning_rate(109, cfg) < 0.0002
+
+
+# --- training -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_recovers_blobs(seed):
+    embeddings, _, labels = blobs()
+    cfg = CFG | {
+        "steps": 200,
+        "warmup_steps": 50,
+        "batch_size": 100,
+        "base_lr": 0.02,
+        "heads": 8,
+        "hidden": 32,
+        "bottleneck": 16,
+        "neighbours": 20,
+    }
+    result = train_temi(embeddings, nearest_neighbours(embeddings, 20), 5, cfg, seed)
+    clusters, probability = assign([embeddings], result.weights, 0.1)
+    assert accuracy(labels, clusters) > 0.95
+    assert (clusters.dtype, probability.dtype) == (np.int32, np.float32)
+    loss = result.history["loss"]
+    assert loss[-1].max() < loss[0].min()
+
+
+def test_float16_memory_map_trains_as_its_values_do(tmp_path):
+    embeddings, neighbours, _ = blobs()
+    np.save(tmp_path / "e.npy", embeddings.astype(np.float16))
+    mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
+    one = train_temi(mapped, neighbours, 5, CFG, 0)
+    same_result(one, train_temi(mapped.astype(np.float32), neighbours, 5, CFG, 0))
+    assert assign([mapped], one.weights, 0.1)[0].shape == (200,)
+
+
+def test_history_and_head_selection():
+    # 200 images in batches of 32: at most 6 steps an epoch, so 40 steps make 7 epochs.
+    embeddings, neighbours, _ = blobs()
+    rows = []
+    result = train_temi(embeddings, neighbours, 5, CFG, 0, on_epoch=rows.append)
+    history = result.history
+    np.testing.assert_array_equal(history["step"], [5, 11, 17, 22, 28, 34, 40])
+    np.testing.assert_array_equal(history["epoch"], range(7))
+    assert history["loss"].shape == history["used"].shape == (7, 3)
+    assert result.best_head == history["loss"][-1].argmin()
+    assert len(set(history["loss"][-1])) == 3
+    assert history["used"].min() >= 1
+    assert history["used"].max() <= 5
+    np.testing.assert_array_equal([row["loss"] for row in rows], history["loss"])
+
+
+def test_the_best_head_has_a_finite_loss():
+    loss = np.array([[0, 0, 0], [np.nan, 3, 2]], np.float32)
+    assert best_head({"loss": loss}) == 2
+    with pytest.raises(InputError, match="lower the learning rate"):
+        best_head({"loss": loss * np.nan})
+
+
+def test_fewer_images_than_a_batch():
+    embeddings, neighbours, _ = blobs(classes=2, per_class=10)
+    result = train_temi(embeddings, neighbours, 2, CFG | {"steps": 3}, 0)
+    np.testing.assert_array_equal(result.history["step"], [1, 2, 3])
+
+
+def test_last_layer_is_frozen_in_the_first_epoch_only():
+    embeddings, neighbours, _ = blobs()
+    first, second = (
+        train_temi(embeddings, neighbours, 5, CFG | {"steps": steps}, 0).weights
+        for steps in (6, 12)
+    )
+    assert (first["scale"] == 1).all()
+    assert first["hidden_bias"].any()
+    assert (second["scale"] != 1).any()
+    assert (second["prototypes"] != first["prototypes"]).any()
+
+
+def test_seeds():
+    embeddings, neighbours, _ = blobs()
+    one, again, other = (train_temi(embeddings, neighbours, 5, CFG, seed) for seed in (1, 1, 2))
+    same_result(one, again)
+    assert one.weights["prototypes"].tobytes() != other.weights["prototypes"].tobytes()
+
+
+def test_assign_streams_blocks():
+    embeddings, neighbours, _ = blobs()
+    weights = train_temi(embeddings, neighbours, 5, CFG, 0).weights
+    clusters, probability = assign(
+        (embeddings[i : i + 33] for i in range(0, 200, 33)), weights, 0.1
+    )
+    heads = {name: torch.from_numpy(value[None]) for name, value in weights.items()}
+    expected = log_probabilities(heads, torch.from_numpy(embeddings), 0.1)[0].exp().numpy()
+    np.testing.assert_array_equal(clusters, expected.argmax(axis=1))
+    np.testing.assert_allclose(probability, expected.max(axis=1), rtol=1e-4)
+
+
+# --- kill and resume ------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+def train_and_kill(after_epoch, state, seed=0, cfg=CFG):
+    def kill(row):
+        if row["epoch"] == after_epoch:
+            raise Killed
+
+    embeddings, neighbours, _ = blobs()
+    with pytest.raises(Killed):
+        train_temi(embeddings, neighbours, 5, cfg, seed, state, on_epoch=kill)
+
+
+@pytest.mark.parametrize("after_epoch", [0, 3])
+def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, after_epoch):
+    monkeypatch.setattr("workflow_scripts.lib.clustering.heads.CHECKPOINT_SECONDS", 0)
+    embeddings, neighbours, _ = blobs()
+    whole = train_temi(embeddings, neighbours, 5, CFG, 0)
+    state = tmp_path / "state.safetensors"
+    train_and_kill(after_epoch, state)
+    epochs = []
+    resumed = train_temi(
+        embeddings, neighbours, 5, CFG, 0, state, on_epoch=lambda row: epochs.append(row["epoch"])
+    )
+    assert epochs == list(range(after_epoch + 1, 7))
+    same_result(resumed, whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["seed", "cfg", "data", "truncated"])
+def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog, change):
+    monkeypatch.setattr("workflow_scripts.lib.clustering.heads.CHECKPOINT_SECONDS", 0)
+    embeddings, neighbours, _ = blobs()
+    state = tmp_path / "state.safetensors"
+    train_and_kill(
+        2, state, 7 if change == "seed" else 0, CFG | {"beta": 0.5} if change == "cfg" else CFG
+    )
+    if change == "data":
+        embeddings = embeddings[::-1].copy()
+    if change == "truncated":
+        state.write_bytes(state.read_bytes()[:1000])
+    with caplog.at_level(logging.WARNING):
+        found = train_temi(embeddings, neighbours, 5, CFG, 0, state)
+    assert "training starts anew" in caplog.text
+    same_result(found, train_temi(embeddings, neighbours, 5, CFG, 0))
+
+
+def test_states_are_written_at_most_every_30_seconds(tmp_path):
+    state = tmp_path / "state.safetensors"
+    train_and_kill(3, state)
+    assert not state.exists()
+
+
+# --- sizes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "k", "wanted", "message"),
+    [
+        (200, 1, 5, "set `clusters` from 2 to 200"),
+        (200, 201, 5, "cannot make 201 clusters of 200 images"),
+        (199, 5, 5, "199 rows of neighbours for 200 images"),
+        (200, 5, 6, "`neighbours` is 6, but 5 per image were given"),
+    ],
+)
+def test_sizes_that_do_not_fit(rows, k, wanted, message):
+    embeddings, neighbours, _ = blobs()
+    with pytest.raises(InputError, match=message):
+        train_temi(embeddings, neighbours[:rows], k, CFG | {"neighbours": wanted}, 0)

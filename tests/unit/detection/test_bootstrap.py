@@ -1,0 +1,192 @@
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from workflow_scripts.lib.detection import bootstrap
+from workflow_scripts.lib.detection.bootstrap import (
+    interval,
+    metric_draws,
+    paired_p_value,
+    resample_counts,
+)
+from workflow_scripts.lib.detection.metrics import ood_metrics
+from workflow_scripts.lib.errors import InputError
+
+
+def draws_of(id_scores, ood_scores, resamples=200, seed=0):
+    samples = {
+        "id": (id_scores, resample_counts("id", len(id_scores), resamples, seed)),
+        "ood": (ood_scores, resample_counts("ood", len(ood_scores), resamples, seed)),
+    }
+    return metric_draws(samples, [("id", "ood")])["id", "ood"]
+
+
+# ---- resamples -----------------------------------------------------------------------------------
+
+
+def test_a_resample_draws_as_many_images_as_the_set_has():
+    counts = resample_counts("far", 300, resamples=40, seed=1)
+    assert counts.shape == (300, 40)
+    assert counts.dtype == np.uint8
+    assert (counts.sum(axis=0) == 300).all()
+    # Every image is left out of a resample with probability (1 - 1/n)^n = .368.
+    assert np.mean(counts == 0) == pytest.approx(0.368, abs=0.02)
+
+
+def test_resamples_depend_on_seed_and_name_only():
+    counts = resample_counts("far", 50, 20, seed=3)
+    assert np.array_equal(counts, resample_counts("far", 50, 20, seed=3))
+    assert np.array_equal(counts[:, :5], resample_counts("far", 50, 5, seed=3))
+    assert not np.array_equal(counts, resample_counts("far", 50, 20, seed=4))
+    assert not np.array_equal(counts, resample_counts("raf", 50, 20, seed=3))
+
+
+def test_the_only_image_of_a_set_is_always_drawn():
+    assert (resample_counts("one", 1, 10) == 1).all()
+
+
+# ---- draws ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decimals", [None, 1, 0])
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 30), (25, 1), (20, 19), (101, 60)])
+def test_draws_are_the_metrics_of_the_resampled_images(sizes, decimals):
+    rng = np.random.default_rng(sum(sizes))
+    scores = [rng.normal(1, 1, sizes[0]), rng.normal(0, 1, sizes[1])]
+    if decimals is not None:
+        scores = [s.round(decimals) for s in scores]
+    draws = draws_of(*scores, resamples=30, seed=7)
+
+    rngs = [np.random.default_rng([7, *name]) for name in (b"id", b"ood")]
+    for resample in range(30):
+        drawn = [
+            s[r.integers(0, len(s), len(s), dtype=np.int32)]
+            for r, s in zip(rngs, scores, strict=True)
+        ]
+        expected = ood_metrics(*drawn)
+        for metric, values in draws.items():
+            assert values[resample] == pytest.approx(expected[metric], abs=1e-12), metric
+        is_id = np.r_[np.ones(sizes[0]), np.zeros(sizes[1])]
+        auroc = roc_auc_score(is_id, np.concatenate(drawn))
+        assert draws["auroc"][resample] == pytest.approx(auroc, abs=1e-12)
+
+
+def test_draws_do_not_depend_on_how_many_resamples_are_held_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    scores = rng.normal(1, 1, 70).round(1), rng.normal(0, 1, 40).round(1)
+    whole = draws_of(*scores, resamples=50)
+    monkeypatch.setattr(bootstrap, "TILE", (70 + 40) * 7)
+    parts = draws_of(*scores, resamples=50)
+    assert all(np.array_equal(whole[metric], parts[metric]) for metric in whole)
+
+
+def test_pairs_share_the_resamples_and_unions_concatenate():
+    rng = np.random.default_rng(2)
+    scores = {name: rng.normal(m, 1, 40) for name, m in (("id", 1), ("far", 0), ("near", 0.5))}
+    samples = {name: (s, resample_counts(name, 40, 25)) for name, s in scores.items()}
+    samples["all"] = tuple(
+        np.concatenate([far, near])
+        for far, near in zip(samples["far"], samples["near"], strict=True)
+    )
+    pairs = [("id", "far"), ("id", "near"), ("id", "all")]
+    together = metric_draws(samples, pairs)
+    for pair in pairs:
+        alone = metric_draws(samples, [pair])[pair]
+        assert all(np.array_equal(alone[m], together[pair][m]) for m in alone)
+    # AUROC against the union of equally large sets is the mean of the AUROCs, per resample.
+    mean = (together["id", "far"]["auroc"] + together["id", "near"]["auroc"]) / 2
+    assert np.allclose(together["id", "all"]["auroc"], mean, atol=1e-12)
+
+
+def test_refuses_samples_that_do_not_fit():
+    one, two = resample_counts("a", 4, 10), resample_counts("b", 4, 11)
+    with pytest.raises(InputError, match="a has 3 scores, but counts of 4 images"):
+        metric_draws({"a": (np.arange(3), one), "b": (np.arange(4), one)}, [("a", "b")])
+    with pytest.raises(InputError, match=r"\[10, 11\] resamples"):
+        metric_draws({"a": (np.arange(4), one), "b": (np.arange(4), two)}, [("a", "b")])
+
+
+# ---- intervals -----------------------------------------------------------------------------------
+
+
+def test_interval_is_the_percentiles():
+    low, high = interval(np.arange(1001.0))
+    assert (low, high) == pytest.approx((25, 975))
+    low, high = interval(np.tile(np.arange(1001.0), (3, 1)), level=0.5)
+    assert low == pytest.approx(np.full(3, 250))
+    assert high == pytest.approx(np.full(3, 750))
+
+
+def test_intervals_cover_the_true_values_of_normal_scores():
+    # ID ~ N(1, 1), OOD ~ N(0, 1): AUROC = Phi(1 / sqrt 2), and the ID score that 95 % of the ID
+    # images reach is 1 - 1.645, which 1 - Phi(1 - 1.645) of the OOD images reach too.
+    normal = NormalDist()
+    fpr95 = 1 - normal.cdf(1 - normal.inv_cdf(0.95))
+    truth = {"auroc": normal.cdf(0.5**0.5), "fpr95": fpr95, "fpr95_ood_pos": fpr95}
+    rng, runs = np.random.default_rng(0), 150
+    covered = dict.fromkeys(truth, 0)
+    for _ in range(runs):
+        draws = draws_of(rng.normal(1, 1, 200), rng.normal(0, 1, 150), resamples=250)
+        for metric, value in truth.items():
+            low, high = interval(draws[metric])
+            covered[metric] += low <= value <= high
+    # .95 +- 4 standard errors of 150 runs is +-.07; quantile-based FPR95 covers less well.
+    assert 0.88 <= covered["auroc"] / runs <= 0.995
+    for metric in ("fpr95", "fpr95_ood_pos"):
+        assert 0.85 <= covered[metric] / runs <= 0.995, metric
+
+
+def test_intervals_narrow_with_the_number_of_images():
+    rng = np.random.default_rng(1)
+    widths = []
+    for n in (100, 1600):
+        low, high = interval(draws_of(rng.normal(1, 1, n), rng.normal(0, 1, n))["auroc"])
+        widths.append(high - low)
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.3)
+
+
+# ---- p-values ------------------------------------------------------------------------------------
+
+
+def test_p_value_by_hand():
+    # Differences 1, 1, 1, -1: tails of 1 and 3, 2 (1 + 1) / 5.
+    assert paired_p_value([1.0, 2, 3, 0], [0.0, 1, 2, 1]) == pytest.approx(0.8)
+    both = paired_p_value(np.array([[1.0, 2], [0, 0]]), np.zeros(2))
+    assert both.tolist() == pytest.approx([2 / 3, 1])
+    with pytest.raises(InputError, match="3 resamples against 2"):
+        paired_p_value(np.zeros(3), np.zeros(2))
+
+
+def test_p_value_of_equal_and_of_clearly_better_scores():
+    rng = np.random.default_rng(3)
+    ids, oods = rng.normal(1, 1, 300), rng.normal(0, 1, 200)
+    reference = draws_of(ids, oods, 500)["auroc"]
+    # Only the order counts, so a growing function of the scores is the same detector.
+    assert paired_p_value(draws_of(np.exp(ids), np.exp(oods), 500)["auroc"], reference) == 1
+    better = draws_of(ids + 1, oods, 500)["auroc"]
+    assert paired_p_value(better, reference) == pytest.approx(2 / 501)
+    assert paired_p_value(reference, better) == pytest.approx(2 / 501)
+
+
+def test_pairing_finds_a_difference_that_separate_intervals_hide():
+    rng = np.random.default_rng(4)
+    ids, oods = rng.normal(1, 1, 300), rng.normal(0, 1, 300)
+    reference = draws_of(ids, oods, 500)["auroc"]
+    better = draws_of(ids + 0.1, oods, 500)["auroc"]
+    assert interval(better)[0] < interval(reference)[1], "the intervals overlap"
+    assert paired_p_value(better, reference) < 0.01
+
+
+def test_equal_detectors_are_rarely_called_different():
+    # Two noisy copies of one score: p < .05 should happen about one time in twenty.
+    rng, runs, rejected = np.random.default_rng(5), 120, 0
+    for _ in range(runs):
+        ids, oods = rng.normal(1, 1, 120), rng.normal(0, 1, 120)
+        first, second = (
+            draws_of(ids + rng.normal(0, 1, 120), oods + rng.normal(0, 1, 120))["auroc"]
+            for _ in range(2)
+        )
+        rejected += paired_p_value(first, second) < 0.05
+    assert 0.005 <= rejected / runs <= 0.13

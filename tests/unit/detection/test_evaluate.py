@@ -1,0 +1,396 @@
+"""The evaluation scripts: rows, labels and flags are found by name, never by position."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from workflow_scripts import plot_ood
+from workflow_scripts.evaluate_clustering import evaluate_clustering
+from workflow_scripts.evaluate_concepts import evaluate_concepts
+from workflow_scripts.evaluate_ood import KEYS, METRICS, evaluate_ood
+from workflow_scripts.lib.artifacts import write_table
+from workflow_scripts.lib.detection.metrics import ood_metrics
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.summarise import against, summarise
+from workflow_scripts.write_table import write_table as write_report
+
+CFG = {"test": "test", "near": ["a"], "far": ["b"], "shift": [], "resamples": 50}
+CFG["reference"] = "truth"
+SIZES = {"test": 40, "a": 30, "b": 25, "blur": 35}
+
+
+def scores(path, image_sets, values, **meta):
+    """A score file of one detector; image ids count within their set."""
+    meta = {"encoder": "e", "clustering": "none", "mining": "m", "seed": 0, "study": "s"} | meta
+    meta |= {"method": "ground_truth" if meta["mining"] == "truth" else "x", "n_positives": 3}
+    meta |= {"columns": {"mcm": {"detector": "mcm", "negatives": "none"}}}
+    ids = [str(image_sets[:i].count(name)) for i, name in enumerate(image_sets)]
+    columns = {"image_set": pa.array(image_sets).dictionary_encode(), "image_id": ids}
+    write_table(path, columns | {"mcm": np.asarray(values, np.float32)}, meta)
+    return path
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Score files of an oracle and of a mining with two seeds, their image sets interleaved."""
+    rng = np.random.default_rng(0)
+    image_sets = rng.permutation(np.repeat(list(SIZES), list(SIZES.values()))).tolist()
+    true = np.array([{"test": 2, "blur": 1}.get(name, 0) for name in image_sets])
+    paths = []
+    for mining, seed, noise in (("truth", 0, 1), ("mined", 0, 1.5), ("mined", 1, 1.5)):
+        values = true + rng.normal(0, noise, len(true))
+        path = tmp_path / f"{mining}{seed}.parquet"
+        paths.append(scores(path, image_sets, values, mining=mining, seed=seed))
+    return paths
+
+
+def run(paths, folder, flags=None, **cfg):
+    """The tables that evaluate_ood writes."""
+    outputs = folder / "ood.parquet", folder / "comparison.parquet"
+    evaluate_ood(paths, flags, CFG | cfg, *outputs)
+    return [pd.read_parquet(path) for path in outputs]
+
+
+def write_flags(path, flagged, missing=()):
+    """flagged: image set -> numbers of its flagged images."""
+    rows = [(name, i) for name in ("test", "a", "b") for i in range(SIZES[name])]
+    frame = pd.DataFrame([row for row in rows if row not in missing], columns=["image_set", "id"])
+    pairs = zip(frame["image_set"], frame["id"], strict=True)
+    frame["flagged"] = [number in flagged.get(name, ()) for name, number in pairs]
+    frame["image_id"] = frame["id"].astype(str)
+    frame.to_parquet(path)
+    return path
+
+
+def test_ood_table_follows_from_the_score_files(study, tmp_path):
+    ood, comparison = run(study, tmp_path, shift=["blur"])
+    assert list(ood.columns) == [*KEYS, *METRICS, "auroc_minus_oracle", "p_value"]
+    assert len(ood) == 3 * (5 + 5 + 3 + 5)
+    table = pd.read_parquet(study[2])
+    value = {name: rows["mcm"] for name, rows in table.groupby("image_set", observed=True)}
+    row = ood.query("mining == 'mined' and seed == 1 and id_set == '(all)' and ood_set == 'b'")
+    pooled = np.concatenate([value["test"], value["blur"]])
+    truth = np.repeat([1, 0], [len(pooled), len(value["b"])])
+    expected = roc_auc_score(truth, np.concatenate([pooled, value["b"]]))
+    assert row["auroc"].item() == pytest.approx(expected)
+    assert row[["condition", "ood_group", "images", "n_id"]].iloc[0].tolist() == [
+        *("full_spectrum", "far", "all", 75)
+    ]
+    assert (ood["auroc_low"] <= ood["auroc"]).all()
+    assert (ood["auroc"] <= ood["auroc_high"]).all()
+    assert (ood.query("mining == 'truth'")[["auroc_minus_oracle"]] == 0).all(axis=None)
+    assert (ood.query("mining == 'truth'")["p_value"] == 1).all()
+    assert (ood.query("mining == 'mined'")["p_value"] < 1).any()
+    assert len(comparison) == 2 * 9
+    means = ood.query("ood_set == '(mean)' and ood_group == 'all' and condition == 'clean'")
+    means = means.groupby("mining")["auroc"].mean()
+    clean = comparison.query("condition == 'clean' and ood_group == 'all'").set_index("mining")
+    assert clean["seeds"].to_dict() == {"truth": 1, "mined": 2}
+    assert clean.loc["mined", "auroc"] == pytest.approx(means["mined"])
+    difference = clean.loc["mined", "difference"]
+    assert difference == pytest.approx(means["mined"] - means["truth"])
+    assert clean.loc["mined", "difference_low"] < difference < clean.loc["mined", "difference_high"]
+
+
+def test_same_files_give_the_same_bytes_and_order_does_not_matter_for_a_row(study, tmp_path):
+    for name in "xy":
+        (tmp_path / name).mkdir()
+    ood, _ = run(study, tmp_path / "x")
+    run(study, tmp_path / "y")
+    for name in ("ood.parquet", "comparison.parquet"):
+        assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
+    other, _ = run(study[::-1], tmp_path / "y")
+    keys = ["mining", "seed", "ood_set", "ood_group"]
+    one, two = (frame.sort_values(keys, ignore_index=True) for frame in (ood, other))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_flagged_images_are_left_out_of_rows_of_their_own(study, tmp_path):
+    flags = write_flags(tmp_path / "flags.parquet", {"a": {0, 3}, "test": {1}})
+    ood, comparison = run(study, tmp_path, flags, shift=["blur"])
+    plain, same = run(study, tmp_path, shift=["blur"])
+    pd.testing.assert_frame_equal(
+        ood[ood["images"] == "all"].reset_index(drop=True), plain, check_exact=True
+    )
+    pd.testing.assert_frame_equal(comparison, same, check_exact=True)
+    left = ood[(ood["images"] == "unflagged") & (ood["mining"] == "truth")].set_index("ood_set")
+    assert set(left["condition"]) == {"clean"}
+    assert (left["n_id"] == SIZES["test"]).all(), "flags of the ID set change nothing"
+    table = pd.read_parquet(study[0]).set_index("image_set")
+    kept = table.loc["a"][~table.loc["a", "image_id"].isin(["0", "3"])]
+    expected = ood_metrics(table.loc["test", "mcm"], kept["mcm"])
+    assert left.loc["a", "n_ood"] == 28
+    for metric in ("auroc", "fpr95", "aupr_out"):
+        assert left.loc["a", metric] == pytest.approx(expected[metric])
+    # A set without flagged images is the same sample, resamples and all.
+    all_b = plain[(plain["mining"] == "truth") & (plain["ood_set"] == "b")].iloc[0]
+    for column in ("auroc", "auroc_low", "fpr95_high"):
+        assert left.loc["b", column] == all_b[column]
+    mean = left[left["ood_group"] == "all"]
+    assert mean["auroc"].item() == pytest.approx((left.loc["a", "auroc"] + all_b["auroc"]) / 2)
+    assert mean["n_ood"].item() == 28 + 25
+
+
+def test_a_set_of_flagged_images_only_has_no_unflagged_row(study, tmp_path, caplog):
+    flags = write_flags(tmp_path / "flags.parquet", {"b": range(25)})
+    ood, _ = run(study, tmp_path, flags)
+    left = ood[(ood["images"] == "unflagged") & (ood["mining"] == "truth")]
+    assert left[["ood_set", "ood_group"]].to_numpy().tolist() == [
+        *(["a", "near"], ["(mean)", "near"], ["(mean)", "all"])
+    ]
+    assert "all images of b are flagged" in caplog.text
+
+
+def test_images_without_a_flag_are_an_input_error(study, tmp_path):
+    flags = write_flags(tmp_path / "flags.parquet", {}, missing={("b", 7)})
+    with pytest.raises(InputError, match=r"1 of 25 images of b have no flag, e\.g\. 7"):
+        run(study, tmp_path, flags)
+
+
+def test_studies_without_ood_sets_bootstrap_or_reference(study, tmp_path):
+    for table in run(study, tmp_path, near=[], far=[], shift=["blur"]):
+        assert table.empty
+        assert "auroc" in table
+    ood, comparison = run(study, tmp_path, resamples=0, reference=None)
+    assert ood["auroc"].notna().all()
+    assert ood[["auroc_low", "p_value"]].isna().all(axis=None)
+    assert comparison[["difference", "auroc_low"]].isna().all(axis=None)
+
+
+def test_image_set_without_images_is_an_input_error(tmp_path):
+    path = scores(tmp_path / "scores.parquet", ["test", "test", "a"], [0, 1, 2])
+    with pytest.raises(InputError, match="no out-of-distribution scores"):
+        run([path], tmp_path, far=["gone"])
+    with pytest.raises(InputError, match="no in-distribution scores"):
+        run([path], tmp_path, far=[], test="gone", resamples=0)
+
+
+# ---- what people read ----------------------------------------------------------------------------
+
+
+def quality_of(comparison):
+    """A table of label quality for the lists of positives of a study."""
+    rows = [("none", "truth", 0), ("none", "mined", 0), ("none", "mined", 1)]
+    frame = pd.DataFrame(rows, columns=["clustering", "mining", "seed"])
+    figures = {"n_positives": 3, "exact_match_rate": 0.5, "coverage": 0.25}
+    return frame.assign(study="s", encoder="e", **figures)
+
+
+def test_summary_shows_means_by_condition_and_the_difference_to_the_reference(study, tmp_path):
+    flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
+    ood, comparison = run(study, tmp_path, flags, shift=["blur"], resamples=200)
+    quality_of(comparison).to_parquet(tmp_path / "quality.parquet")
+    pd.DataFrame({"study": ["s"], "acc": [np.nan]}).to_parquet(tmp_path / "clustering.parquet")
+    names = ("ood", "comparison", "quality", "clustering")
+    summarise(*(tmp_path / f"{name}.parquet" for name in names), ["s"], tmp_path / "summary.md")
+    text = (tmp_path / "summary.md").read_text()
+    lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
+    head = next(line for line in lines if "auroc" in line)
+    shown = {line[head.index("mining")]: dict(zip(head, line, strict=True)) for line in lines
+             if len(line) == len(head) and "e" in line}  # fmt: skip
+    cells = {
+        "auroc": ("clean", "all", "all"),
+        "near": ("clean", "near", "all"),
+        "unflagged": ("clean", "all", "unflagged"),
+        "shifted": ("shifted", "all", "all"),
+        "full spectrum": ("full_spectrum", "all", "all"),
+    }
+    for mining in ("truth", "mined"):
+        for name, (condition, group, images) in cells.items():
+            rows = ood[(ood["mining"] == mining) & (ood["ood_set"] == "(mean)")]
+            rows = rows[(rows["condition"] == condition) & (rows["ood_group"] == group)]
+            rows = rows[(rows["images"] == images) & (rows["id_set"] != "blur")]
+            assert shown[mining][name] == f"{100 * rows['auroc'].mean():.1f}", name
+    row = comparison.query(
+        "mining == 'mined' and condition == 'clean' and ood_group == 'all'"
+    ).iloc[0]
+    low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+    expected = f"{100 * row['difference']:+.1f} [{low:.1f}, {high:.1f}]"
+    assert shown["mined"]["vs truth"].endswith(expected)
+    assert shown["truth"]["vs truth"] == "reference"
+    assert shown["mined"]["over seeds"].startswith(f"[{100 * row['seed_low']:.1f}, ")
+    assert shown["truth"]["over seeds"] == ""
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [
+        ((0.02, 0.01, 0.03), "higher +2.0 [1.0, 3.0]"),
+        ((-0.02, -0.03, -0.01), "lower -2.0 [-3.0, -1.0]"),
+        ((-0.02, -0.05, 0.01), "within -2.0 [-5.0, 1.0]"),
+        ((-0.02, np.nan, np.nan), "-2.0"),
+        ((np.nan, np.nan, np.nan), ""),
+    ],
+)
+def test_summary_says_whether_the_interval_leaves_out_the_reference(difference, text):
+    row = dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True))
+    assert against(SimpleNamespace(mining="mined", reference="truth", **row)) == text
+
+
+def test_readable_tables_leave_out_pairs_of_shifted_and_ood_sets(study, tmp_path):
+    flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
+    ood, _ = run(study, tmp_path, flags, shift=["blur"])
+    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md")]
+    write_report([tmp_path / "ood.parquet"], "ood", *paths)
+    assert len(pd.read_parquet(paths[0])) == len(pd.read_csv(paths[1])) == len(ood)
+    lines = paths[2].read_text().splitlines()[4:]
+    # Clean 5, unflagged 5, blur 1, shifted mean 3, full spectrum 3; a mining's seeds are one row.
+    assert len(lines) == 2 * (5 + 5 + 1 + 3 + 3)
+    for line in lines:
+        assert "(mean)" in line or " clean " in line
+    write_report([tmp_path / "comparison.parquet"], "comparison", *paths)
+    assert len(paths[2].read_text().splitlines()[4:]) == 2 * (3 + 1 + 1)
+    assert "difference_low" in paths[2].read_text()
+
+
+def test_plot_spans_the_intervals_of_all_seeds(study, tmp_path, monkeypatch):
+    ood, _ = run(study, tmp_path)
+    drawn = {}
+    monkeypatch.setattr(plot_ood, "dot_plot", lambda path, *args: drawn.update(args=args))
+    plot_ood.plot_ood(tmp_path / "ood.parquet", "s", tmp_path / "s.svg")
+    names, series, *_ = drawn["args"]
+    rows = ood.query("ood_set == '(mean)' and ood_group == 'all' and mining == 'mined'")
+    assert len(rows) == 2
+    at = names.index("mined")
+    mean, low, high = (values[at] for values in series["mcm"])
+    assert mean == pytest.approx(rows["auroc"].mean())
+    assert (low, high) == (rows["auroc_low"].min(), rows["auroc_high"].max())
+    run(study, tmp_path, resamples=0)
+    plot_ood.plot_ood(tmp_path / "ood.parquet", "s", tmp_path / "s.svg")
+    mean, low, high = (values[at] for values in drawn["args"][1]["mcm"])
+    assert (low, high) == (rows["auroc"].min(), rows["auroc"].max())
+
+
+# ---- concepts ------------------------------------------------------------------------------------
+
+
+def concept_inputs(folder, labels, trees=()):
+    """One list of positives, sofa and dog, of a corpus of four names and as many axes."""
+    names = ["couch", "sofa", "dog", "cat"]
+    encoder = {"encoder": {"model": "m"}}
+    np.save(folder / "texts.npy", np.eye(4, dtype=np.float16))
+    write_table(folder / "texts.parquet", {"concept": names}, encoder)
+    np.save(folder / "test.npy", np.eye(4, dtype=np.float16)[[0, 3]])
+    ids = {"image_id": ["0", "1"], "label": pa.array(labels, pa.string())}
+    write_table(folder / "test.parquet", ids, encoder)
+    write_table(folder / "index.parquet", ids, encoder)
+    meta = {"encoder": "e", "clustering": "none", "mining": "m", "seed": 0}
+    write_table(folder / "mined.parquet", {"concept": ["sofa", "dog"], "concept_id": [1, 2]}, meta)
+    at = {name: [folder / f"{name}.npy"] for name in ("texts", "test")}
+    at |= {"concepts": [folder / "texts.parquet"], "test_index": [folder / "test.parquet"]}
+    at |= {"positives": [folder / "mined.parquet"], "index": [folder / "index.parquet"]}
+    return SimpleNamespace(**at, trees=list(trees), label_names=[])
+
+
+def label_quality(folder, *args, names=()):
+    outputs = folder / "concepts.parquet", folder / "quality.parquet"
+    inputs = concept_inputs(folder, *args)
+    inputs.label_names = list(names)
+    options = {"label": "label", "name": "name", "coarse": False} if names else None
+    evaluate_concepts(inputs, {"encoders": {"e": 1}, "label_names": [options] * 2}, "s", *outputs)
+    return pd.read_parquet(outputs[1]).iloc[0]
+
+
+TREE_COLUMNS = ["synonym_match_rate", "synonym_coverage", "path_similarity", "path_known"]
+
+
+def test_label_quality_in_a_tree(tmp_path):
+    """Labels couch and cat; sofa is a kind of couch, dog and cat are animals."""
+    (tmp_path / "tree.csv").write_text("child,parent\nsofa,couch\ndog,animal\ncat,animal\n")
+    row = label_quality(tmp_path, ["couch", "cat"], [tmp_path / "tree.csv"])
+    assert row["exact_match_rate"] == 0
+    # One edge from sofa to couch, two from dog to cat; a table has no synonyms.
+    assert row["path_similarity"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert row[["path_known", "synonym_match_rate", "synonym_coverage"]].tolist() == [1, 0, 0]
+
+
+def test_label_quality_counts_synonyms_of_wordnet(tmp_path):
+    """A synset of two words in WordNet's format: word count, words, pointer count."""
+    licence = "  1 licence\n"
+    (tmp_path / "data.noun").write_text(
+        licence + "00000001 06 n 02 sofa 0 couch 0 000 | seat\n"
+        "00000002 05 n 01 cat 0 000 | animal\n"
+    )
+    (tmp_path / "index.noun").write_text(
+        licence + "sofa n 1 0 1 0 00000001\ncouch n 1 0 1 0 00000001\ncat n 1 0 1 0 00000002\n"
+    )
+    for name in ("data.adj", "index.adj"):
+        (tmp_path / name).write_text(licence)
+    names = ["data.noun", "data.adj", "index.noun", "index.adj"]
+    row = label_quality(tmp_path, ["couch", "cat"], [tmp_path / name for name in names])
+    assert row[TREE_COLUMNS].tolist() == [0.5, 0.5, 1, 0.5]
+    assert row["exact_match_rate"] == 0
+
+
+def test_label_quality_without_tree_or_labels_is_unknown(tmp_path):
+    row = label_quality(tmp_path, ["couch", "cat"])
+    assert row[TREE_COLUMNS].isna().all()
+    assert row["exact_match_rate"] == 0
+    # Without labels the tree is not even opened.
+    row = label_quality(tmp_path, [None, None], [tmp_path / "gone.csv"])
+    assert row[[*TREE_COLUMNS, "exact_match_rate"]].isna().all()
+
+
+def test_label_quality_of_named_labels_is_that_of_the_names(tmp_path):
+    """Numbers with a table of names, of training and of test images."""
+    plain = label_quality(tmp_path, ["sofa", "cat"])
+    (tmp_path / "names.csv").write_text("label,name\n0,Sofa\n1,cat\n")
+    named = label_quality(tmp_path, ["0", "1"], names=[tmp_path / "names.csv"] * 2)
+    pd.testing.assert_series_equal(named, plain)
+    # Sofa was mined, cat was not; both images are as far from sofa as from dog: the first counts.
+    assert named[["exact_matches", "accuracy_exact"]].tolist() == [1, 0.5]
+    concepts = pd.read_parquet(tmp_path / "concepts.parquet")
+    assert dict(zip(concepts["concept"], concepts["is_true_name"], strict=True)) == {
+        "sofa": True, "dog": False,
+    }  # fmt: skip
+
+
+def test_test_images_without_a_common_class(tmp_path, caplog):
+    """A table of names for one of the two sets only is a mistake; else it is said in the log."""
+    (tmp_path / "names.csv").write_text("label,name\n0,Sofa\n1,cat\n")
+    options = {"label": "label", "name": "name", "coarse": False}
+    outputs = tmp_path / "concepts.parquet", tmp_path / "quality.parquet"
+
+    def accuracy(train, test, train_options, test_options):
+        inputs = concept_inputs(tmp_path, test)
+        write_table(tmp_path / "index.parquet", {"label": pa.array(train, pa.string())})
+        blocks = [train_options, test_options]
+        inputs.label_names = [tmp_path / "names.csv" for block in blocks if block]
+        evaluate_concepts(inputs, {"encoders": {"e": 1}, "label_names": blocks}, "s", *outputs)
+        return pd.read_parquet(outputs[1])["accuracy_exact"].item()
+
+    with pytest.raises(InputError, match=r"images of s .*'0' and .* 'cat' .*Only the training ima"):
+        accuracy(["0", "1"], ["0", None], options, None)
+    with pytest.raises(InputError, match=r"Only the test images have .*\.label_names"):
+        accuracy(["0", "1"], ["0", None], None, options)
+    assert not caplog.text
+    assert np.isnan(accuracy(["cat", "sofa"], ["owl", None], None, None))
+    assert "no label of the test images of s is the name of a class" in caplog.text
+    caplog.clear()
+    assert np.isnan(accuracy(["cat", "sofa"], [None, None], None, None))
+    assert np.isnan(accuracy([None, None], ["0", "1"], None, options))
+    assert accuracy(["0", "1"], ["sofa", None], options, None) == 1  # a common name is enough
+    assert not caplog.text
+
+
+# ---- clusterings ---------------------------------------------------------------------------------
+
+
+def test_labels_are_joined_by_image_id(tmp_path):
+    """A clustering in another order than the index, as of a second encoder, is judged the same."""
+    ids, labels = list("abcdef"), ["x", "x", "y", "y", None, "z"]
+    write_table(tmp_path / "index.parquet", {"image_id": ids, "label": pa.array(labels)})
+    clusters = dict(zip(ids, [0, 0, 1, 1, 1, 2], strict=True))
+    for name, order in (("same", ids), ("other", list("fbdace"))):
+        columns = {"image_id": order, "cluster": np.array([clusters[i] for i in order], np.int32)}
+        write_table(tmp_path / f"{name}.parquet", columns, {"encoder": name, "method": "kmeans"})
+    paths = [tmp_path / "same.parquet", tmp_path / "other.parquet"]
+    evaluate_clustering(paths, [tmp_path / "index.parquet"], "s", "train", tmp_path / "out.parquet")
+    table = pd.read_parquet(tmp_path / "out.parquet")
+    assert table["acc"].tolist() == [1, 1]
+    assert table["n"].tolist() == [5, 5]
+    assert table["used_clusters"].tolist() == [3, 3]

@@ -1,0 +1,49 @@
+"""TEMI: deep clustering on frozen embeddings (Adaloglou et al., BMVC 2023, arXiv 2303.17896).
+
+Heads, teachers, optimiser and checkpoints are those of `lib.clustering.heads`; here is the loss.
+"""
+
+import torch
+
+from workflow_scripts.lib.clustering import heads
+
+assign = heads.assign
+
+
+def train_temi(embeddings, neighbours, k, cfg, seed, state_path=None, device=None, on_epoch=None):
+    """Train TEMI heads and return the one with the lowest training loss, as a `heads.Result`.
+
+    cfg: that of `heads.train_heads` (which describes all arguments), beta and prior_momentum.
+    """
+    return heads.train_heads(
+        _batch_loss, embeddings, neighbours, k, cfg, seed, state_path, device, on_epoch
+    )
+
+
+def temi_loss(student_a, student_b, teacher_a, teacher_b, prior, beta):
+    """TEMI's loss of every head, [H], averaged over the batch and both directions.
+
+    student_*, teacher_*: log-probabilities [H, B, K] of the two images of each pair; prior: class
+    probabilities [H, K]. With q = exp(log-probability), for one direction
+    L_h = -w log sum_c (q_student(c|a) q_teacher(c|b))^beta / p(c), and the weight
+    w = mean over heads of sum_c q_teacher(c|a) q_teacher(c|b) is shared by all heads.
+    The teacher must carry no gradient.
+    """
+    weight = (teacher_a + teacher_b).exp().sum(dim=-1).mean(dim=0)
+    log_prior = prior.clamp_min(torch.finfo(prior.dtype).tiny).log().unsqueeze(1)
+    forward = torch.logsumexp(beta * (student_a + teacher_b) - log_prior, dim=-1)
+    backward = torch.logsumexp(beta * (student_b + teacher_a) - log_prior, dim=-1)
+    return -(weight * (forward + backward)).mean(dim=1) / 2
+
+
+def update_prior(prior, teacher, momentum):
+    """EMA of the batch-mean teacher probabilities, in place.
+
+    prior [H, K]; teacher: log-probabilities [H, B, K] of both views.
+    """
+    prior.lerp_(teacher.exp().mean(dim=1), 1 - momentum)
+
+
+def _batch_loss(student, teacher, prior, cfg):
+    update_prior(prior, teacher, cfg["prior_momentum"])
+    return temi_loss(*student.chunk(2, dim=1), *teacher.chunk(2, dim=1), prior, cfg["beta"])

@@ -1,0 +1,62 @@
+"""Positives as an artifact: a mined list of concepts with names, votes and example images."""
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.lib.artifacts import read_array, read_table, write_table
+from workflow_scripts.lib.concepts.evidence import Evidence
+
+
+def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=None):
+    """The Evidence of a similarity artifact and, if given, of a cluster artifact.
+
+    centres: paths of the cluster centres and of the text embeddings, or none.
+    """
+    table = read_table(similarity, ["concept_ids", "cosines"])
+    ids, cosines = (
+        table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+        for name in ("concept_ids", "cosines")
+    )
+    assigned = read_table(clusters, ["cluster"])["cluster"].to_numpy() if clusters else None
+    arrays = [np.asarray(read_array(path), np.float32) for path in centres or []]
+    return Evidence(ids, cosines, n_concepts, assigned, true_ids, *arrays)
+
+
+def write_positives(path, columns, concepts, image_ids, meta):
+    """Write mined columns (`evidence.describe`) with names in place of row numbers.
+
+    concepts: pyarrow array [V] of names. image_ids: pyarrow array [N].
+    """
+    runner_up = pa.array(columns["runner_up"], mask=columns["runner_up"] < 0)
+    flat = np.concatenate([np.empty(0, np.int64), *columns["examples"]])
+    offsets = np.cumsum([0, *(len(rows) for rows in columns["examples"])])
+    examples = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), image_ids.take(flat))
+    table = {
+        "concept": concepts.take(pa.array(columns["concept_id"])),
+        "concept_id": columns["concept_id"].astype(np.int32),
+        "votes": columns["votes"],
+        "purity": columns["purity"],
+        "size": columns["size"],
+        "clusters": columns["clusters"],
+        "runner_up": concepts.take(runner_up),
+        "runner_up_votes": columns["runner_up_votes"],
+        "examples": examples,
+    }
+    write_table(path, table, meta | {"n_positives": len(columns["concept_id"])})
+
+
+def read_corpora(names, texts, concepts):
+    """Several corpora one below the other.
+
+    names, texts, concepts: the corpora, their `.npy` embeddings and the indexes, in one order.
+    Returns a pyarrow Table (corpus, concept_id, concept, pos), where concept_id is the row in its
+    own corpus, and the embeddings float32 [V, d]. The first corpus's rows come first.
+    """
+    tables = []
+    for name, path in zip(names, concepts, strict=True):
+        table = read_table(path, ["concept", "pos"])
+        ids = pa.array(np.arange(len(table), dtype=np.int32))
+        corpus = pa.array([name] * len(table), pa.string())
+        tables.append(table.append_column("corpus", corpus).append_column("concept_id", ids))
+    vectors = [np.asarray(read_array(path), dtype=np.float32) for path in texts]
+    return pa.concat_tables(tables).combine_chunks(), np.concatenate(vectors)

@@ -1,0 +1,158 @@
+"""OOD scores of images against positives, negatives or training images. Higher = more ID.
+
+A detector is a function of cosines, `f(positive_sims, **parameters)` or
+`f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one function
+and one entry in METHODS, which also says what it needs. Detectors that prepare something first are
+functions of what they need, `f(*sources, **parameters)`, that return such a score function of
+(images, positive_sims, negative_sims); they are marked `fitted`.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from workflow_scripts.lib.concepts.similarity import tiles
+from workflow_scripts.lib.detection.adaptive import adaneg
+from workflow_scripts.lib.detection.images import knn, mahalanobis
+from workflow_scripts.lib.detection.texts import (
+    energy,
+    entropy,
+    max_logit,
+    mcm,
+    neglabel,
+    negrefine,
+)
+from workflow_scripts.lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Method:
+    """A detector: its function and what it needs of positives, negatives, train and clusters.
+
+    fitted: the function prepares the score. stateful: scores depend on the images before.
+    """
+
+    function: callable
+    needs: tuple = ("positives",)
+    fitted: bool = False
+    stateful: bool = False
+
+
+METHODS = {
+    "max_logit": Method(max_logit),
+    "mcm": Method(mcm),
+    "energy": Method(energy),
+    "entropy": Method(entropy),
+    "neglabel": Method(neglabel, ("positives", "negatives")),
+    "negrefine": Method(negrefine, ("positives", "negatives"), fitted=True),
+    "adaneg": Method(adaneg, ("positives", "negatives"), fitted=True, stateful=True),
+    "knn": Method(knn, ("train",), fitted=True),
+    "mahalanobis": Method(mahalanobis, ("train", "clusters"), fitted=True),
+}
+
+
+def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=None):
+    """Score a stream of images with several detectors and lists of negatives.
+
+    blocks: iterable of float32 [b, d] unit-norm image embeddings.
+    positives: float32 [P, d], or None if no detector needs them.
+    negatives: dict of name -> float32 [M, d].
+    detectors: dict of name -> {"method": a key of METHODS, **its parameters}.
+    train: the training images' embeddings, a list of arrays [n, d] (memory-mapped shards will do).
+    clusters: int [N], the clusters of all training images.
+    Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
+    negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
+    positive with the highest cosine, the first of equals (None without positives).
+    Every block is multiplied once with the positives and once with each list of negatives; memory
+    holds a few products of at most `similarity.TILE` cosines, whatever the number of images.
+    Raises InputError for an unknown method, a missing source or embeddings that do not fit.
+    """
+    if positives is not None and not len(positives):
+        raise InputError("there are no positives to score against; mine at least one concept")
+    sources = {"positives": positives, "train": train, "clusters": clusters}
+    plan = _plan(sources, negatives, detectors)
+    used = {name: negatives[name] for name in plan if name is not None}
+    texts = {} if positives is None else {"positives": positives}
+    texts |= {f"negatives {name!r}": used[name] for name in used}
+    if train:
+        texts["training images"] = next((a[:1] for a in train if len(a)), train[0])
+    scores = {(name, against): [] for against, jobs in plan.items() for name, _ in jobs}
+    nearest, cosines = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    for part in tiles(blocks, texts):
+        positive_sims = None
+        if positives is not None:
+            positive_sims = _cosines(part, positives)
+            best = positive_sims.argmax(axis=1)
+            nearest.append(best.astype(np.int32))
+            cosines.append(positive_sims[np.arange(len(part)), best])
+        for name, score in plan.get(None, []):
+            scores[name, None].append(score(part, positive_sims, None))
+        for against in used:
+            negative_sims = _cosines(part, used[against])
+            for name, score in plan[against]:
+                scores[name, against].append(score(part, positive_sims, negative_sims))
+    empty = np.empty(0, np.float32)
+    scores = {key: np.concatenate([empty, *values]) for key, values in scores.items()}
+    if positives is None:
+        return scores, None, None
+    return scores, np.concatenate(nearest), np.concatenate(cosines)
+
+
+def with_temperatures(detectors, encoder):
+    """The detectors with every `temperature: encoder` replaced by 1 / the encoder's logit scale.
+
+    detectors: as in `score_blocks`. encoder: the description of the encoder that made the
+    embeddings, from their metadata. Raises InputError if it does not tell its scale.
+    """
+    known = {}
+    for name, settings in detectors.items():
+        if settings.get("temperature") == "encoder":
+            scale = encoder.get("logit_scale")
+            if not scale:
+                raise InputError(
+                    f"detectors.{name}.temperature: {encoder.get('model')!r} made these embeddings "
+                    "and does not tell its logit scale; give a number, e.g. 0.01"
+                )
+            settings = settings | {"temperature": 1 / scale}
+        known[name] = settings
+    return known
+
+
+def _cosines(images, texts):
+    """[b, V], stored concepts first: a group of negatives is then rows of contiguous memory."""
+    return (texts @ images.T).T
+
+
+def _plan(sources, negatives, detectors):
+    """What to run: negatives (None if not needed) -> [(detector, score function)]."""
+    plan = {}
+    for name, settings in detectors.items():
+        parameters = dict(settings)
+        method = METHODS.get(parameters.pop("method"))
+        if method is None:
+            raise InputError(
+                f"detectors.{name}.method: unknown method {settings['method']!r}; "
+                f"use one of {sorted(METHODS)}"
+            )
+        against = negatives if "negatives" in method.needs else {None: None}
+        for need in method.needs:
+            if (not negatives) if need == "negatives" else sources[need] is None:
+                raise InputError(
+                    f"detectors.{name}: {settings['method']} needs {need}, but none are given"
+                )
+        for key, texts in against.items():
+            given = [{**sources, "negatives": texts}[need] for need in method.needs]
+            score = _score_function(method, given, parameters)
+            plan.setdefault(key, []).append((name, score))
+    return plan
+
+
+def _score_function(method, given, parameters):
+    """A method as a function of (images, positive_sims, negative_sims)."""
+    if method.fitted:
+        return method.function(*given, **parameters)
+    function = partial(method.function, **parameters)
+    if "negatives" in method.needs:
+        return lambda images, positive_sims, negative_sims: function(positive_sims, negative_sims)
+    return lambda images, positive_sims, negative_sims: function(positive_sims)

@@ -1,0 +1,272 @@
+"""Concept trees: what is a kind of what, from WordNet's database files or a table child, parent.
+
+The filters of negatives ask them for hyponyms and proper nouns, the evaluation for how far a
+mined name is from a true one.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.texts.names import normalise
+
+# WordNet's name of a part of speech: ending of the files, letter of the ids.
+PARTS = {"noun": ("noun", "n"), "adjective": ("adj", "a")}
+# Lexicographer files by number (manual page lexnames(5WN)); those of nouns and adjectives.
+FILES = {
+    0: "adj.all", 1: "adj.pert", 44: "adj.ppl", 3: "noun.Tops", 4: "noun.act", 5: "noun.animal",
+    6: "noun.artifact", 7: "noun.attribute", 8: "noun.body", 9: "noun.cognition",
+    10: "noun.communication", 11: "noun.event", 12: "noun.feeling", 13: "noun.food",
+    14: "noun.group", 15: "noun.location", 16: "noun.motive", 17: "noun.object",
+    18: "noun.person", 19: "noun.phenomenon", 20: "noun.plant", 21: "noun.possession",
+    22: "noun.process", 23: "noun.quantity", 24: "noun.relation", 25: "noun.shape",
+    26: "noun.state", 27: "noun.substance", 28: "noun.time",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Nodes, their names and parents; a node may have several parents, a name several nodes.
+
+    names: normalised name -> ids of its nodes (its senses, the most frequent first).
+    parents: node -> ids of its parents, for every node; free of cycles.
+    instances: nodes that are proper nouns. files: node -> name of its lexicographer file.
+    titles: node -> its first name; two nodes can share it. A table tells none of the three.
+    """
+
+    names: dict
+    parents: dict
+    instances: frozenset = frozenset()
+    files: dict | None = None
+    titles: dict | None = None
+
+    def nodes(self, name):
+        """Ids of the nodes that bear a name; () if the tree does not know it."""
+        return self.names.get(normalise(name), ())
+
+    def ancestors(self, nodes):
+        """The set of nodes above any of these; without themselves, unless one is above another."""
+        return _reach(self.parents, nodes)
+
+    def descendants(self, nodes):
+        """The set of nodes below any of these; without themselves, unless one is below another."""
+        return _reach(self._children, nodes)
+
+    def is_proper(self, node):
+        """Whether a node is a proper noun (WordNet: an instance of its hypernym)."""
+        return node in self.instances
+
+    def file(self, node):
+        """Name of a node's lexicographer file, e.g. "noun.person"; None in a tree of a table."""
+        return (self.files or {}).get(node)
+
+    def path_similarity(self, nodes, others):
+        """1 / (1 + edges of the shortest path that joins any of `nodes` with any of `others`).
+
+        Paths go up from both ends to a common ancestor, as in NLTK's path_similarity. 0 if no path
+        joins them. For two names give all their nodes; for the nearest of many names all of theirs.
+        """
+        up, down = self._distances(nodes), self._distances(others)
+        lengths = [up[node] + down[node] for node in up.keys() & down.keys()]
+        return 1 / (1 + min(lengths)) if lengths else 0.0
+
+    def node(self, name):
+        """The node that a class label means: the one with this id, else the name's first sense.
+
+        A WordNet id as ImageNet's labels give it (n02084071) is certain. The first sense of a name
+        is its most frequent one, and may not be the one that the images show (crane).
+        Raises InputError if the tree has neither.
+        """
+        if name in self.parents:
+            return name
+        senses = self.nodes(name)
+        if not senses:
+            raise InputError(
+                f"the concept tree has no node {name!r}: correct the label, or give a tree (a "
+                "table with the columns child, parent) that holds every label"
+            )
+        return senses[0]
+
+    def title(self, node):
+        """A node's readable name: WordNet's first word for it. In a table the node is its name."""
+        return (self.titles or {}).get(node, node)
+
+    def depth(self, node):
+        """Edges of the shortest path from a root down to a node (NLTK's min_depth)."""
+        return self._depths[node]
+
+    def lineage(self, node):
+        """One path from a root down to a node: a list that starts with the root, ends with node.
+
+        Of several parents it takes the one of least depth, then the least id. So it is a shortest
+        path, and the lineages of all nodes together form a tree with one parent per node.
+        """
+        path = [node]
+        while parents := self.parents[path[-1]]:
+            path.append(min(parents, key=lambda parent: (self._depths[parent], parent)))
+        return path[::-1]
+
+    def steps_up(self, node):
+        """{node: 0, parent: 1, ...}: all ancestors, over every parent, by the shortest way up."""
+        return self._distances([node])
+
+    @cached_property
+    def _depths(self):
+        depths, depth = {}, 0
+        level = [node for node, parents in self.parents.items() if not parents]
+        while level:
+            depths.update(dict.fromkeys(level, depth))
+            below = {child for node in level for child in self._children.get(node, ())}
+            level, depth = below - depths.keys(), depth + 1
+        return depths
+
+    @cached_property
+    def _children(self):
+        children = {}
+        for node, parents in self.parents.items():
+            for parent in parents:
+                children.setdefault(parent, []).append(node)
+        return children
+
+    def _distances(self, nodes):
+        """Edges from the nearest of `nodes` up to each of them and of their ancestors."""
+        found = dict.fromkeys(nodes, 0)
+        level = list(found)
+        steps = 0
+        while level:
+            steps += 1
+            level = [p for node in level for p in self.parents[node] if p not in found]
+            found.update(dict.fromkeys(level, steps))
+        return found
+
+
+def _reach(edges, nodes):
+    """All nodes that one or more edges lead to."""
+    found, level = set(), nodes
+    while level:
+        level = {n for node in level for n in edges.get(node, ())} - found
+        found |= level
+    return found
+
+
+def read_trees(path):
+    """Part of speech -> Tree, of a folder with WordNet's database files or of a table of nouns."""
+    if Path(path).is_dir():
+        return {pos: read_wordnet(path, pos) for pos in PARTS}
+    return {"noun": read_table_tree(path)}
+
+
+def noun_tree(files):
+    """The Tree of nouns of a table (one file), or of WordNet's database files in one folder."""
+    return read_trees(files[0] if len(files) == 1 else Path(files[0]).parent)["noun"]
+
+
+def read_table_tree(path):
+    """The Tree of a table with the columns child and parent, one row per edge; names are nodes.
+
+    A row without parent names a root. Raises InputError for a missing column or a cycle.
+    """
+    path = Path(path)
+    if path.suffix == ".csv":
+        try:
+            table = pa.csv.read_csv(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{path} is not a readable CSV file ({error})") from error
+    else:
+        table = read_table(path)
+    missing = {"child", "parent"} - set(table.column_names)
+    if missing:
+        raise InputError(f"{path} has no column {sorted(missing)[0]!r}: a tree needs child, parent")
+    parents = {}
+    edges = (table[name].cast(pa.string()).to_pylist() for name in ("child", "parent"))
+    for child, parent in zip(*edges, strict=True):
+        child, parent = normalise(child or ""), normalise(parent or "")
+        if not child:
+            raise InputError(f"{path}: a row has no child; remove or complete it")
+        found = parents.setdefault(child, [])
+        if parent:
+            parents.setdefault(parent, [])
+            if parent not in found:
+                found.append(parent)
+    _refuse_cycles(parents, path)
+    return Tree({name: (name,) for name in parents}, parents)
+
+
+def _refuse_cycles(parents, path):
+    """Peel off nodes all of whose parents are gone; what stays hangs on a cycle."""
+    left = dict(parents)
+    while left:
+        free = [node for node, above in left.items() if not any(p in left for p in above)]
+        if not free:
+            raise InputError(f"{path}: {min(left)!r} is its own ancestor or below one that is")
+        for node in free:
+            del left[node]
+
+
+def read_wordnet(folder, pos="noun"):
+    """The Tree of one part of speech of WordNet 3 (files data.noun and index.noun of wndb(5WN)).
+
+    folder: holds the database files, e.g. /usr/share/wordnet of Debian's package wordnet-base.
+    pos: "noun" or "adjective" (which has no hypernyms, but lexicographer files: adj.pert holds the
+        pertainyms). Ids are a letter and the 8-digit offset, as in ImageNet's wnids: n02084071.
+    Raises InputError if a file is missing or a line does not parse.
+    """
+    ending, letter = PARTS[pos]
+    try:
+        return _parse_wordnet(folder, ending, letter)
+    except InputError:
+        raise
+    except (ValueError, LookupError) as error:
+        raise InputError(
+            f"{folder}: data.{ending} or index.{ending} is no WordNet 3 database file ({error!r})"
+        ) from error
+
+
+def first_words(path):
+    """WordNet id -> the first word of its synset, normalised. path: WordNet's data.noun.
+
+    Raises InputError if the file is missing or does not parse.
+    """
+    try:
+        return {"n" + f[0]: normalise(f[4]) for f in _lines(Path(path).parent, Path(path).name)}
+    except (ValueError, LookupError) as error:
+        raise InputError(f"{path} is no WordNet 3 database file ({error!r})") from error
+
+
+def _parse_wordnet(folder, ending, letter):
+    parents, files, titles, instances = {}, {}, {}, set()
+    for fields in _lines(folder, f"data.{ending}"):
+        node, words = letter + fields[0], int(fields[3], 16)
+        pointers = fields[4 + 2 * words :]
+        parents[node] = []
+        files[node] = FILES[int(fields[1])]
+        titles[node] = normalise(fields[4])
+        for symbol, offset in zip(pointers[1::4], pointers[2::4], strict=True):
+            if symbol in ("@", "@i"):
+                parents[node].append(letter + offset)
+            if symbol == "@i":
+                instances.add(node)
+    names = {}
+    for fields in _lines(folder, f"index.{ending}"):
+        senses = fields[len(fields) - int(fields[2]) :]
+        names[normalise(fields[0])] = tuple(letter + offset for offset in senses)
+    return Tree(names, parents, frozenset(instances), files, titles)
+
+
+def _lines(folder, name):
+    """The fields of every entry of a database file, without the licence and the gloss."""
+    path = Path(folder) / name
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist: give the folder of WordNet's database files "
+            "(Debian: install wordnet-base, folder /usr/share/wordnet)"
+        )
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith(" "):
+                yield line.split(" | ")[0].split()
