@@ -17,8 +17,8 @@ configfile: workflow.source_path("config/deep_clustering.yaml")
 include: "rules/common.smk"
 include: "rules/demo.smk"
 include: "rules/images.smk"
-include: "rules/corpora.smk"
-include: "rules/clusters.smk"
+include: "rules/texts.smk"
+include: "rules/clustering.smk"
 include: "rules/concepts.smk"
 include: "rules/detection.smk"
 include: "rules/report.smk"
@@ -28,17 +28,14 @@ include: "rules/benchmarks.smk"
 rule all:
     default_target: True
     input:
-        listings(),
         all_results,
 
 
 rule ablations:
     input:
-        listings(ablated_studies(CONFIG["ablate"])),
         all_ablations,
 
 
 rule deep_clustering:
     input:
-        compared_listings(),
         all_comparisons,

@@ -5,41 +5,89 @@ results/tables/{deep_clustering,multiple_classes}.{parquet,csv,md}, results/figu
 """
 
 
+def runs_of(benchmark):
+    """(level, encoder, image set, clustering, seed) of every clustering of a benchmark."""
+    block = CONFIG["benchmarks"][benchmark]
+    for level, image_set in block["levels"].items():
+        for encoder in block["encoders"]:
+            for clustering in block["clusterings"]:
+                for seed in block["seeds"]:
+                    yield level, encoder, image_set, clustering, seed
+
+
+def clusterings_to_compare(wildcards):
+    """Clusterings, time and memory of their jobs, labels, and for several classes the ranks."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    runs = list(runs_of(wildcards.benchmark))
+    stems = ["results/clusters/{}/{}/{}/seed{}".format(*run[1:]) for run in runs]
+    several = block["axis"] == "multiple_classes"
+    labels = [file for run in runs for file in indexes_of([run[1]], run[2])]
+    return {
+        "clusters": [f"{stem}.parquet" for stem in stems],
+        "costs": [f"{stem}.cost.json" for stem in stems],
+        "ranks": [f"{stem}.top{block['predictions']}.parquet" for stem in stems] if several else [],
+        "labels": list(dict.fromkeys(labels)),
+        "tree": tree_files([block["tree"]]) if several else [],
+    }
+
+
+def benchmark_config(wildcards):
+    """A benchmark's axis, and of every clustering its level and the number of its label files."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    runs = runs_of(wildcards.benchmark)
+    return {
+        "axis": block["axis"],
+        "levels": {image_set: level for level, image_set in block["levels"].items()},
+        "shards": {f"{e}/{s}": len(shards_of(e, s)) for _, e, s, _, _ in runs},
+    }
+
+
 rule evaluate_benchmark:
     input:
-        unpack(benchmark_inputs),
+        unpack(clusterings_to_compare),
     output:
-        "results/benchmarks/{benchmark}/clustering.parquet",
+        table="results/benchmarks/{benchmark}/clustering.parquet",
     log:
         "results/logs/evaluate_benchmark/{benchmark}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=benchmark_params,
-        code=code("evaluate_benchmark.py"),
+        cfg=benchmark_config,
+        code=code("evaluate_benchmark"),
+        above=above("evaluate_benchmark"),
     script:
         "../workflow_scripts/evaluate_benchmark.py"
 
 
 rule evaluate_predictions:
     input:
-        unpack(benchmark_inputs),
+        unpack(clusterings_to_compare),
     output:
-        "results/benchmarks/{benchmark}/hits.parquet",
+        table="results/benchmarks/{benchmark}/hits.parquet",
     log:
         "results/logs/evaluate_predictions/{benchmark}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=benchmark_params,
-        code=code("evaluate_predictions.py"),
+        cfg=benchmark_config,
+        code=code("evaluate_predictions"),
+        above=above("evaluate_predictions"),
     script:
         "../workflow_scripts/evaluate_predictions.py"
 
 
+def compared_tables(comparison):
+    """The part of a comparison that every benchmark in `compare` brings, if it has it."""
+    blocks = {name: CONFIG["benchmarks"][name] for name in CONFIG["compare"]}
+    if comparison == "deep_clustering":
+        return [f"results/benchmarks/{name}/clustering.parquet" for name in blocks]
+    several = [name for name, block in blocks.items() if block["axis"] == "multiple_classes"]
+    return [f"results/benchmarks/{name}/hits.parquet" for name in several]
+
+
 rule write_comparison:
     input:
-        lambda wildcards: compared_tables(wildcards.comparison),
+        tables=lambda wildcards: compared_tables(wildcards.comparison),
     output:
         parquet="results/tables/{comparison}.parquet",
         csv="results/tables/{comparison}.csv",
@@ -52,16 +100,18 @@ rule write_comparison:
         "../envs/workflow.yaml"
     params:
         cfg={"benchmarks": CONFIG["compare"]},
-        code=code("write_comparison.py"),
+        code=code("write_comparison"),
+        above=above("write_comparison"),
     script:
         "../workflow_scripts/write_comparison.py"
 
 
 rule plot_benchmark:
     input:
-        "results/benchmarks/{benchmark}/clustering.parquet",
+        table="results/benchmarks/{benchmark}/clustering.parquet",
     output:
-        "results/figures/benchmarks/{benchmark}.{metric}.svg",
+        svg="results/figures/benchmarks/{benchmark}.{metric}.svg",
+        png="results/figures/benchmarks/{benchmark}.{metric}.png",
     log:
         "results/logs/plot_benchmark/{benchmark}.{metric}.log",
     wildcard_constraints:
@@ -70,6 +120,22 @@ rule plot_benchmark:
         "../envs/workflow.yaml"
     params:
         cfg={},
-        code=code("plot_benchmark.py"),
+        code=code("plot_benchmark"),
+        above=above("plot_benchmark"),
     script:
         "../workflow_scripts/plot_benchmark.py"
+
+
+def all_comparisons(wildcards):
+    """What `snakemake deep_clustering` makes: tables of all benchmarks, and plots of each."""
+    blocks = {benchmark: CONFIG["benchmarks"][benchmark] for benchmark in CONFIG["compare"]}
+    tables = ["deep_clustering"]
+    tables += ["multiple_classes"] if compared_tables("multiple_classes") else []
+    plots = [
+        f"results/figures/benchmarks/{name}.{metric}.{ending}"
+        for name, block in blocks.items()
+        if len(block["levels"]) > 1
+        for metric in ("acc", "nmi")
+        for ending in FIGURE_ENDINGS
+    ]
+    return plots + [f"results/tables/{t}.{ending}" for t in tables for ending in TABLE_ENDINGS]

@@ -5,11 +5,16 @@ votes), results/negatives/.... Labels enter one rule only, mine_ground_truth, th
 """
 
 
+def images_and_texts(wildcards):
+    """Embeddings of an image set and of a corpus by the same encoder."""
+    return image_embeddings(wildcards) | texts_of(wildcards.encoder, [wildcards.corpus])
+
+
 rule match_concepts:
     input:
         unpack(images_and_texts),
     output:
-        "results/similarity/{encoder}/{image_set}/{corpus}.parquet",
+        similarity="results/similarity/{encoder}/{image_set}/{corpus}.parquet",
     log:
         "results/logs/match_concepts/{encoder}/{image_set}/{corpus}.log",
     conda:
@@ -19,19 +24,45 @@ rule match_concepts:
         gpu=1,
     params:
         cfg=lambda wildcards: {"top": CONFIG["corpora"][wildcards.corpus]["top_concepts"]},
-        code=code("match_concepts.py"),
+        code=code("match_concepts"),
+        above=above("match_concepts"),
     script:
         "../workflow_scripts/match_concepts.py"
 
 
+# ---- positives --------------------------------------------------------------------------------------
+
+
+def reading_labels(yes):
+    """Wildcard constraint: the mining methods that read labels, or those that do not."""
+    return one_of(
+        [name for name in CONFIG["minings"] if ("labels" in needs("minings", name)) == yes]
+    )
+
+
+def clusters_if_any(wildcards):
+    """The clusters that the wildcards name; none for methods that work on single images."""
+    return [] if wildcards.clustering == "none" else clusters_file(wildcards)
+
+
+def centres_and_texts(wildcards):
+    """Cluster centres and text embeddings, for the methods that compare them."""
+    if "centres" not in needs("minings", wildcards.mining):
+        return []
+    return [
+        "results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy".format(**wildcards),
+        f"results/embeddings/{wildcards.encoder}/texts/{wildcards.corpus}.npy",
+    ]
+
+
 rule mine_concepts:
     input:
-        similarity=after_listing("results/similarity/{encoder}/{image_set}/{corpus}.parquet"),
+        similarity="results/similarity/{encoder}/{image_set}/{corpus}.parquet",
         concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
-        clusters=clusters_of,
+        clusters=clusters_if_any,
         centres=centres_and_texts,
     output:
-        "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
+        positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     log:
         "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     wildcard_constraints:
@@ -40,17 +71,27 @@ rule mine_concepts:
         "../envs/workflow.yaml"
     params:
         cfg=block("minings", "mining"),
-        code=code("mine_concepts.py"),
+        code=code("mine_concepts"),
+        above=above("mine_concepts"),
     script:
         "../workflow_scripts/mine_concepts.py"
 
 
+def oracle_config(wildcards):
+    """The oracle's block, and how labels get their names."""
+    mining = CONFIG["minings"][wildcards.mining]
+    return {"mining": mining, "label_names": label_columns(wildcards.image_set)}
+
+
 rule mine_ground_truth:
     input:
-        unpack(labels_and_similarity),
-        clusters=clusters_of,
+        similarity="results/similarity/{encoder}/{image_set}/{corpus}.parquet",
+        concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
+        clusters=clusters_if_any,
+        index=lambda wildcards: indexes_of([wildcards.encoder], wildcards.image_set),
+        label_names=lambda wildcards: label_tables(wildcards.image_set),
     output:
-        "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
+        positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     log:
         "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     wildcard_constraints:
@@ -58,23 +99,52 @@ rule mine_ground_truth:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=oracle,
-        code=code("mine_ground_truth.py"),
+        cfg=oracle_config,
+        code=code("mine_ground_truth"),
+        above=above("mine_ground_truth"),
     script:
         "../workflow_scripts/mine_ground_truth.py"
 
 
+# ---- negatives --------------------------------------------------------------------------------------
+
+
+def positives_file(wildcards):
+    """The list of positives that the wildcards of a study name."""
+    study = CONFIG["studies"][wildcards.study]
+    return (
+        "results/concepts/{encoder}/{train}/{corpus}/{clustering}/{mining}/seed{seed}.parquet"
+    ).format(train=study["train"], corpus=study["corpus"], **wildcards)
+
+
+def positives_and_candidates(wildcards):
+    """What the choice of negatives reads: one list of positives, corpora and concept trees."""
+    study = CONFIG["studies"][wildcards.study]
+    return texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG)) | {
+        "positives": positives_file(wildcards),
+        "trees": tree_files(CONFIG["negatives"][name]["tree"] for name in study["negatives"]),
+    }
+
+
+def negatives_config(wildcards):
+    """A study's corpora, and its blocks of negatives by name."""
+    study = CONFIG["studies"][wildcards.study]
+    blocks = {name: CONFIG["negatives"][name] for name in study["negatives"]}
+    return {"corpora": configuration.study_corpora(study, CONFIG), "negatives": blocks}
+
+
 rule mine_negatives:
     input:
-        unpack(negatives_inputs),
+        unpack(positives_and_candidates),
     output:
-        "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
+        negatives="results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
     log:
         "results/logs/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_negatives,
-        code=code("mine_negatives.py"),
+        cfg=negatives_config,
+        code=code("mine_negatives"),
+        above=above("mine_negatives"),
     script:
         "../workflow_scripts/mine_negatives.py"

@@ -5,16 +5,17 @@ Out: results/demo/images/{demo_set}/ ; results/demo/encoders/{demo_encoder}/
 """
 
 
-checkpoint render_images:
+rule render_images:
     output:
-        directory("results/demo/images/{demo_set}"),
+        folder=directory("results/demo/images/{demo_set}"),
     log:
         "results/logs/render_images/{demo_set}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=lambda wildcards: CONFIG["demo_images"][wildcards.demo_set],
-        code=code("render_images.py"),
+        cfg=block("demo_images", "demo_set"),
+        code=code("render_images"),
+        above=above("render_images"),
     script:
         "../workflow_scripts/render_images.py"
 
@@ -29,7 +30,8 @@ rule train_tiny_clip:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=lambda wildcards: CONFIG["demo_encoders"][wildcards.demo_encoder],
-        code=code("train_tiny_clip.py"),
+        cfg=block("demo_encoders", "demo_encoder"),
+        code=code("train_tiny_clip"),
+        above=above("train_tiny_clip"),
     script:
         "../workflow_scripts/train_tiny_clip.py"

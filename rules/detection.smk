@@ -5,21 +5,105 @@ results/contamination/{study}.parquet (OOD images that show an ID class),
 results/studies/{study}/{ood,comparison,concepts,label_quality,clustering,contamination}.parquet.
 """
 
+# ---- scores ---------------------------------------------------------------------------------------
+
+
+def scored_sets(study):
+    """Image sets that a study scores, each once: ID test, near and far OOD, shifted ID."""
+    return list(dict.fromkeys(configuration.study_image_sets(study)[1:]))
+
+
+def images_to_score(wildcards):
+    """The images of a study and what its detectors compare them with.
+
+    Detectors that need no names are scored apart, with mining "none".
+    """
+    study = CONFIG["studies"][wildcards.study]
+    images = embeddings_of(wildcards.encoder, scored_sets(study))
+    if wildcards.mining != "none":
+        names = "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
+        texts = texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG))
+        positives = {"positives": positives_file(wildcards)}
+        return images | texts | positives | {"negatives": names.format(**wildcards)}
+    train = embeddings_of(wildcards.encoder, [study["train"]])
+    sources = {"train": train["embeddings"], "train_index": train["index"]}
+    if wildcards.clustering != "none":
+        path = "results/clusters/{encoder}/{train}/{clustering}/seed{seed}.parquet"
+        sources["clusters"] = path.format(train=study["train"], **wildcards)
+    return images | sources
+
+
+def compared_with(clustering, mining):
+    """What the detectors of one score file compare images with."""
+    if mining != "none":
+        return "positives"
+    return "train" if clustering == "none" else "clusters"
+
+
+def scoring_config(wildcards):
+    """The image sets in order, the corpora, and the blocks of the detectors."""
+    study = CONFIG["studies"][wildcards.study]
+    kind = compared_with(wildcards.clustering, wildcards.mining)
+    return {
+        "image_sets": numbers_of_shards(wildcards.encoder, scored_sets(study)),
+        "corpora": configuration.study_corpora(study, CONFIG),
+        "detectors": {
+            name: CONFIG["detectors"][name]
+            for name in study["detectors"]
+            if detector_needs(name) == kind
+        },
+    }
+
 
 rule score_images:
     input:
-        unpack(scoring_inputs),
+        unpack(images_to_score),
     output:
-        "results/scores/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
+        scores="results/scores/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
     log:
         "results/logs/score_images/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=scoring,
-        code=code("score_images.py"),
+        cfg=scoring_config,
+        code=code("score_images"),
+        above=above("score_images"),
     script:
         "../workflow_scripts/score_images.py"
+
+
+# ---- contamination --------------------------------------------------------------------------------
+
+
+def groups_of_judged_sets(study):
+    """Image set -> its group, of the sets looked at for ID images: OOD, and the ID test set."""
+    groups = {study["test"]: "test"}
+    return groups | {name: group for group in ("near", "far") for name in study[group]}
+
+
+def images_to_judge(wildcards):
+    """Images, names and labels that tell which OOD images show an ID class."""
+    study = CONFIG["studies"][wildcards.study]
+    judge, sets = configuration.judge_of(study, CONFIG), groups_of_judged_sets(study)
+    return (
+        embeddings_of(judge, list(sets))
+        | texts_of(judge, [study["corpus"]])
+        | {"train_index": indexes_of([judge], study["train"]), "trees": tree_files([study["tree"]])}
+        | {"label_names": label_tables(study["train"], *sets)}
+    )
+
+
+def contamination_config(wildcards):
+    """The rule that finds ID images in OOD sets, the sets, and how labels get their names."""
+    study = CONFIG["studies"][wildcards.study]
+    block, sets = CONFIG["contaminations"][study["contamination"]], groups_of_judged_sets(study)
+    return {
+        "rule": block["method"],
+        "margin": block.get("margin", 0),
+        "image_sets": numbers_of_shards(configuration.judge_of(study, CONFIG), sets),
+        "groups": sets,
+        "label_names": label_columns(study["train"], *sets),
+    }
 
 
 rule flag_contamination:
@@ -33,10 +117,56 @@ rule flag_contamination:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=contamination,
-        code=code("flag_contamination.py"),
+        cfg=contamination_config,
+        code=code("flag_contamination"),
+        above=above("flag_contamination"),
     script:
         "../workflow_scripts/flag_contamination.py"
+
+
+# ---- tables of a study ------------------------------------------------------------------------------
+
+
+def positives_of(study):
+    """(encoder, clustering, mining, seed) of every list of positives that a study compares."""
+    for encoder in study["encoders"]:
+        for mining in study["minings"]:
+            if "clusters" in needs("minings", mining):
+                for clustering in study["clusterings"]:
+                    for seed in study["seeds"]:
+                        yield encoder, clustering, mining, seed
+            else:
+                yield encoder, "none", mining, 0
+
+
+def score_files(study):
+    """(encoder, clustering, mining, seed) of every score file of a study: each list of positives,
+    and mining "none" for the detectors that need no names."""
+    kinds = {detector_needs(name) for name in study["detectors"]}
+    if "positives" in kinds:
+        yield from positives_of(study)
+    for encoder in study["encoders"]:
+        if "train" in kinds:
+            yield encoder, "none", "none", 0
+        if "clusters" in kinds:
+            for clustering in study["clusterings"]:
+                yield from ((encoder, clustering, "none", seed) for seed in study["seeds"])
+
+
+def study_scores(wildcards):
+    """The score files of a study, and the flags of contaminated images."""
+    study = CONFIG["studies"][wildcards.study]
+    path = "results/scores/{}/{}/{}/{}/seed{}.parquet"
+    flags = f"results/contamination/{wildcards.study}.parquet"
+    return {
+        "scores": [path.format(wildcards.study, *names) for names in score_files(study)],
+        "flags": flags if study["contamination"] else [],
+    }
+
+
+def study_config(*keys):
+    """Params function: these keys of the wildcards' study."""
+    return lambda wildcards: {key: CONFIG["studies"][wildcards.study][key] for key in keys}
 
 
 rule evaluate_ood:
@@ -50,10 +180,36 @@ rule evaluate_ood:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_params("test", "near", "far", "shift", "resamples", "reference"),
-        code=code("evaluate_ood.py"),
+        cfg=study_config("test", "near", "far", "shift", "resamples", "reference"),
+        code=code("evaluate_ood"),
+        above=above("evaluate_ood"),
     script:
         "../workflow_scripts/evaluate_ood.py"
+
+
+def study_concepts(wildcards):
+    """The lists of positives of a study, and the labels, images and names to judge them by."""
+    study = CONFIG["studies"][wildcards.study]
+    path = "results/concepts/{}/{train}/{corpus}/{}/{}/seed{}.parquet"
+    test = [embeddings_of(encoder, [study["test"]]) for encoder in study["encoders"]]
+    texts = [texts_of(encoder, [study["corpus"]]) for encoder in study["encoders"]]
+    return {
+        "positives": [path.format(*names, **study) for names in positives_of(study)],
+        "index": indexes_of(study["encoders"], study["train"]),
+        "test": [file for files in test for file in files["embeddings"]],
+        "test_index": [file for files in test for file in files["index"]],
+        "texts": [file for files in texts for file in files["texts"]],
+        "concepts": [file for files in texts for file in files["concepts"]],
+        "trees": tree_files([study["tree"]]),
+        "label_names": label_tables(study["train"], study["test"]),
+    }
+
+
+def concepts_config(wildcards):
+    """Number of shards of the test images by encoder, and how labels get their names."""
+    study = CONFIG["studies"][wildcards.study]
+    encoders = {name: len(shards_of(name, study["test"])) for name in study["encoders"]}
+    return {"encoders": encoders, "label_names": label_columns(study["train"], study["test"])}
 
 
 rule evaluate_concepts:
@@ -67,23 +223,39 @@ rule evaluate_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=concept_judging,
-        code=code("evaluate_concepts.py"),
+        cfg=concepts_config,
+        code=code("evaluate_concepts"),
+        above=above("evaluate_concepts"),
     script:
         "../workflow_scripts/evaluate_concepts.py"
+
+
+def study_clusters(wildcards):
+    """The clusterings of a study, and the labels to judge them by."""
+    study = CONFIG["studies"][wildcards.study]
+    return {
+        "clusters": [
+            f"results/clusters/{encoder}/{study['train']}/{clustering}/seed{seed}.parquet"
+            for encoder in study["encoders"]
+            for clustering in study["clusterings"]
+            for seed in study["seeds"]
+        ],
+        "index": indexes_of(study["encoders"], study["train"]),
+    }
 
 
 rule evaluate_clustering:
     input:
         unpack(study_clusters),
     output:
-        "results/studies/{study}/clustering.parquet",
+        table="results/studies/{study}/clustering.parquet",
     log:
         "results/logs/evaluate_clustering/{study}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_params("train"),
-        code=code("evaluate_clustering.py"),
+        cfg=study_config("train"),
+        code=code("evaluate_clustering"),
+        above=above("evaluate_clustering"),
     script:
         "../workflow_scripts/evaluate_clustering.py"

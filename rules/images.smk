@@ -1,29 +1,130 @@
 """Image sets -> manifests -> image embeddings.
 
 In: folders, lists, archives or tables of images, or the user's own embeddings. Out:
-results/images/{image_set}/ (manifest by shard, quarantine, locators of images in archives),
+results/images/{image_set}/ (manifest, quarantine, locators of images in archives),
 results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
 Derived sets are made of the embeddings of others. `snakemake check_image_sets` counts the images.
 """
 
+RENDERED = "results/demo/images/"
 
-checkpoint list_images:
+
+def images_of(image_set):
+    """(kind, options) of what holds an image set's images; options has its `path`."""
+    return configuration.images_of(CONFIG["image_sets"][source_of(image_set)])
+
+
+def is_rendered(image_set):
+    """Whether an image set's images are of the demo, which renders them."""
+    return images_of(image_set)[1]["path"].startswith(RENDERED)
+
+
+def image_folder(image_set):
+    """The folder, archive or table that an image set's images are in; of a list their root."""
+    kind, options = images_of(image_set)
+    if "root" in options:
+        return located(options["root"])
+    path = located(options["path"])
+    return os.path.dirname(path) or "." if kind == "list" else path
+
+
+# ---- the state of an image set: names that change with its images ---------------------------------
+
+
+def listing_options(image_set):
+    """What decides how an image set is listed, beside its images."""
+    kind, options = images_of(image_set)
+    block = CONFIG["image_sets"][image_set]
+    return {
+        "kind": kind,
+        "labels": block["labels"],
+        "options": {key: options[key] for key in options if key not in ("path", "root")},
+        "shards": block["shards"],
+    }
+
+
+@functools.cache
+def state_of(image_set):
+    """Names of the state of an image set and of each of its shards (lib/images/state.py).
+
+    Decided once per invocation, before the DAG is built: images whose times changed are compared by
+    content here. A rendered set is what its rule and config make it.
+    """
+    options = listing_options(image_set)
+    if is_rendered(image_set):
+        name = RECIPES.of_file(images_of(image_set)[1]["path"])
+        return {"fingerprint": name, "listing": name, "shards": [name] * options["shards"]}
+    folder = f"results/images/{image_set}"
+    if not IS_MAIN:
+        return recorded_state(folder)
+    path, root = located(images_of(image_set)[1]["path"]), image_folder(image_set)
+    digest = code_digest("list_images", container_module(options["kind"]))
+    return current_state(folder, image_set, path, root, options, digest)
+
+
+def container_modules(wildcards):
+    """The module of what holds the wildcards' images, for the digest of a job's code."""
+    return [container_module(images_of(wildcards.image_set)[0])]
+
+
+def listing_config(wildcards):
+    """What to list, and the names of its state."""
+    return listing_options(wildcards.image_set) | {"state": state_of(wildcards.image_set)}
+
+
+def images_to_list(wildcards):
+    """What an image set is listed from. Its state is in the params, so no time matters."""
+    kind, options = images_of(wildcards.image_set)
+    source = {"source": ancient(located(options["path"]))}
+    return source | ({"root": ancient(image_folder(wildcards.image_set))} if kind == "list" else {})
+
+
+rule list_images:
     input:
         unpack(images_to_list),
     output:
-        manifest=directory("results/images/{image_set}/manifest"),
-        locators=directory("results/images/{image_set}/locators"),
+        manifest="results/images/{image_set}/manifest.parquet",
+        locators="results/images/{image_set}/locators.parquet",
         quarantine="results/images/{image_set}/quarantine.parquet",
-        hashes=update("results/images/{image_set}/hashes.parquet"),
     log:
         "results/logs/list_images/{image_set}.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=listing,
-        code=code("list_images.py"),
+        cfg=listing_config,
+        code=code("list_images", container_modules),
+        above=above("list_images"),
     script:
         "../workflow_scripts/list_images.py"
+
+
+# ---- the check of what is there -------------------------------------------------------------------
+
+
+def sets_to_check(wildcards):
+    """The image sets to count, and further files that must be there; nothing that rules make."""
+    names = configuration.image_sets_in_use(CONFIG)
+    if CONFIG["check"] == "all":
+        names = dict.fromkeys(source_of(name) for name in CONFIG["image_sets"])
+    stored = [name for name in names if images_of(name)[0]]
+    files = configuration.files_in_use(CONFIG)
+    return {
+        "image_sets": {name: set_to_check(name) for name in stored if not is_rendered(name)},
+        "files": {k: located(path) for path, k in files.items() if not path.startswith("results/")},
+    }
+
+
+def set_to_check(image_set):
+    """Where the images of a set are, and what is expected."""
+    kind, options = images_of(image_set)
+    block = CONFIG["image_sets"][image_set]
+    places = {key: located(options[key]) for key in ("path", "root") if key in options}
+    return {
+        "kind": kind,
+        "labels": block["labels"],
+        "options": options | places,
+        "expected": block.get("expected", {}),
+    }
 
 
 rule check_image_sets:
@@ -34,9 +135,51 @@ rule check_image_sets:
         "../envs/workflow.yaml"
     params:
         cfg=sets_to_check,
-        code=code("check_image_sets.py"),
+        code=code("check_image_sets"),
+        above=above("check_image_sets"),
     script:
         "../workflow_scripts/check_image_sets.py"
+
+
+# ---- embeddings -----------------------------------------------------------------------------------
+
+
+def derived_by(*methods):
+    """Wildcard constraint: the image sets derived from others by these methods; None: not derived."""
+    sets = CONFIG["image_sets"].items()
+    return one_of(
+        [name for name, block in sets if block.get("derive", {}).get("method") in methods]
+    )
+
+
+def stored_images(image_set):
+    """What holds the images of a set, and where in it they are.
+
+    Ancient: an image that changed is seen by its shard's state.
+    """
+    name = source_of(image_set)
+    return {
+        "source": ancient(image_folder(name)),
+        "locators": ancient(f"results/images/{name}/locators.parquet"),
+    }
+
+
+def shard_to_embed(wildcards):
+    """The manifest of an image set, what holds its images, and local weights."""
+    return stored_images(wildcards.image_set) | {
+        "manifest": ancient(f"results/images/{wildcards.image_set}/manifest.parquet"),
+        "weights": encoder_weights(wildcards),
+    }
+
+
+def embedding_config(wildcards):
+    """The encoder, and the shard of images with the name of its state."""
+    shard = int(wildcards.shard)
+    return {
+        "encoder": encoder_config(wildcards),
+        "shard": shard,
+        "images": state_of(wildcards.image_set)["shards"][shard],
+    }
 
 
 rule embed_images:
@@ -57,10 +200,25 @@ rule embed_images:
     resources:
         gpu=1,
     params:
-        cfg=encoder_model,
-        code=code("embed_images.py"),
+        cfg=embedding_config,
+        code=code("embed_images", lambda wc: encoder_module(wc) + container_modules(wc)),
+        above=above("embed_images"),
     script:
         "../workflow_scripts/embed_images.py"
+
+
+def precomputed_images(wildcards):
+    """The user's own embeddings of an image set."""
+    files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
+    return dict(zip(("embeddings", "index"), precomputed_files(files, "img_emb")))
+
+
+def image_columns(wildcards):
+    """The columns of the user's own index."""
+    files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
+    id_column = "image_path" if "clip_retrieval" in files else "image_id"
+    label_column = files["label_column"]
+    return {"encoder": wildcards.encoder, "id_column": id_column, "label_column": label_column}
 
 
 rule import_images:
@@ -78,10 +236,24 @@ rule import_images:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=imported_images,
-        code=code("import_images.py"),
+        cfg=image_columns,
+        code=code("import_images"),
+        above=above("import_images"),
     script:
         "../workflow_scripts/import_images.py"
+
+
+# ---- derived sets -----------------------------------------------------------------------------------
+
+
+def derivation(wildcards):
+    """The config block that says how an image set is derived."""
+    return CONFIG["image_sets"][wildcards.image_set]["derive"]
+
+
+def images_to_derive_from(wildcards):
+    """Embeddings of the image set that the wildcards' one is derived from."""
+    return embeddings_of(wildcards.encoder, [derivation(wildcards)["from"]])
 
 
 rule derive_images:
@@ -98,16 +270,28 @@ rule derive_images:
         "../envs/workflow.yaml"
     params:
         cfg=derivation,
-        code=code("derive_images.py"),
+        code=code("derive_images"),
+        above=above("derive_images"),
     script:
         "../workflow_scripts/derive_images.py"
+
+
+def labels_to_coarsen(wildcards):
+    """All indexes of the image set that the wildcards' one is derived from, and the tree."""
+    cut = derivation(wildcards)
+    folder = f"results/embeddings/{wildcards.encoder}/images/{cut['from']}"
+    return {
+        "index": indexes_of([wildcards.encoder], cut["from"]),
+        "shard": f"{folder}/{wildcards.shard}.parquet",
+        "tree": tree_files([cut["tree"]]),
+    }
 
 
 rule coarsen_labels:
     input:
         unpack(labels_to_coarsen),
     output:
-        "results/embeddings/{encoder}/images/{image_set}/{shard}.parquet",
+        index="results/embeddings/{encoder}/images/{image_set}/{shard}.parquet",
     log:
         "results/logs/coarsen_labels/{encoder}/{image_set}/{shard}.log",
     wildcard_constraints:
@@ -116,6 +300,7 @@ rule coarsen_labels:
         "../envs/workflow.yaml"
     params:
         cfg=derivation,
-        code=code("coarsen_labels.py"),
+        code=code("coarsen_labels"),
+        above=above("coarsen_labels"),
     script:
         "../workflow_scripts/coarsen_labels.py"

@@ -2,13 +2,33 @@
 
 Out: results/tables/{ood,comparison,concepts,label_quality,clustering,contamination}.{parquet,csv,md},
 summary.md,
-results/figures/ ({study}.svg, sheets of concepts). Ablations join the comparisons of their studies.
+results/figures/ (one per study, sheets of concepts). Ablations join the comparisons of their studies.
 """
+
+TABLE_ENDINGS = ("parquet", "csv", "md")
+FIGURE_ENDINGS = ("svg", "png")
+
+# ---- tables ---------------------------------------------------------------------------------------
+
+
+def studies_in_run():
+    return [CONFIG["studies"][name] for name in CONFIG["run"]]
+
+
+def contaminated_studies():
+    """The studies in the run that look for ID images in their OOD sets."""
+    return [name for name in CONFIG["run"] if CONFIG["studies"][name]["contamination"]]
+
+
+def tables_of_run(wildcards):
+    """One table of every study in the run."""
+    names = CONFIG["run"] if wildcards.table != "contamination" else contaminated_studies()
+    return [f"results/studies/{study}/{wildcards.table}.parquet" for study in names]
 
 
 rule write_table:
     input:
-        run_tables,
+        tables=tables_of_run,
     output:
         parquet="results/tables/{table}.parquet",
         csv="results/tables/{table}.csv",
@@ -21,14 +41,29 @@ rule write_table:
         "../envs/workflow.yaml"
     params:
         cfg={"studies": CONFIG["run"]},
-        code=code("write_table.py"),
+        code=code("write_table"),
+        above=above("write_table"),
     script:
         "../workflow_scripts/write_table.py"
 
 
+def quarantines_of_run(wildcards):
+    """The quarantine of every image set in the run, by listing and by embedding."""
+    listed = configuration.embedded_sets(CONFIG, CONFIG["run"])
+    listings = [f"results/images/{name}/quarantine.parquet" for name in listed]
+    shards = [
+        f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
+        for study in studies_in_run()
+        for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
+        for image_set in image_sets
+        for shard in shards_of(encoder, image_set)
+    ]
+    return list(dict.fromkeys([*listings, *shards]))
+
+
 rule collect_quarantine:
     input:
-        quarantine_tables,
+        tables=quarantines_of_run,
     output:
         parquet="results/tables/quarantine.parquet",
         csv="results/tables/quarantine.csv",
@@ -39,7 +74,8 @@ rule collect_quarantine:
         "../envs/workflow.yaml"
     params:
         cfg={"studies": CONFIG["run"]},
-        code=code("collect_quarantine.py"),
+        code=code("collect_quarantine"),
+        above=above("collect_quarantine"),
     script:
         "../workflow_scripts/collect_quarantine.py"
 
@@ -51,56 +87,110 @@ rule summarise:
         label_quality="results/tables/label_quality.parquet",
         clustering="results/tables/clustering.parquet",
     output:
-        "results/tables/summary.md",
+        summary="results/tables/summary.md",
     log:
         "results/logs/summarise.log",
     conda:
         "../envs/workflow.yaml"
     params:
         cfg={"studies": CONFIG["run"]},
-        code=code("summarise.py"),
+        code=code("summarise"),
+        above=above("summarise"),
     script:
         "../workflow_scripts/summarise.py"
 
 
+# ---- figures ----------------------------------------------------------------------------------------
+
+
 rule plot_ood:
     input:
-        "results/studies/{study}/ood.parquet",
+        ood="results/studies/{study}/ood.parquet",
     output:
-        "results/figures/{study}.svg",
+        svg="results/figures/{study}.svg",
+        png="results/figures/{study}.png",
     log:
         "results/logs/plot_ood/{study}.log",
     conda:
         "../envs/workflow.yaml"
     params:
         cfg={},
-        code=code("plot_ood.py"),
+        code=code("plot_ood"),
+        above=above("plot_ood"),
     script:
         "../workflow_scripts/plot_ood.py"
 
 
+def images_to_draw(wildcards):
+    """The indexes of a set's images, and what holds the images."""
+    return stored_images(wildcards.image_set) | {
+        "index": indexes_of([wildcards.encoder], wildcards.image_set)
+    }
+
+
 rule draw_concepts:
     input:
-        unpack(example_images),
-        positives=after_listing(
-            "results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet"
-        ),
+        unpack(images_to_draw),
+        positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     output:
-        "results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
+        png="results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
     log:
         "results/logs/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
     params:
         cfg={},
-        code=code("draw_concepts.py"),
+        code=code("draw_concepts", container_modules),
+        above=above("draw_concepts"),
     script:
         "../workflow_scripts/draw_concepts.py"
 
 
+def figures():
+    """Per study of the run a plot of its AUROC, and per mining by clusters a sheet of concepts."""
+    for name, study in zip(CONFIG["run"], studies_in_run(), strict=True):
+        named = any(detector_needs(detector) == "positives" for detector in study["detectors"])
+        if named and (study["near"] or study["far"]):
+            yield from (f"results/figures/{name}.{ending}" for ending in FIGURE_ENDINGS)
+        encoder, train = study["encoders"][0], study["train"]
+        if CONFIG["encoders"][encoder]["method"] != "precomputed":
+            for mining in study["minings"]:
+                if needs("minings", mining) != ["clusters"]:
+                    continue
+                mined = f"{study['corpus']}/{study['clusterings'][0]}/{mining}"
+                yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"
+
+
+def all_results(wildcards):
+    """What `snakemake` makes: the tables of the studies in the run, and figures."""
+    names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
+    names += ["contamination"] if contaminated_studies() else []
+    tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
+    return ["results/tables/summary.md", *tables, *figures()]
+
+
+# ---- ablations --------------------------------------------------------------------------------------
+
+
+def tables_of_ablation(wildcards):
+    """Comparisons and label quality of every study of an ablation."""
+    block = CONFIG["ablations"][wildcards.ablation]
+    names = list(configuration.ablated_studies(wildcards.ablation, block))
+    return {
+        "comparisons": [f"results/studies/{name}/comparison.parquet" for name in names],
+        "label_quality": [f"results/studies/{name}/label_quality.parquet" for name in names],
+    }
+
+
+def ablation_config(wildcards):
+    """The values of an ablation in order, and what they are."""
+    ablation = CONFIG["ablations"][wildcards.ablation]
+    return {"values": list(ablation["values"]), "vary": ablation["vary"]}
+
+
 rule tabulate_ablation:
     input:
-        unpack(ablation_studies),
+        unpack(tables_of_ablation),
     output:
         parquet="results/tables/ablations/{ablation}.parquet",
         csv="results/tables/ablations/{ablation}.csv",
@@ -110,23 +200,37 @@ rule tabulate_ablation:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=ablation_params,
-        code=code("tabulate_ablation.py"),
+        cfg=ablation_config,
+        code=code("tabulate_ablation"),
+        above=above("tabulate_ablation"),
     script:
         "../workflow_scripts/tabulate_ablation.py"
 
 
 rule plot_ablation:
     input:
-        "results/tables/ablations/{ablation}.parquet",
+        table="results/tables/ablations/{ablation}.parquet",
     output:
-        "results/figures/ablations/{ablation}.svg",
+        svg="results/figures/ablations/{ablation}.svg",
+        png="results/figures/ablations/{ablation}.png",
     log:
         "results/logs/plot_ablation/{ablation}.log",
     conda:
         "../envs/workflow.yaml"
     params:
         cfg=lambda wildcards: {"axis": CONFIG["ablations"][wildcards.ablation]["axis"]},
-        code=code("plot_ablation.py"),
+        code=code("plot_ablation"),
+        above=above("plot_ablation"),
     script:
         "../workflow_scripts/plot_ablation.py"
+
+
+def all_ablations(wildcards):
+    """What `snakemake ablations` makes: a table and a plot of each."""
+    kinds = (("tables", TABLE_ENDINGS), ("figures", FIGURE_ENDINGS))
+    return [
+        f"results/{kind}/ablations/{name}.{ending}"
+        for name in CONFIG["ablate"]
+        for kind, endings in kinds
+        for ending in endings
+    ]

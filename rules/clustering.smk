@@ -1,0 +1,130 @@
+"""Image embeddings -> clusters.
+
+Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
+results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image),
+its model and training history beside it, its time and memory (.cost.json),
+results/centres/... (mean embeddings).
+"""
+
+
+rule find_neighbours:
+    input:
+        unpack(image_embeddings),
+    output:
+        neighbours="results/neighbours/{encoder}/{image_set}/k{k}.npy",
+    log:
+        "results/logs/find_neighbours/{encoder}/{image_set}/k{k}.log",
+    conda:
+        "../envs/workflow.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        cfg=lambda wildcards: {"k": int(wildcards.k)},
+        code=code("find_neighbours"),
+        above=above("find_neighbours"),
+    script:
+        "../workflow_scripts/find_neighbours.py"
+
+
+def clustering_module(wildcards):
+    """The module of the wildcards' clustering, for the digest of a job's code."""
+    return [f"clustering/{CONFIG['clusterings'][wildcards.clustering]['method']}"]
+
+
+def clustering_config(wildcards):
+    """A clustering's block and its seed."""
+    block = without_threads(CONFIG["clusterings"][wildcards.clustering])
+    return block | {"seed": int(wildcards.seed)}
+
+
+def clustering_threads(wildcards):
+    return CONFIG["clusterings"][wildcards.clustering]["threads"]
+
+
+def images_to_cluster(wildcards):
+    """Embeddings of an image set and, for methods that train on one, the kNN graph."""
+    images = image_embeddings(wildcards)
+    if "neighbours" not in (block := CONFIG["clusterings"][wildcards.clustering]):
+        return images
+    folder = f"results/neighbours/{wildcards.encoder}/{wildcards.image_set}"
+    return images | {"neighbours": f"{folder}/k{block['neighbours']}.npy"}
+
+
+rule cluster:
+    input:
+        unpack(images_to_cluster),
+    output:
+        clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
+        model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
+        history="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.history.parquet",
+        cost="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.cost.json",
+    log:
+        "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
+    conda:
+        "../envs/workflow.yaml"
+    threads: clustering_threads
+    resources:
+        gpu=1,
+    params:
+        cfg=clustering_config,
+        code=code("cluster", clustering_module),
+        above=above("cluster"),
+    script:
+        "../workflow_scripts/cluster.py"
+
+
+def clusters_file(wildcards):
+    """The clusters that the wildcards name."""
+    path = "results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet"
+    return path.format(**wildcards)
+
+
+def images_and_clusters(wildcards):
+    """Embeddings of an image set and one clustering of it."""
+    return image_embeddings(wildcards) | {"clusters": clusters_file(wildcards)}
+
+
+rule average_clusters:
+    input:
+        unpack(images_and_clusters),
+    output:
+        centres="results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy",
+    log:
+        "results/logs/centres/{encoder}/{image_set}/{clustering}/seed{seed}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={},
+        code=code("average_clusters"),
+        above=above("average_clusters"),
+    script:
+        "../workflow_scripts/average_clusters.py"
+
+
+def clusters_and_model(wildcards):
+    """Embeddings of an image set, one clustering of it, and what assigns further images."""
+    model = Path(clusters_file(wildcards)).with_suffix(".safetensors")
+    return images_and_clusters(wildcards) | {"model": str(model)}
+
+
+def ranking_config(wildcards):
+    """A clustering's block, and how many clusters of each image to rank."""
+    return clustering_config(wildcards) | {"predictions": int(wildcards.predictions)}
+
+
+rule rank_clusters:
+    input:
+        unpack(clusters_and_model),
+    output:
+        ranks="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.top{predictions}.parquet",
+    log:
+        "results/logs/rank_clusters/{encoder}/{image_set}/{clustering}/seed{seed}.top{predictions}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=ranking_config,
+        code=code("rank_clusters", clustering_module),
+        above=above("rank_clusters"),
+    script:
+        "../workflow_scripts/rank_clusters.py"
