@@ -5,7 +5,7 @@ Image sets and corpora -> embeddings -> clusters -> mined concepts -> OOD tables
 
 from snakemake.utils import min_version
 
-min_version("9.18")
+min_version("9.27")
 
 
 configfile: workflow.source_path("config/config.yaml")

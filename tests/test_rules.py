@@ -2,12 +2,14 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n((?:[ \n].*\n?)+)", re.MULTILINE)
+RULE = re.compile(r"^rule (\w+):\n((?:[ \n].*\n?)+)", re.MULTILINE)
 RULES = {
     name: body
     for file in sorted((ROOT / "rules").glob("*.smk"))
@@ -20,15 +22,47 @@ def test_every_script_is_a_rule_of_the_same_name():
     assert sorted(RULES) == SCRIPTS
 
 
+def section(name, keyword):
+    """The lines of a section of a rule, e.g. of its params; "" if it has none."""
+    found = re.search(rf"    {keyword}:\n((?:        .*\n)+)", RULES[name])
+    return found.group(1) if found else ""
+
+
 @pytest.mark.parametrize("name", RULES)
-def test_rule_tracks_its_config_and_its_code(name):
-    body = RULES[name]
-    params = re.search(r"    params:\n((?:        .*\n)+)", body).group(1)
+def test_rule_tracks_its_config_its_code_and_what_is_above(name):
+    params = section(name, "params")
     keys = re.findall(r"^        (\w+)=", params, re.MULTILINE)
-    assert keys == ["cfg", "code"], "one plain dict and the code digest, nothing else"
-    assert f'code=code("{name}.py")' in params
-    assert f'script:\n        "../workflow_scripts/{name}.py"' in body
-    assert re.search(r"    log:\n", body)
+    assert keys == ["cfg", "code", "above"], "one plain dict and two digests, nothing else"
+    assert re.search(rf'code=code\("{name}"[,)]', params)
+    assert f'above=above("{name}")' in params
+    assert f'script:\n        "../workflow_scripts/{name}.py"' in RULES[name]
+    assert section(name, "log")
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_inputs_and_outputs_have_names(name):
+    """A recipe covers the inputs by name (lib/recipes.py)."""
+    for keyword in ("input", "output"):
+        for line in re.findall(r"^        (\S.*)$", section(name, keyword), re.MULTILINE):
+            assert re.match(r"\w+=|unpack\(|\)", line), f"{keyword}: {line}"
+
+
+def test_no_part_of_the_dag_waits_for_a_job():
+    for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
+        assert "checkpoint" not in file.read_text("utf-8"), file.name
+
+
+def test_snakemake_lint_finds_nothing_but_functions_beside_their_rules():
+    """That they stand beside the rules that they serve is our choice."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("snakemake"), "--lint"],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    findings = re.findall(r"^    \* (.+)$", done.stdout, re.MULTILINE)
+    assert findings, done.stdout
+    assert {finding.rstrip(":") for finding in findings} == {
+        "Mixed rules and functions in same snakefile."
+    }
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -46,7 +80,7 @@ def test_script_reads_only_what_snakemake_tracks(script):
 
 
 def test_library_does_not_know_snakemake():
-    for file in (ROOT / "workflow_scripts" / "lib").glob("*.py"):
+    for file in (ROOT / "workflow_scripts" / "lib").rglob("*.py"):
         if file.stem != "job":
             names = {n.id for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Name)}
             assert "snakemake" not in names, file.name

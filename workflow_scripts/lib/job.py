@@ -1,6 +1,7 @@
-"""What every rule script does around its work: log file, progress, clear errors, threads."""
+"""What every rule script does around its work: log file, progress, clear errors, recipe."""
 
 import contextlib
+import contextvars
 import logging
 import sys
 import time
@@ -15,6 +16,9 @@ from workflow_scripts.lib.errors import InputError
 # A line of progress with the rate every few seconds, readable in a log file.
 progress = partial(tqdm, mininterval=5, ascii=True, dynamic_ncols=False, ncols=100)
 
+RECIPE = contextvars.ContextVar("recipe", default=None)
+"""What the running job makes its files of (see `recipe_of`); None outside a job."""
+
 
 @contextlib.contextmanager
 def job(snakemake):
@@ -24,6 +28,7 @@ def job(snakemake):
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
+    RECIPE.set(recipe_of(snakemake))
     started = time.monotonic()
     with path.open("w", encoding="utf-8", buffering=1) as log, contextlib.redirect_stderr(log):
         logging.basicConfig(
@@ -38,3 +43,9 @@ def job(snakemake):
             traceback.print_exc(file=log)
             sys.exit(1)
         logging.info("%s done in %.1f s", snakemake.rule, time.monotonic() - started)
+
+
+def recipe_of(snakemake):
+    """The rule, its wildcards and its params (lib/recipes.py), a nested dict of builtins."""
+    params = {name: snakemake.params[name] for name in ("cfg", "code", "above")}
+    return {"rule": snakemake.rule, "wildcards": dict(snakemake.wildcards.items()), **params}

@@ -11,7 +11,7 @@ therefore not forgotten: the tables below still have the params of the old state
 import hashlib
 import json
 
-from snakemake.io import Wildcards
+from snakemake.iocontainers import Wildcards
 from snakemake.output_index import OutputIndex
 
 
