@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib import config as configuration
 from workflow_scripts.lib.digest import code_digest
+from workflow_scripts.lib.encoders.files import tokenizer_files, weights_files
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.recipes import Recipes
 from workflow_scripts.lib.sources import Sources
@@ -116,13 +117,8 @@ def encoder_threads(wildcards):
 
 
 def encoder_weights(wildcards):
-    """The weights file or the files of a local checkpoint; none for a pretrained tag."""
-    encoder = CONFIG["encoders"][wildcards.encoder]
-    if "checkpoint" in encoder:
-        folder = located(encoder["checkpoint"])
-        return [f"{folder}/open_clip_model.safetensors", f"{folder}/open_clip_config.json"]
-    file = configuration.weights_file(encoder)
-    return [located(file)] if file else []
+    """The encoder's weights on disk; none for a pretrained tag."""
+    return weights_files(CONFIG["encoders"][wildcards.encoder], located)
 
 
 # ---- embeddings ---------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
 Derived sets are made of the embeddings of others. `snakemake check_image_sets` counts the images.
 """
 
+from workflow_scripts.lib.images.state import current_state, recorded_state
+
 RENDERED = "results/demo/images/"
 
 

@@ -4,11 +4,7 @@ In: word lists, or the user's own embeddings. Out: results/corpora/{corpus}.parq
 results/embeddings/{encoder}/texts/{corpus}.npy with its index.
 """
 
-# What tokenizers of transformers are read from, in a checkpoint folder.
-TOKENIZER_FILES = [
-    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "spiece.model", "vocab.*",
-    "merges.txt",
-]  # fmt: skip
+from workflow_scripts.lib.texts.word_lists import kind_of
 
 
 def corpora_with(key):
@@ -37,6 +33,13 @@ def word_lists(wildcards):
     }
 
 
+def word_list_modules(wildcards):
+    """The modules that read the word lists of a corpus, for the digest of a job's code."""
+    block = CONFIG["corpora"][wildcards.corpus]
+    kinds = {kind_of(located(file["path"]), file) for file in block["files"] + block["exclude"]}
+    return [f"texts/sources/{kind}" for kind in sorted(kinds)]
+
+
 def corpus_config(wildcards):
     """How the word lists of a corpus are read."""
     block = CONFIG["corpora"][wildcards.corpus]
@@ -56,7 +59,7 @@ rule build_corpus:
         "../envs/workflow.yaml"
     params:
         cfg=corpus_config,
-        code=code("build_corpus"),
+        code=code("build_corpus", word_list_modules),
         above=above("build_corpus"),
     script:
         "../workflow_scripts/build_corpus.py"
@@ -91,11 +94,8 @@ rule conjugate_corpus:
 
 
 def encoder_tokenizer(wildcards):
-    """The tokenizer's files in a local checkpoint that has a tokenizer of its own."""
-    encoder = CONFIG["encoders"][wildcards.encoder]
-    folder = Path(located(encoder.get("checkpoint", "")))
-    patterns = TOKENIZER_FILES if "checkpoint" in encoder else []
-    return sorted({str(path) for pattern in patterns for path in folder.glob(pattern)})
+    """The tokenizer's files, if the encoder has one of its own on disk."""
+    return tokenizer_files(CONFIG["encoders"][wildcards.encoder], located)
 
 
 def encoder_and_prompts(wildcards):

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 CODE = ["Snakefile", "rules", "workflow_scripts", "config", "envs", "profiles"]
-RAN = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.MULTILINE)
+RAN = re.compile(r"^(?:local)?rule (\w+):$", re.MULTILINE)
 
 MINI = {
     "run": ["mini"],
@@ -58,6 +58,7 @@ class Project:
 
     def __init__(self, folder):
         self.folder = Path(folder)
+        self.environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
 
     def write_config(self, config):
         (self.folder / "mini.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -74,7 +75,7 @@ class Project:
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+            env=os.environ | self.environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -32,6 +32,7 @@ PACKAGES = {
 }
 
 
+@functools.cache
 def code_digest(script, *modules):
     """What a job runs, as text: the script's name and a digest of 12 hex digits.
 
