@@ -25,8 +25,12 @@ def list_set(cfg, source, out, shards=SHARDS, root=None):
 
 
 def run_embed(manifest, folder, checkpoint, out, batch_size=4, locators=()):
-    cfg = {"method": "open_clip", "checkpoint": checkpoint, "batch_size": batch_size}
-    cfg |= {"device": "cpu"}
+    cfg = {
+        "method": "open_clip",
+        "checkpoint": checkpoint,
+        "device": "cpu",
+        "batch_size": batch_size,
+    }
     paths = [out / f"x{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
     out.mkdir(exist_ok=True)
     embed_images(manifest, folder, locators, [], cfg, *paths, threads=2)
