@@ -20,7 +20,7 @@ def read_corpus(files, blocks=None, exclude=(), exclude_blocks=None):
     blocks: one dict per file (or None), whose keys all have a default (word_lists.DEFAULTS):
         pos: part of speech where the file does not say. Of WordNet: noun or adjective.
         column: the column of concepts. format: "names"; of a .txt file "synset_mapping"; or
-            "captions", whose noun phrases are the concepts (`captions.frequent_phrases`).
+            "captions", whose noun phrases are the concepts (`sources.captions`).
         minimum_count, top: of captions, least number of captions that hold a phrase, and number of
             phrases kept, the most frequent; None keeps all.
         senses: of WordNet, "first" for the first word of every synset, "all_lemmas" for every word.
