@@ -101,14 +101,14 @@ def draw_set(folder, concepts, per_concept, seed):
     import numpy as np
     from PIL import Image
 
-    from workflow_scripts.lib.demo import world
+    from workflow_scripts.lib.demo import drawing
 
     for concept in concepts:
         class_folder = Path(folder, "_".join(concept))
         class_folder.mkdir(parents=True)
         for i in range(per_concept):
-            image = world.draw_concept(concept, np.random.default_rng([seed, i]))
-            pixels = world.to_uint8(image).transpose(1, 2, 0)
+            image = drawing.draw_concept(concept, np.random.default_rng([seed, i]))
+            pixels = drawing.to_uint8(image).transpose(1, 2, 0)
             Image.fromarray(pixels).save(class_folder / f"{i:03d}.png")
 
 

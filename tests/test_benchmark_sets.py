@@ -217,14 +217,14 @@ def draw(folder, classes, number):
     import numpy as np
     from PIL import Image
 
-    from workflow_scripts.lib.demo import world
+    from workflow_scripts.lib.demo import drawing
 
     names = []
     for name, shown in classes.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for i in range(number):
             rng = np.random.default_rng([shown, i, len(folder.name)])
-            pixels = world.to_uint8(world.draw_concept(tuple(CLASSES[shown].split()), rng))
+            pixels = drawing.to_uint8(drawing.draw_concept(tuple(CLASSES[shown].split()), rng))
             names.append(str(Path(name, f"{name or 'image'}_{i}.JPEG")))
             Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / names[-1], "JPEG")
     return names

@@ -259,7 +259,7 @@ def test_a_plain_path_stands_for_a_block():
 
 
 def test_defaults_of_word_lists_are_those_of_the_reader():
-    from workflow_scripts.lib.texts.corpora import DEFAULTS
+    from workflow_scripts.lib.texts.word_lists import DEFAULTS
 
     properties = SCHEMA["$defs"]["word_list"]["properties"]
     assert {key: block["default"] for key, block in properties.items() if key != "path"} == DEFAULTS

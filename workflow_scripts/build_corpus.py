@@ -2,7 +2,7 @@
 
 Out: Parquet with the columns concept, pos (part of speech), source (list), and of WordNet's words
 wnid, lexname, parents and proper, of noun phrases of captions count
-(see `lib.texts.corpora.Entry`); duplicates merged.
+(see `lib.texts.entries.Entry`); duplicates merged.
 """
 
 from workflow_scripts.lib.artifacts import write_table

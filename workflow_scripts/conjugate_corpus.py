@@ -7,10 +7,14 @@ from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.concepts.negatives import conjugate
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.texts.corpora import Entry, corpus_table
+from workflow_scripts.lib.texts.entries import Entry, corpus_table
 
 
 def conjugate_corpus(source, cfg, output):
+    """source: the concept table with the adjectives.
+
+    cfg: {"corpus": its name, for messages, "superclasses": names, "seed": of the draw}.
+    """
     table = read_table(source, ["concept", "pos"])
     pairs = zip(table["concept"].to_pylist(), table["pos"].to_pylist(), strict=True)
     adjectives = [concept for concept, pos in pairs if pos == "adjective"]

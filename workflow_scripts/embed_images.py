@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
-from workflow_scripts.lib.encoders.open_clip import load_encoder, with_weights
+from workflow_scripts.lib.encoders.loading import load_encoder, with_weights
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import files as images
 from workflow_scripts.lib.images.containers import image_readers

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
-from workflow_scripts.lib.encoders.open_clip import load_encoder, with_weights
+from workflow_scripts.lib.encoders.loading import load_encoder, with_weights
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.texts.prompts import apply_prompts
 

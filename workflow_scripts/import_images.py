@@ -7,19 +7,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from workflow_scripts.lib.artifacts import replacing, write_table
-from workflow_scripts.lib.embeddings import (
-    IMAGE_INDEX,
-    normalise_rows,
+from workflow_scripts.lib.artifacts import write_table
+from workflow_scripts.lib.embeddings import IMAGE_INDEX
+from workflow_scripts.lib.encoders.precomputed import (
+    copy_rows,
     precomputed_encoder,
+    read_arrays,
     read_index,
-    read_precomputed,
 )
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.files import QUARANTINE
-from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.job import job
 
-BLOCK = 65536  # rows copied at once
 LABEL_COLUMNS = ("label_name", "label")  # the first that exists is taken
 
 
@@ -43,27 +42,12 @@ def import_images(embeddings_in, index_in, cfg, embeddings, index, quarantine):
         read_labels(table, cfg["label_column"], path)
         for table, path in zip(tables, index_in, strict=True)
     )
-    arrays = [read_precomputed(p, len(t)) for p, t in zip(embeddings_in, tables, strict=True)]
-    dim = arrays[0].shape[1]
-    for path, array in zip(embeddings_in, arrays, strict=True):
-        if array.shape[1] != dim:
-            raise InputError(
-                f"{path} has dimension {array.shape[1]}, but {embeddings_in[0]} has {dim}: all "
-                "files of a set need the same encoder."
-            )
-
-    with replacing(embeddings) as temporary:
-        copy = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(ids), dim))
-        end = 0
-        for path, array in zip(progress(embeddings_in, unit="files"), arrays, strict=True):
-            for start in range(0, len(array), BLOCK):
-                block = normalise_rows(array[start : start + BLOCK], path, start)
-                copy[end : end + len(block)] = block
-                end += len(block)
-        copy.flush()
+    arrays = read_arrays(embeddings_in, tables)
+    copy_rows(embeddings_in, arrays, [np.ones(len(array), bool) for array in arrays], embeddings)
     nulls = pa.nulls(len(ids), pa.string())
     rows = pa.table([ids, labels, nulls], schema=IMAGE_INDEX)
-    write_table(index, rows, {"encoder": precomputed_encoder(cfg["encoder"], dim)})
+    encoder = precomputed_encoder(cfg["encoder"], arrays[0].shape[1])
+    write_table(index, rows, {"encoder": encoder})
     write_table(quarantine, QUARANTINE.empty_table())
 
 

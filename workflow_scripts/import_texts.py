@@ -3,18 +3,16 @@
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import replacing, write_table
-from workflow_scripts.lib.embeddings import (
-    normalise_rows,
+from workflow_scripts.lib.artifacts import write_table
+from workflow_scripts.lib.encoders.precomputed import (
+    copy_rows,
     precomputed_encoder,
+    read_arrays,
     read_index,
-    read_precomputed,
 )
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.job import job
 from workflow_scripts.lib.texts.names import normalise
-
-BLOCK = 65536  # rows copied at once
 
 
 def import_texts(embeddings_in, index_in, cfg, embeddings, index):
@@ -22,43 +20,36 @@ def import_texts(embeddings_in, index_in, cfg, embeddings, index):
 
     embeddings_in: `.npy` files [V_l, d]. index_in: their Parquet tables. cfg: {"encoder": name,
     "sources": a name per list, "columns": per list its column of the concepts, beside which it may
-    have pos, "pos": part of speech where a table gives none}. Names are normalised; the first of
-    equal names stays. Raises InputError.
+    have pos; a concept without one is a noun}. Names are normalised; the first of equal names
+    stays. Raises InputError.
     """
-    chosen, arrays, kept = {}, [], []
-    lists = zip(embeddings_in, index_in, cfg["sources"], cfg["columns"], strict=True)
-    for array_path, table_path, source, column in lists:
-        table = read_index(table_path, column, ["pos"])
-        arrays.append(read_precomputed(array_path, len(table)))
-        dim = arrays[0].shape[1]
-        if arrays[-1].shape[1] != dim:
-            raise InputError(
-                f"{array_path} has dimension {arrays[-1].shape[1]}, but {embeddings_in[0]} has "
-                f"{dim}: all lists of a corpus need the same encoder."
-            )
-        kept.append(np.zeros(len(table), dtype=bool))
-        for row, (name, pos) in enumerate(names_and_pos(table, column)):
-            concept = normalise(name)
-            if concept and concept not in chosen:
-                chosen[concept] = (concept, pos or cfg.get("pos") or "noun", source)
-                kept[-1][row] = True
-    if not chosen:
+    columns = cfg["columns"]
+    tables = [read_index(p, column, ["pos"]) for p, column in zip(index_in, columns, strict=True)]
+    arrays = read_arrays(embeddings_in, tables)
+    rows, kept = first_of_names(tables, columns, cfg["sources"])
+    if not rows:
         raise InputError(f"{', '.join(index_in)}: no concept has a name.")
+    copy_rows(embeddings_in, arrays, kept, embeddings)
+    encoder = precomputed_encoder(cfg["encoder"], arrays[0].shape[1])
+    values = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    write_table(index, pa.table(values, ["concept", "pos", "source"]), {"encoder": encoder})
 
-    with replacing(embeddings) as temporary:
-        copy = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(chosen), dim))
-        end = 0
-        files = progress(embeddings_in, unit="files")
-        for path, array, keep in zip(files, arrays, kept, strict=True):
-            for start in range(0, len(array), BLOCK):
-                part = slice(start, start + BLOCK)
-                block = normalise_rows(array[part], path, start)[keep[part]]
-                copy[end : end + len(block)] = block
-                end += len(block)
-        copy.flush()
-    columns = [pa.array(column, pa.string()) for column in zip(*chosen.values(), strict=True)]
-    table = pa.table(columns, ["concept", "pos", "source"])
-    write_table(index, table, {"encoder": precomputed_encoder(cfg["encoder"], dim)})
+
+def first_of_names(tables, columns, sources):
+    """The rows (concept, pos, source) of several tables, of each concept the first.
+
+    Returns the list of rows, and per table which of its rows they are, bool [V_l].
+    """
+    rows, seen = [], set()
+    kept = [np.zeros(len(table), bool) for table in tables]
+    for table, column, source, keep in zip(tables, columns, sources, kept, strict=True):
+        for number, (name, pos) in enumerate(names_and_pos(table, column)):
+            concept = normalise(name)
+            if concept and concept not in seen:
+                seen.add(concept)
+                rows.append((concept, pos or "noun", source))
+                keep[number] = True
+    return rows, kept
 
 
 def names_and_pos(table, column):

@@ -78,20 +78,11 @@ def test_check_same_encoder_names_what_differs():
         embeddings.check_same_encoder(images, {})
 
 
-def test_normalise_rows_keeps_directions_and_names_bad_rows():
-    rows = np.array([[3.0, 4.0], [1e-30, 0.0], [-2e30, 0.0]])
-    assert np.allclose(
-        embeddings.normalise_rows(rows, "x.npy"), [[0.6, 0.8], [1, 0], [-1, 0]], atol=1e-3
-    )
-    for bad in ([0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]):
-        with pytest.raises(InputError, match=r"x.npy: row 102 is zero or not finite"):
-            embeddings.normalise_rows([[1.0, 0.0], [0.0, 1.0], bad], "x.npy", start=100)
-
-
 def test_reading_embeddings_does_not_import_torch():
     code = (
         "import sys, json, workflow_scripts.lib.embeddings, workflow_scripts.lib.images.files,"
-        "workflow_scripts.lib.texts.corpora;"
+        "workflow_scripts.lib.texts.corpora, workflow_scripts.import_images,"
+        "workflow_scripts.import_texts;"
         "print(json.dumps([m for m in ('torch', 'open_clip', 'pandas') if m in sys.modules]))"
     )
     output = subprocess.run(

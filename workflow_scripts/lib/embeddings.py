@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
 from workflow_scripts.lib.errors import InputError
@@ -126,50 +125,3 @@ def check_same_encoder(images_meta, texts_meta):
             f"Image and text embeddings come from different encoders ({values}). "
             "Their cosine similarities mean nothing: embed both with the same encoder."
         )
-
-
-def read_precomputed(path, rows):
-    """Open a user's embeddings as a memory map [N, d] of float16, float32 or float64.
-
-    rows: the number of rows of the index beside it. Raises InputError.
-    """
-    array = read_array(path)
-    if array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
-        raise InputError(f"{path} must be a float array [N, d], not {array.dtype} {array.shape}")
-    if len(array) != rows:
-        raise InputError(f"{path} has {len(array)} rows but its index has {rows}: they must match.")
-    if not rows:
-        raise InputError(f"{path} is empty: it needs at least one row.")
-    return array
-
-
-def normalise_rows(block, name, start=0):
-    """Rows [b, d] scaled to unit norm, float16. Zero or non-finite rows raise InputError.
-
-    name, start: the file and the number of the block's first row in it, for the message.
-    """
-    rows = np.asarray(block, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
-    if len(bad):
-        raise InputError(f"{name}: row {start + bad[0]} is zero or not finite: remove or mend it.")
-    return (rows / norms).astype(np.float16)
-
-
-def read_index(path, column, others=()):
-    """Read a user's Parquet index, which must have `column` filled in every row.
-
-    others: names of further columns; those that the index has are read too, no more.
-    """
-    table = read_table(path, [column, *others])
-    if column not in table.column_names:
-        names = pq.read_schema(path).names
-        raise InputError(f"{path} has no column {column!r} but {names}; add it.")
-    if table[column].null_count:
-        raise InputError(f"{path}: column {column!r} has {table[column].null_count} empty cells.")
-    return table
-
-
-def precomputed_encoder(name, dim):
-    """The description of an encoder that ran elsewhere, as the index metadata holds it."""
-    return {"model": name, "pretrained": "precomputed", "dim": dim}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workflow_scripts.lib.demo import world
+from workflow_scripts.lib.demo import drawing, world
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.texts.trees import read_table_tree
 
@@ -29,7 +29,7 @@ def digest(folder):
 
 def inside(shape):
     """The pixels that belong to an upright shape of unit radius."""
-    return world.SHAPES[shape](world.X, world.Y) < 0
+    return drawing.SHAPES[shape](drawing.X, drawing.Y) < 0
 
 
 def area(shape):
@@ -45,7 +45,7 @@ def test_shapes_have_the_area_that_geometry_says():
 
 
 def test_no_two_shapes_look_the_same():
-    masks = {shape: inside(shape) for shape in world.SHAPES}
+    masks = {shape: inside(shape) for shape in drawing.SHAPES}
     assert len(masks) == 18
     for a in masks:
         for b in masks:
@@ -58,7 +58,7 @@ def test_objects_have_their_colour_and_texture():
 
     def centre(texture, rgb):
         drawn = [
-            world.draw_object(texture, rgb, "circle", np.random.default_rng(i)) for i in range(80)
+            drawing.draw_object(texture, rgb, "circle", np.random.default_rng(i)) for i in range(80)
         ]
         return np.stack(drawn)
 
@@ -83,7 +83,7 @@ def test_files_lie_in_label_folders_and_open_as_images(tmp_path):
     assert sorted(p.stem for p in files) == [f"{i:05d}" for i in range(61)]
     assert {p.parent.name for p in files} == {"_".join(c) for c in world.id_concepts()}
     with Image.open(files[0]) as image:
-        assert (image.size, image.mode) == ((world.SIZE, world.SIZE), "RGB")
+        assert (image.size, image.mode) == ((drawing.SIZE, drawing.SIZE), "RGB")
 
 
 def test_a_longer_set_begins_with_the_same_object_free_images():
@@ -92,7 +92,7 @@ def test_a_longer_set_begins_with_the_same_object_free_images():
     np.testing.assert_array_equal(short, long[:3])
 
 
-@pytest.mark.parametrize("corruption", world.CORRUPTIONS)
+@pytest.mark.parametrize("corruption", drawing.CORRUPTIONS)
 def test_corrupted_sets_show_the_same_scenes(corruption):
     """Each corrupted image differs from its clean one, yet its colours match that one best."""
     spec = {"content": "id", "images": 30, "seed": 8}

@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.texts.captions import frequent_phrases, phrase_finder
 from workflow_scripts.lib.texts.corpora import read_corpus
+from workflow_scripts.lib.texts.sources.captions import frequent_phrases, phrase_finder
 
 # Captions and their noun phrases by hand.
 BY_HAND = [

@@ -161,18 +161,19 @@ def test_node_title_and_lineage_by_hand(wordnet):
     assert tree.steps_up(n(6)) == {n(6): 0, n(5): 1, n(4): 2, n(3): 2, n(2): 3, n(1): 4}
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
 def test_reads_a_table(tmp_path, ending):
     path = tmp_path / f"tree.{ending}"
     rows = {
         "child": ["Oak", "oak", "tree", "birch_tree", "plant"],
         "parent": ["tree", "tree", "plant", "Tree", None],
     }
-    if ending == "csv":
-        lines = [f"{c},{p or ''}" for c, p in zip(*rows.values(), strict=True)]
-        path.write_text("\n".join(["child,parent", *lines]) + "\n")
-    else:
+    if ending == "parquet":
         pq.write_table(pa.table(rows), path)
+    else:
+        mark = {"csv": ",", "tsv": "\t"}[ending]
+        lines = [f"{c}{mark}{p or ''}" for c, p in zip(*rows.values(), strict=True)]
+        path.write_text("\n".join([f"child{mark}parent", *lines]) + "\n")
     tree = trees.read_trees(path)["noun"]
     assert tree.parents == {
         "oak": ["tree"], "tree": ["plant"], "plant": [], "birch tree": ["tree"],
@@ -191,7 +192,7 @@ def test_reads_a_table(tmp_path, ending):
         ("child,parent\na,b\n,c\n", "no child"),
         ("child,parent\na,b\nb,c\nc,b\n", "'a' is its own ancestor or below"),
         ("child,parent\na,a\n", "'a' is its own ancestor"),
-        ("child,parent\na,b,c\n", "not a readable CSV"),
+        ("child,parent\na,b,c\n", "line 2: more fields than the header has"),
     ],
 )
 def test_refuses_bad_tables(tmp_path, text, message):
@@ -204,10 +205,14 @@ def test_refuses_bad_tables(tmp_path, text, message):
 def test_refuses_what_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"data\.noun does not exist.*wordnet-base"):
         trees.read_trees(tmp_path)
+    for name in ("tree.parquet", "tree.csv"):
+        with pytest.raises(InputError, match=rf"{name} does not exist"):
+            trees.read_trees(tmp_path / name)
+    (tmp_path / "tree.parquet").write_text("child,parent\na,b\n")
     with pytest.raises(InputError, match="not a readable Parquet"):
         trees.read_trees(tmp_path / "tree.parquet")
-    with pytest.raises(InputError, match="not a readable CSV"):
-        trees.read_trees(tmp_path / "tree.csv")
+    with pytest.raises(InputError, match=r"tree.txt must end in .csv, .tsv or .parquet"):
+        trees.read_trees(tmp_path / "tree.txt")
 
 
 def test_refuses_a_damaged_database(wordnet):

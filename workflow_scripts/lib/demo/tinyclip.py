@@ -9,7 +9,6 @@ without meaning. The sizes, captions and schedule are our choice.
 import json
 import logging
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,14 @@ from open_clip.loss import ClipLoss
 from safetensors.torch import save
 
 from workflow_scripts.lib.artifacts import replacing, write_text
-from workflow_scripts.lib.demo import world
+from workflow_scripts.lib.demo import drawing, world
+from workflow_scripts.lib.job import progress
 
 CONTEXT_LENGTH = 16
 MODEL = {
     "embed_dim": 64,
     "vision_cfg": {
-        "image_size": world.SIZE,
+        "image_size": drawing.SIZE,
         "layers": [1, 1, 1, 1],
         "width": 8,
         "patch_size": None,
@@ -40,7 +40,7 @@ MODEL = {
 }
 MEAN, STD = 0.5, 0.25
 PREPROCESS = {
-    "size": world.SIZE,
+    "size": drawing.SIZE,
     "mode": "RGB",
     "mean": [MEAN] * 3,
     "std": [STD] * 3,
@@ -66,6 +66,7 @@ SYNONYM_SHARE = 0.15  # of captions, for the texture and for the shape
 SHADE_SHARE = 0.3  # of captions name the shade instead of the colour
 PARTIAL_SHARE = 0.1  # of captions leave out the texture, the colour or both
 PLAIN_STEPS = 0.6  # share of the steps with one plain caption, before captions in all variety
+WARM_UP = 60  # steps
 GRIDS = ((4, 4, 5), (2, 4, 9))  # textures, colours and shapes of a batch, in turn
 
 # Images without an object, one of each kind in every batch, and what they are called.
@@ -102,23 +103,23 @@ def write_caption(concept, shade, rng):
 def _render_pool(images, seed):
     """Training images of all 576 compositions in turn: uint8 [N, 3, 64, 64], shade words."""
     concepts = world.compositions()
-    pool = np.empty((images, 3, world.SIZE, world.SIZE), np.uint8)
+    pool = np.empty((images, 3, drawing.SIZE, drawing.SIZE), np.uint8)
     shades = []
     for i in range(images):
         rng = np.random.default_rng([seed, i])
         texture, colour, shape = concepts[i % len(concepts)]
-        shade, rgb = world.pick_shade(colour, rng)
-        pool[i] = world.to_uint8(world.draw_object(texture, rgb, shape, rng))
+        shade, rgb = drawing.pick_shade(colour, rng)
+        pool[i] = drawing.to_uint8(drawing.draw_object(texture, rgb, shape, rng))
         shades.append(shade)
     return pool, shades
 
 
 def _render_object_free(images, seed):
     """Training images of each kind without an object: uint8 [kinds, images, 3, 64, 64]."""
-    pool = np.empty((len(world.OBJECT_FREE), images, 3, world.SIZE, world.SIZE), np.uint8)
-    for kind, draw in enumerate(world.OBJECT_FREE.values()):
+    pool = np.empty((len(drawing.OBJECT_FREE), images, 3, drawing.SIZE, drawing.SIZE), np.uint8)
+    for kind, draw in enumerate(drawing.OBJECT_FREE.values()):
         for i in range(images):
-            pool[kind, i] = world.to_uint8(draw(np.random.default_rng([seed, kind, i])))
+            pool[kind, i] = drawing.to_uint8(draw(np.random.default_rng([seed, kind, i])))
     return pool
 
 
@@ -156,7 +157,7 @@ def _related_compositions(concepts, grid, rng):
     Random compositions mostly differ in several words, so that learning one would do. In a grid
     every image has neighbours that differ from it in one word only.
     """
-    words = (world.TEXTURES, list(world.COLOURS), list(world.SHAPES))
+    words = (drawing.TEXTURES, list(drawing.COLOURS), list(drawing.SHAPES))
     chosen = [rng.choice(w, n, replace=False) for w, n in zip(words, grid, strict=True)]
     inside = [all(w in c for w, c in zip(concept, chosen, strict=True)) for concept in concepts]
     return np.flatnonzero(inside)
@@ -173,37 +174,14 @@ def _save(model, path):
         temporary.write_bytes(save(weights))
 
 
-def train(folder, seed=0, steps=1100, pool=12_000, lr=3e-3):
-    """Train on rendered images of all 18 shapes and write an open_clip folder.
-
-    A real CLIP has seen far more than one data set, so the shapes that later play OOD are in the
-    training data as well. The batches hold related compositions (`_related_compositions`). Files:
-    open_clip_config.json and open_clip_model.safetensors (float16, 4 MB), for
-    `open_clip.create_model_from_pretrained("local-dir:FOLDER")`.
-
-    steps: optimiser steps; pool: images rendered, at least 576; lr: the peak of a cosine schedule
-    with 60 warm-up steps. Returns the training loss of every step, [steps].
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+def _batches(steps, pool, seed):
+    """Iterate over the batches, one per step: images uint8 [B, 3, 64, 64] and their B captions."""
     concepts = world.compositions()
     rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
     logging.info("rendering %d training images", pool)
     pixels, shades = _render_pool(pool, seed)
     object_free = _render_object_free(pool // 24, seed)
-    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
-    model = _new_model(folder).to(memory_format=torch.channels_last).train()
-    optimiser = _optimiser(model, lr)
-    contrastive_loss = ClipLoss()
-
-    losses = []
-    seen = 0
-    started = time.monotonic()
     for step in range(steps):
-        rate = lr * min(1, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
         plain = step < PLAIN_STEPS * steps
         chosen = _related_compositions(concepts, GRIDS[step % 2], rng)
         # image i of the pool shows composition i modulo 576
@@ -214,8 +192,38 @@ def train(folder, seed=0, steps=1100, pool=12_000, lr=3e-3):
         ]
         captions += [f"a photo of a {rng.choice(words)}." for words in OBJECT_FREE_WORDS.values()]
         others = object_free[range(len(object_free)), rng.integers(0, object_free.shape[1])]
-        images = _normalise(np.concatenate([pixels[rows], others]))
-        images = images.to(memory_format=torch.channels_last)
+        yield np.concatenate([pixels[rows], others]), captions
+
+
+def _learning_rate(peak, step, steps):
+    """A cosine schedule with linear warm-up."""
+    return peak * min(1, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+
+def train(folder, seed=0, steps=1100, pool=12_000, lr=3e-3):
+    """Train on rendered images of all 18 shapes and write an open_clip folder.
+
+    A real CLIP has seen far more than one data set, so the shapes that later play OOD are in the
+    training data as well. The batches hold related compositions (`_related_compositions`). Files:
+    open_clip_config.json and open_clip_model.safetensors (float16, 4 MB), for
+    `open_clip.create_model_from_pretrained("local-dir:FOLDER")`.
+
+    steps: optimiser steps; pool: images rendered, at least 576; lr: the peak of a cosine schedule
+    with WARM_UP steps of warm-up. Returns the training loss of every step, [steps].
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
+    model = _new_model(folder).to(memory_format=torch.channels_last).train()
+    optimiser = _optimiser(model, lr)
+    contrastive_loss = ClipLoss()
+
+    losses = []
+    for step, (pixels, captions) in enumerate(progress(_batches(steps, pool, seed), total=steps)):
+        for group in optimiser.param_groups:
+            group["lr"] = _learning_rate(lr, step, steps)
+        images = _normalise(pixels).to(memory_format=torch.channels_last)
         loss = contrastive_loss(*model(images, tokenizer(captions)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -224,11 +232,8 @@ def train(folder, seed=0, steps=1100, pool=12_000, lr=3e-3):
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
         losses.append(loss.item())
-        seen += len(images)
         if (step + 1) % 100 == 0:
-            speed = seen / (time.monotonic() - started)
-            recent = np.mean(losses[-100:])
-            logging.info("step %d/%d loss %.3f, %.0f images/s", step + 1, steps, recent, speed)
+            logging.info("step %d/%d loss %.3f", step + 1, steps, np.mean(losses[-100:]))
     _save(model, folder / WEIGHTS_FILE)
     return losses
 
@@ -258,8 +263,10 @@ def zero_shot_accuracy(folder, images_per_concept=10, seed=12345):
         right = 0
         for i, concept in enumerate(concepts):
             rng = np.random.default_rng([seed, i])
-            shots = [world.draw_concept(concept, rng) for _ in range(repeats)]
-            images = model.encode_image(_normalise(world.to_uint8(np.stack(shots))), normalize=True)
+            shots = [drawing.draw_concept(concept, rng) for _ in range(repeats)]
+            images = model.encode_image(
+                _normalise(drawing.to_uint8(np.stack(shots))), normalize=True
+            )
             right += int(((images @ texts.T).argmax(1) == i).sum())
         accuracy[key] = right / (len(concepts) * repeats)
     return accuracy

@@ -2,14 +2,13 @@
 
 import difflib
 import importlib.metadata
-import types
 from pathlib import Path
 
 import numpy as np
 import timm
 
+from workflow_scripts.lib.encoders.base import Encoder, dtype_of, sha256_of
 from workflow_scripts.lib.encoders.hub import hub_file
-from workflow_scripts.lib.encoders.open_clip import Encoder, input_dtype, sha256_of
 from workflow_scripts.lib.errors import InputError, reason
 
 WEIGHTS_NAMES = ["model.safetensors", "pytorch_model.bin"]
@@ -17,27 +16,28 @@ RESIZE_MODES = {"center": "shortest", "squash": "squash", "border": "longest"}
 
 
 class TimmEncoder(Encoder):
-    """An image model in evaluation mode; made by `load_timm`."""
+    """An image model without texts; made by `load`."""
 
-    def __init__(self, model, description, device, batch_size):
-        tower = types.SimpleNamespace(encode_image=model)
-        super().__init__(tower, None, description, device, batch_size)
+    def _image_features(self, pixels):
+        return self.model(pixels)
 
-    def encode_texts(self, texts):
+    def _text_features(self, texts):
         model = self.describe()["model"]
         raise InputError(f"{model} of timm has no text model: choose an open_clip encoder.")
 
 
-def load_timm(cfg, device):
+def load(cfg, device, texts):
     """Load the image model that the config block `cfg` describes, with its classifier removed.
+
+    See `loading.load_encoder`.
 
     cfg keys:
         model: a name of timm, e.g. "vit_base_patch14_dinov2.lvd142m"; without a tag, timm's
             default one.
         pretrained: a weights file in timm's format, with or without the classifier; default the
             weights of the tag, from the local cache of the model hub or downloaded.
-        precision, batch_size: as for `encoders.load_encoder`; low precision holds for all layers.
-    device: a torch.device.
+        precision: low precision holds for all layers.
+    device: a torch.device. texts: of no effect, since the model has none.
 
     The embedding is what timm calls pooled features (`num_classes=0`), at the input size, the
     resize before the crop (floor(size / crop_pct)), mean and std of the tag. Weights that leave a
@@ -47,7 +47,7 @@ def load_timm(cfg, device):
     name = f"{known.architecture}.{known.tag}" if known.tag else known.architecture
     weights = _weights_file(name, known, cfg.get("pretrained"))
     precision = cfg.get("precision", "fp32")
-    dtype = input_dtype(precision)
+    dtype = dtype_of(precision)
     model = _create(name, known.classifier, weights, own="pretrained" in cfg)
     model = model.to(device=device, dtype=dtype).eval()
     data = timm.data.resolve_model_data_config(model)

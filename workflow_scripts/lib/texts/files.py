@@ -30,12 +30,32 @@ def read_rows(path, columns, optional=()):
     """Iterate over (place in the file, values) of a .csv, .tsv or .parquet table.
 
     columns: config key -> name of the column that it names. optional: further columns, where there
-    are some. values: dict from these keys and names to text, None where there is none.
+    are some. values: dict from these keys and names to text; a missing cell is None or "".
     Raises InputError naming the file, and the line where there is one.
     """
     path = Path(path)
+    if path.suffix not in TABLES:
+        raise InputError(f"{path} must end in .csv, .tsv or .parquet, or be a WordNet folder.")
     read = _read_parquet if path.suffix == ".parquet" else _read_delimited
     return read(path, columns, optional)
+
+
+def read_texts(path, column):
+    """Iterate over (place in the file, text, pos) of a text file or a table; pos can be None.
+
+    path: a .txt file with a text a line, or a .csv, .tsv or .parquet table whose column `column`
+    holds the texts, and maybe the column pos their parts of speech. A missing text is None or "".
+    Raises InputError naming the file, and the line where there is one.
+    """
+    path = Path(path)
+    if path.suffix == ".txt":
+        return ((place, line, None) for place, line in read_lines(path))
+    if path.suffix in TABLES:
+        rows = read_rows(path, {"column": column}, ["pos"])
+        return ((place, row["column"], row["pos"]) for place, row in rows)
+    raise InputError(
+        f"Word list {path} must end in .txt, .csv, .tsv or .parquet, or be a WordNet folder."
+    )
 
 
 def read_synset_mapping(path):
@@ -55,6 +75,7 @@ def read_synset_mapping(path):
 
 def _text(path, newline):
     """The lines of a UTF-8 file; newline as in `open`."""
+    _check_exists(path)
     marks = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE
     with path.open("rb") as file:
         if file.read(4).startswith(marks):  # UTF-32 LE starts as UTF-16 LE does
@@ -71,6 +92,11 @@ def _text(path, newline):
             raise InputError(
                 f"{path}, line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8."
             ) from error
+
+
+def _check_exists(path):
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: correct the path in the config.")
 
 
 def _undecodable_line(path):
@@ -98,6 +124,7 @@ def _read_delimited(path, columns, optional):
 
 
 def _read_parquet(path, columns, optional):
+    _check_exists(path)
     try:
         with pq.ParquetFile(path) as file:
             header = file.schema_arrow.names

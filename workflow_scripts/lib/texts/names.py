@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from workflow_scripts.lib.errors import InputError
+
 # Our choice: longer names risk being cut, since CLIP reads 77 tokens, of about 4 letters each.
 MAX_CHARACTERS = 200
 # Control characters but for tab and line ends, and the mark of a character lost in a conversion.
@@ -22,3 +24,22 @@ def normalise(name):
         # Twice, since lower case can bring back what NFKC replaces.
         name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
     return " ".join(name.lower().replace("_", " ").split())
+
+
+def checked_name(name, place):
+    """The normalised name. Raises InputError if no text encoder would read it as it is meant.
+
+    place: where the name is, for the message.
+    """
+    if bad := BAD_CHARACTERS.search(name):
+        raise InputError(
+            f"{place}: character U+{ord(bad[0]):04X} is no text, often the trace of a wrong "
+            "conversion; correct the name."
+        )
+    concept = normalise(name)
+    if len(concept) > MAX_CHARACTERS:
+        raise InputError(
+            f"{place}: a name of {len(concept)} characters, of which a text encoder reads only the "
+            f"first 77 tokens; shorten it to at most {MAX_CHARACTERS} characters."
+        )
+    return concept

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
-
-from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.texts.files import read_rows
 from workflow_scripts.lib.texts.names import normalise
 
 # WordNet's name of a part of speech: ending of the files, letter of the ids.
@@ -169,25 +166,14 @@ def noun_tree(files):
 def read_table_tree(path):
     """The Tree of a table with the columns child and parent, one row per edge; names are nodes.
 
-    A row without parent names a root. Raises InputError for a missing column or a cycle.
+    path: a .csv, .tsv or .parquet file. A row without parent names a root. Raises InputError for
+    an unreadable file, a missing column or a cycle.
     """
-    path = Path(path)
-    if path.suffix == ".csv":
-        try:
-            table = pa.csv.read_csv(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{path} is not a readable CSV file ({error})") from error
-    else:
-        table = read_table(path)
-    missing = {"child", "parent"} - set(table.column_names)
-    if missing:
-        raise InputError(f"{path} has no column {sorted(missing)[0]!r}: a tree needs child, parent")
     parents = {}
-    edges = (table[name].cast(pa.string()).to_pylist() for name in ("child", "parent"))
-    for child, parent in zip(*edges, strict=True):
-        child, parent = normalise(child or ""), normalise(parent or "")
+    for place, edge in read_rows(path, {"child": "child", "parent": "parent"}):
+        child, parent = normalise(edge["child"] or ""), normalise(edge["parent"] or "")
         if not child:
-            raise InputError(f"{path}: a row has no child; remove or complete it")
+            raise InputError(f"{path}, {place}: the row has no child; remove or complete it")
         found = parents.setdefault(child, [])
         if parent:
             parents.setdefault(parent, [])

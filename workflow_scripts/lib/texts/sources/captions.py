@@ -11,6 +11,8 @@ from itertools import groupby
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
+from workflow_scripts.lib.texts.entries import Entry
+from workflow_scripts.lib.texts.files import read_texts
 from workflow_scripts.lib.texts.names import BAD_CHARACTERS, MAX_CHARACTERS, normalise
 
 # Words at which a phrase ends (Penn Treebank tags): determiners, numbers, pronouns, conjunctions.
@@ -24,6 +26,17 @@ CONTRACTIONS = re.compile(
 LETTER_APOSTROPHE = "\u02bc"
 # What no text encoder would read as meant, and the signs of markup, addresses and code.
 NO_NAME = re.compile(BAD_CHARACTERS.pattern + r"|[<>{}|\\=@]|://|\bwww\.")
+
+
+def read(path, options):
+    """Iterate over the Entries of the noun phrases, most frequent first; see `frequent_phrases`.
+
+    path: a .txt file with a caption a line, or a .csv, .tsv or .parquet table.
+    options: column, pos, minimum_count, top; see `corpora.read_corpus`. Raises InputError.
+    """
+    captions = (text for _, text, _ in read_texts(path, options["column"]))
+    for phrase, count in frequent_phrases(captions, options["minimum_count"], options["top"]):
+        yield Entry(phrase, options["pos"], path.stem, count=count)
 
 
 def phrase_finder():

@@ -1,0 +1,92 @@
+"""Embeddings that the user computed elsewhere: `.npy` arrays, each with a Parquet index in step.
+
+NumPy and pyarrow only: no model is loaded.
+"""
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from workflow_scripts.lib.artifacts import read_array, read_table, replacing
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import progress
+
+BLOCK = 65536  # rows copied at once
+
+
+def read_index(path, column, others=()):
+    """Read a user's Parquet index, which must have `column` filled in every row.
+
+    others: names of further columns; those that the index has are read too, no more.
+    Raises InputError.
+    """
+    table = read_table(path, [column, *others])
+    if column not in table.column_names:
+        names = pq.read_schema(path).names
+        raise InputError(f"{path} has no column {column!r} but {names}; add it.")
+    if table[column].null_count:
+        raise InputError(f"{path}: column {column!r} has {table[column].null_count} empty cells.")
+    return table
+
+
+def read_arrays(paths, tables):
+    """Open a user's embeddings as memory maps [N, d] of float16, float32 or float64, one d for all.
+
+    tables: the pyarrow Tables of the indexes beside them, of N rows each. Raises InputError.
+    """
+    arrays = [_read_array(path, len(table)) for path, table in zip(paths, tables, strict=True)]
+    dim = arrays[0].shape[1]
+    for path, array in zip(paths, arrays, strict=True):
+        if array.shape[1] != dim:
+            raise InputError(
+                f"{path} has dimension {array.shape[1]}, but {paths[0]} has {dim}: embed all "
+                "files of a set or corpus with the same encoder."
+            )
+    return arrays
+
+
+def _read_array(path, rows):
+    array = read_array(path)
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
+        raise InputError(f"{path} must be a float array [N, d], not {array.dtype} {array.shape}")
+    if len(array) != rows:
+        raise InputError(f"{path} has {len(array)} rows but its index has {rows}: they must match.")
+    if not rows:
+        raise InputError(f"{path} is empty: it needs at least one row.")
+    return array
+
+
+def copy_rows(paths, arrays, kept, output):
+    """Join the kept rows of several arrays in one `.npy` file: unit norm, float16 [n, d].
+
+    paths: of the arrays, for messages. arrays: float [N, d] each. kept: per array, which of its
+    rows to copy, bool [N]. Works block by block, so nothing is held in memory as a whole.
+    Raises InputError for a row that is zero or not finite, kept or not.
+    """
+    shape = (sum(int(keep.sum()) for keep in kept), arrays[0].shape[1])
+    with replacing(output) as temporary:
+        copy, end = np.lib.format.open_memmap(temporary, "w+", np.float16, shape), 0
+        for path, array, keep in zip(progress(paths, unit="files"), arrays, kept, strict=True):
+            for start in range(0, len(array), BLOCK):
+                part = slice(start, start + BLOCK)
+                block = normalise_rows(array[part], path, start)[keep[part]]
+                copy[end : end + len(block)] = block
+                end += len(block)
+        copy.flush()
+
+
+def normalise_rows(block, name, start=0):
+    """Rows [b, d] scaled to unit norm, float16. Zero or non-finite rows raise InputError.
+
+    name, start: the file and the number of the block's first row in it, for the message.
+    """
+    rows = np.asarray(block, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+    if len(bad):
+        raise InputError(f"{name}: row {start + bad[0]} is zero or not finite: remove or mend it.")
+    return (rows / norms).astype(np.float16)
+
+
+def precomputed_encoder(name, dim):
+    """The description of an encoder that ran elsewhere, as the index metadata holds it."""
+    return {"model": name, "pretrained": "precomputed", "dim": dim}
