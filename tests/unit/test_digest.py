@@ -12,7 +12,7 @@ FILES = {
     "workflow_scripts/lib/__init__.py": "",
     "workflow_scripts/lib/job.py": "import logging\n",
     "workflow_scripts/lib/room/__init__.py": "",
-    "workflow_scripts/lib/room/tool.py": "import numpy as np\n\nfrom . import part\nfrom ..job import log\n",
+    "workflow_scripts/lib/room/tool.py": "import numpy\nfrom . import part\nfrom ..job import x\n",
     "workflow_scripts/lib/room/part.py": '"""Part."""\n\nX = 1\n',
     "workflow_scripts/lib/room/by_name.py": "import timm\n\nY = 1\n",
     "workflow_scripts/lib/room/other.py": "Z = 1\n",

@@ -88,7 +88,7 @@ def imported_names(tree, file):
 
 
 def files_named(name):
-    """The file of a module of this repository and those of the packages it is in; none for others."""
+    """The files of a module of this repository and of the packages it is in; none for others."""
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         stem = ROOT.joinpath(*parts[:end])

@@ -1,0 +1,120 @@
+"""Every artifact can be asked for by name, and Snakemake's own commands work on the whole DAG."""
+
+import re
+import shutil
+import zipfile
+
+from conftest import Project
+
+SCORES = "results/scores/mini/tinyclip/kmeans_3/clustermine/seed0.parquet"
+NEGATIVES = "results/negatives/mini/tinyclip/kmeans_3/clustermine/seed0.parquet"
+# What no job makes: caches of the main process, logs, and what only clusterings write beside.
+UNASKED = re.compile(r"results/(logs/|sources\.json|images/\w+/(hashes\.parquet|state\.json))")
+
+
+def without_results(finished, folder):
+    """The miniature project as if it had never run."""
+    skipped = shutil.ignore_patterns("results", ".snakemake")
+    shutil.copytree(finished.folder, folder, ignore=skipped)
+    return Project(folder)
+
+
+def artifacts(project):
+    files = (file for file in (project.folder / "results").rglob("*") if file.is_file())
+    names = sorted(str(file.relative_to(project.folder)) for file in files)
+    return [name for name in names if not UNASKED.match(name)]
+
+
+def test_every_artifact_can_be_asked_for_by_name(finished, tmp_path):
+    project = without_results(finished, tmp_path / "project")
+    names = artifacts(finished)
+    assert len(names) > 40
+    planned = project.rules_run("-n", *names)
+    assert planned["embed_images"] == 4
+    assert planned["cluster"] == 2
+    one_by_one = {name.rpartition("/")[0]: name for name in names}  # one of each folder
+    for name in one_by_one.values():
+        assert project.rules_run("-n", name), name
+
+
+def test_an_artifact_brings_the_missing_one_above_it(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    before = (project.folder / SCORES).read_bytes()
+    for name in (SCORES, NEGATIVES):
+        (project.folder / name).unlink()
+    assert project.rules_run(SCORES) == {"mine_negatives": 1, "score_images": 1}
+    assert (project.folder / SCORES).read_bytes() == before
+
+
+def test_an_artifact_of_a_new_study_is_made_from_nothing(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    config = project.read_config()
+    config["studies"]["other"] = config["studies"]["mini"] | {"far": ["stranger"]}
+    project.write_config(config)
+    name = SCORES.replace("/mini/", "/other/")
+    assert project.rules_run(name) == {
+        "list_images": 1, "embed_images": 1, "mine_negatives": 1, "score_images": 1,
+    }  # fmt: skip
+    assert (project.folder / name).is_file()
+
+
+def test_a_dry_run_from_nothing_counts_all_jobs(finished, tmp_path):
+    project = without_results(finished, tmp_path / "project")
+    done = project.run("-n")
+    planned = project.rules_run("-n")
+    assert planned["list_images"] == 3
+    assert planned["embed_images"] == 4  # two shards of the training images
+    assert planned["summarise"] == 1
+    total = int(re.search(r"^total +(\d+)$", done.stdout, re.MULTILINE).group(1))
+    assert total == sum(planned.values()) + 1  # rule all
+
+
+def test_until_stops_at_a_rule(finished, tmp_path):
+    project = without_results(finished, tmp_path / "project")
+    ran = project.rules_run("--until", "embed_images")
+    assert ran == {"list_images": 3, "embed_images": 4}
+    assert (project.folder / "results/embeddings/tinyclip/images/photos/00001.npy").is_file()
+    assert project.rules_run("--until", "embed_images") == {}
+
+
+def test_forcerun_runs_a_rule_and_what_is_below(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    planned = project.rules_run("-n", "--forcerun", "mine_negatives")
+    assert planned["mine_negatives"] == 3
+    assert planned["score_images"] == 3
+    assert "embed_images" not in planned
+
+
+def test_the_dag_is_drawn_whole(finished):
+    graph = finished.run("--dag").stdout
+    for rule in ("list_images", "embed_images", "cluster", "score_images", "summarise"):
+        assert rule in graph
+
+
+def test_the_summary_says_what_changed(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    lines = project.run("--summary").stdout.splitlines()
+    assert sum(line.startswith("results/") for line in lines) > 40
+    assert all("no update" in line for line in lines if line.startswith("results/"))
+    config = project.read_config()
+    config["detectors"]["mcm"] = {"method": "mcm", "temperature": 0.5}
+    project.write_config(config)
+    changed = [line for line in project.run("--summary").stdout.splitlines() if "params" in line]
+    assert any(line.startswith(SCORES) for line in changed)
+
+
+def test_a_report_can_be_made(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    project.run("--report", "report.zip")
+    with zipfile.ZipFile(project.folder / "report.zip") as report:
+        assert any(name.endswith("report.html") for name in report.namelist())
+
+
+def test_touch_marks_results_as_up_to_date(finished, tmp_path):
+    """The way out if a change of code is known not to matter."""
+    project = finished.copy(tmp_path / "project")
+    with (project.folder / "workflow_scripts/mine_negatives.py").open("a") as file:
+        file.write("\nUNUSED = 1\n")
+    assert project.rules_run("-n")["mine_negatives"] == 3
+    project.run("--touch")
+    assert project.rules_run("-n") == {}

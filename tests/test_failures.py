@@ -1,0 +1,145 @@
+"""A change whose jobs failed is not forgotten: the next run does the work, or fails again.
+
+Snakemake deletes what a job made before it runs the job again. If the job fails, the tables below
+still look fresh by their times; the recipes in their params tell that they are not.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from changes import set_key
+
+from workflow_scripts.lib.artifacts import read_meta
+
+OOD = "results/tables/ood.parquet"
+TOO_MANY = set_key("clusterings.temi_3.k", 400)
+
+
+def table(project):
+    return pd.read_parquet(project.folder / OOD)
+
+
+def test_a_stage_that_fails_by_its_config_fails_again_and_then_recovers(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    before = table(project)
+    TOO_MANY(project)
+    for _ in range(2):
+        done = project.run("--keep-going", check=False)
+        assert done.returncode == 1
+        assert "cannot make 400 clusters" in done.stdout
+        assert "set `k`" in done.stdout
+    assert project.rules_run("-n")["cluster"] == 1
+    set_key("clusterings.temi_3.k", 2)(project)
+    ran = project.rules_run()
+    assert ran["cluster"] == 1
+    assert ran["evaluate_ood"] == 1
+    assert not table(project).equals(before)
+    assert project.rules_run("-n") == {}
+
+
+def test_back_to_the_old_config_the_old_tables_are_right(finished, tmp_path):
+    """The tables were made of k = 3 and say so; that TEMI's files are gone changes nothing."""
+    project = finished.copy(tmp_path / "project")
+    TOO_MANY(project)
+    assert project.run("--keep-going", check=False).returncode == 1
+    set_key("clusterings.temi_3.k", 3)(project)
+    assert project.rules_run("-n") == {}
+
+
+def running_job(project, script):
+    """The process id of a job of the project that runs a script, or None."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            here = (folder / "cwd").resolve() == project.folder.resolve()
+        except OSError:
+            continue
+        if here and any(word.endswith(script.encode()) for word in words):
+            return int(folder.name)
+    return None
+
+
+def test_a_killed_job_is_run_by_the_next_call(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    set_key("clusterings.temi_3.steps", 10_000_000)(project)
+    process = subprocess.Popen(
+        project.command("--cores", "2", "--keep-going"),
+        cwd=project.folder,
+        env=os.environ | project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while (job := running_job(project, "cluster.py")) is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert job, "the job never started"
+    os.kill(job, signal.SIGKILL)  # as the kernel does when memory is short
+    assert process.wait(timeout=120) == 1
+    foreseen = project.rules_run("-n")
+    assert foreseen["cluster"] == 1
+    assert foreseen["evaluate_ood"] == 1
+    set_key("clusterings.temi_3.steps", 50)(project)
+    assert project.rules_run()["cluster"] == 1
+    assert project.rules_run("-n") == {}
+
+
+def test_a_missing_word_list_is_named_until_it_is_back(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    words = project.folder / "words.txt"
+    content = words.read_text()
+    words.unlink()
+    for _ in range(2):
+        done = project.run(check=False)
+        assert done.returncode != 0
+        assert "config: corpora.words.files[0].path: words.txt does not exist" in done.stdout
+    words.write_text(content)
+    assert project.rules_run("-n") == {}
+    words.write_text(content + "mountain\n")
+    assert project.rules_run("-n")["build_corpus"] == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "section"), [("ablations", "corpora"), ("deep_clustering", "benchmarks")]
+)
+def test_a_missing_source_of_an_ablation_or_benchmark_is_named(finished, tmp_path, target, section):
+    project = finished.copy(tmp_path / "project")
+    (project.folder / "other.txt").write_text("table\nriver\nsolid red circle\n")
+    (project.folder / "tree.csv").write_text("child,parent\nsolid red circle,round\n")
+    set_key("corpora.others", {"files": [{"path": "other.txt"}]})(project)
+    set_key("ablate", ["words"])(project)
+    words = {"study": "mini", "vary": "corpus", "axis": "words", "values": {"other": "others"}}
+    set_key("ablations.words", words)(project)
+    set_key("compare", ["several"])(project)
+    several = {"axis": "multiple_classes", "encoders": ["tinyclip"], "levels": {"all": "photos"},
+               "clusterings": ["kmeans_3"], "tree": "tree.csv"}  # fmt: skip
+    set_key("benchmarks.several", several)(project)
+    project.run(target)
+    assert project.rules_run(target, "-n") == {}
+    source = {"corpora": "other.txt", "benchmarks": "tree.csv"}[section]
+    (project.folder / source).unlink()
+    for _ in range(2):
+        done = project.run(target, check=False)
+        assert done.returncode != 0
+        assert source in done.stdout
+        assert "Nothing to be done" not in done.stdout
+    assert project.rules_run("-n") == {}, "the studies in `run` do not read it"
+
+
+def test_tables_carry_their_recipe(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    path = project.folder / "results/studies/mini/ood.parquet"
+    before = read_meta(path)["recipe"]
+    assert before["rule"] == "evaluate_ood"
+    assert before["wildcards"] == {"study": "mini"}
+    assert before["cfg"]["far"] == ["strange"]
+    assert before["code"].startswith("evaluate_ood@")
+    assert set(before["above"]) == {"scores"}
+    set_key("clusterings.temi_3.k", 2)(project)
+    project.run()
+    after = read_meta(path)["recipe"]
+    assert {key for key in before if before[key] != after[key]} == {"above"}
