@@ -61,7 +61,8 @@ rule plot_benchmark:
     input:
         "results/benchmarks/{benchmark}/clustering.parquet",
     output:
-        "results/figures/benchmarks/{benchmark}.{metric}.svg",
+        svg="results/figures/benchmarks/{benchmark}.{metric}.svg",
+        png="results/figures/benchmarks/{benchmark}.{metric}.png",
     log:
         "results/logs/plot_benchmark/{benchmark}.{metric}.log",
     wildcard_constraints:

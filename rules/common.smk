@@ -870,10 +870,11 @@ def all_comparisons(wildcards):
     tables = ["deep_clustering"]
     tables += ["multiple_classes"] if compared_tables("multiple_classes") else []
     plots = [
-        f"results/figures/benchmarks/{name}.{metric}.svg"
+        f"results/figures/benchmarks/{name}.{metric}.{end}"
         for name, block in blocks.items()
         if len(block["levels"]) > 1
         for metric in ("acc", "nmi")
+        for end in ("svg", "png")
     ]
     return plots + [f"results/tables/{t}.{end}" for t in tables for end in ("parquet", "csv", "md")]
 
@@ -951,11 +952,11 @@ def ablation_params(wildcards):
 
 def all_ablations(wildcards):
     """What `snakemake ablations` makes: a table and a plot of each."""
-    table = "results/tables/ablations/{}.{}"
+    table, plot = "results/tables/ablations/{}.{}", "results/figures/ablations/{}.{}"
     tables = [
         table.format(name, end) for name in CONFIG["ablate"] for end in ("parquet", "csv", "md")
     ]
-    return [*tables, *(f"results/figures/ablations/{name}.svg" for name in CONFIG["ablate"])]
+    return tables + [plot.format(name, end) for name in CONFIG["ablate"] for end in ("svg", "png")]
 
 
 def all_results(wildcards):
@@ -972,7 +973,7 @@ def figures():
     for name, study in zip(CONFIG["run"], studies_in_run(), strict=True):
         named = any(detector_needs(detector) == "positives" for detector in study["detectors"])
         if named and (study["near"] or study["far"]):
-            yield f"results/figures/{name}.svg"
+            yield from (f"results/figures/{name}.{end}" for end in ("svg", "png"))
         encoder, train = study["encoders"][0], study["train"]
         if CONFIG["encoders"][encoder]["method"] != "precomputed":
             for mining in study["minings"]:

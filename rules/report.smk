@@ -67,7 +67,8 @@ rule plot_ood:
     input:
         "results/studies/{study}/ood.parquet",
     output:
-        "results/figures/{study}.svg",
+        svg="results/figures/{study}.svg",
+        png="results/figures/{study}.png",
     log:
         "results/logs/plot_ood/{study}.log",
     conda:
@@ -120,7 +121,8 @@ rule plot_ablation:
     input:
         "results/tables/ablations/{ablation}.parquet",
     output:
-        "results/figures/ablations/{ablation}.svg",
+        svg="results/figures/ablations/{ablation}.svg",
+        png="results/figures/ablations/{ablation}.png",
     log:
         "results/logs/plot_ablation/{ablation}.log",
     conda:

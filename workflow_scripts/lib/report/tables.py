@@ -5,10 +5,17 @@ import pyarrow as pa
 
 from workflow_scripts.lib import artifacts
 
+NO_NAMES = "(none)"
+
 
 def read_frame(path):
     """A Parquet artifact as a pandas data frame."""
     return artifacts.read_table(path).to_pandas()
+
+
+def read_frames(paths):
+    """The rows of several Parquet artifacts below each other, as a pandas data frame."""
+    return pd.concat([read_frame(path) for path in paths], ignore_index=True)
 
 
 def write_frame(path, frame, meta=None):
@@ -44,6 +51,15 @@ def write_tables(frame, parquet, csv, md, title, readable=None, digits=3):
     artifacts.write_text(csv, frame.to_csv(index=False))
     shown = markdown(frame if readable is None else readable, digits)
     artifacts.write_text(md, f"# {title}\n\n{shown}\n")
+
+
+def joined_names(frame, columns):
+    """Per row, its names in these columns joined by commas: a list of n texts.
+
+    `none` is no name; NO_NAMES if there is no other.
+    """
+    rows = frame[columns].itertuples(index=False)
+    return [", ".join(text for text in row if text != "none") or NO_NAMES for row in rows]
 
 
 def over_seeds(frame, by, values):
