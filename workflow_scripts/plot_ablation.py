@@ -7,9 +7,8 @@ from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.figures import dot_panels, line_panels
 from workflow_scripts.lib.report.tables import joined_names, read_frame
 
-CAPTION = """\
-Mean over the near and far OOD sets and over the seeds, on the clean test set. Bars: 95 % bootstrap
-intervals over images, with the seeds as they are."""
+CAPTION = "Mean over the near and far OOD sets and over the seeds, on the clean test set."
+BARS = " Bars: 95 % bootstrap intervals over images, with the seeds as they are."
 COLUMNS = {"auroc": "mean", "auroc_low": "low", "auroc_high": "high"}
 
 
@@ -39,6 +38,7 @@ def series_of(frame, keys, index):
 def plot_ablation(table, ablation, axis, outputs):
     """table: path of the ablation's table. axis: what its values are, in words."""
     frame = means_of(read_frame(table))
+    caption = CAPTION + (BARS if frame["low"].notna().any() else "")
     title = f"Ablation {ablation}: AUROC by {axis}"
     if frame["value"].str.fullmatch(r"\d*\.?\d+").all():
         numbers = frame.assign(value=frame["value"].astype(float))
@@ -47,14 +47,14 @@ def plot_ablation(table, ablation, axis, outputs):
             for detector, rows in numbers.groupby("detector", sort=False)
         }
         log_x = numbers["value"].nunique() > 2 and numbers["value"].min() > 0
-        line_panels(outputs, panels, axis, "AUROC", title, CAPTION, log_x)
+        line_panels(outputs, panels, axis, "AUROC", title, caption, log_x)
     else:
         panels = {
             ", ".join(names): means
             for names, means in series_of(frame, ["detector", "positives"], "value").items()
         }
         rows = {value: value for value in frame["value"].unique()}
-        dot_panels(outputs, panels, rows, "AUROC", title, CAPTION)
+        dot_panels(outputs, panels, rows, "AUROC", title, caption)
 
 
 if __name__ == "__main__":

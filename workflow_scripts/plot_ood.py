@@ -12,7 +12,7 @@ from workflow_scripts.lib.report.tables import NO_NAMES, joined_names, read_fram
 CAPTION = """\
 Mean over the near and far OOD sets and over the seeds, on the clean test set. Bars span {bars}.
 Rows: the lists of positives, best first by their mean over all panels.{extra}"""
-INTERVALS = "the 95 % bootstrap intervals over images of all seeds"
+INTERVALS = "the 95 % bootstrap intervals (over images) of all seeds"
 
 
 def means_of(ood):

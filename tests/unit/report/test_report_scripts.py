@@ -69,7 +69,7 @@ def test_the_caption_says_what_the_bars_are(plot):
     frame = ood_rows(NAMED, [("mcm", "none")])
     assert "Bars span the seeds." in " ".join(plot(frame))
     frame = frame.assign(auroc_low=0.4, auroc_high=0.6)
-    assert "the 95 % bootstrap intervals over images of all seeds" in " ".join(plot(frame))
+    assert "the 95 % bootstrap intervals (over images) of all seeds" in " ".join(plot(frame))
 
 
 def test_lists_are_named_by_what_tells_them_apart(plot):
@@ -107,7 +107,10 @@ def drawn(module, name, monkeypatch, *args):
 def test_an_ablation_over_numbers_has_a_panel_per_detector(tmp_path, monkeypatch, values, log):
     write_frame(tmp_path / "a.parquet", ablation_rows(values))
     args = (tmp_path / "a.parquet", "steps", "number of steps")
-    panels, x_label, _, title, _, log_x = drawn(plot_ablation, "line_panels", monkeypatch, *args)
+    panels, x_label, _, title, caption, log_x = drawn(
+        plot_ablation, "line_panels", monkeypatch, *args
+    )
+    assert "Bars" not in caption, "these rows have no intervals"
     assert list(panels) == ["mcm", "max_logit", "neglabel, rest"]
     assert all(list(series) == ["clustermine", "truth"] for series in panels.values())
     assert panels["mcm"]["truth"]["mean"].to_dict() == {
