@@ -34,7 +34,8 @@ def means_of(ood):
 
 def caption_of(frame, reference):
     bars = INTERVALS if frame["auroc_low"].notna().any() else "the seeds"
-    extra = f" Dashed: {reference}, the reference." if reference else ""
+    drawn = reference in set(frame["mining"])
+    extra = f" Dashed: {reference}, the reference." if drawn else ""
     if (frame["mining"] == "none").any():
         extra += f" {NO_NAMES}: the detector uses no names."
     return CAPTION.format(bars=bars, extra=extra)

@@ -63,6 +63,7 @@ def test_the_best_list_is_first_and_the_reference_is_marked(plot):
     assert texts.index("truth (reference)") < texts.index("clustermine")
     assert "Dashed: truth, the reference." in " ".join(texts)
     assert "truth" in plot(frame)
+    assert "Dashed" not in " ".join(plot(frame, "not in the study"))
 
 
 def test_the_caption_says_what_the_bars_are(plot):
