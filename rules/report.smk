@@ -114,7 +114,7 @@ rule plot_ood:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg={},
+        cfg=study_config("reference"),
         code=code("plot_ood"),
         above=above("plot_ood"),
     script:

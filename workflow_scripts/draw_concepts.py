@@ -1,16 +1,17 @@
-"""Draw the mined concepts with their example images, the largest clusters first.
+"""Draw the mined concepts with their example images, those with the most votes first.
 
 Out: a PNG sheet, one row per concept: its name, votes and purity, and up to five images.
 """
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from workflow_scripts.lib.artifacts import read_table, replacing
+from workflow_scripts.lib.artifacts import read_meta, read_table, replacing
 from workflow_scripts.lib.images.containers import image_readers
 from workflow_scripts.lib.images.files import BadImage, open_rgb
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.report.sheets import TILE, concept_sheet
 
-ROWS, COLUMNS, TILE, GAP, TEXT = 12, 2, 72, 4, 230
+CONCEPTS = 24  # on a sheet
 
 
 def thumbnail(read):
@@ -28,23 +29,31 @@ def thumbnail(read):
     return square
 
 
+def title_of(meta):
+    """What the concepts were mined from, of the metadata of the positives."""
+    source = f"{meta['clustering']}, {meta['encoder']}, {meta['corpus']}, seed {meta['seed']}"
+    return f"{meta['mining']}: concepts of {meta['image_set']} ({source})"
+
+
+def note_of(row):
+    purity = "" if row["size"] == 0 else f", purity {row['purity']:.2f}"
+    return f"{row['votes']} votes{purity}"
+
+
 def draw_concepts(positives, source, locators, output):
-    rows = read_table(positives).slice(0, ROWS * COLUMNS).to_pylist()
+    table = read_table(positives)
+    rows = table.slice(0, CONCEPTS).to_pylist()
+    shown = f"{len(rows)} of {len(table)} concepts, most votes first"
     examples = dict.fromkeys(example for row in rows for example in row["examples"])
     reads = image_readers(list(examples), source, locators)
     tiles = {example: thumbnail(read) for example, read in zip(examples, reads, strict=True)}
-    width, height = TEXT + 5 * (TILE + GAP), TILE + GAP
-    sheet = Image.new("RGB", (COLUMNS * width, -(-len(rows) // COLUMNS) * height + GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for i, row in enumerate(rows):
-        left, top = (i % COLUMNS) * width + GAP, (i // COLUMNS) * height + GAP
-        purity = "" if row["size"] == 0 else f", purity {row['purity']:.2f}"
-        text = f"{row['concept']}\n{row['votes']} votes{purity}"
-        draw.multiline_text((left, top + TILE // 3), text, fill="black", font=font)
-        for j, example in enumerate(row["examples"]):
-            sheet.paste(tiles[example], (left + TEXT + j * (TILE + GAP), top))
+    concepts = [
+        (row["concept"], note_of(row), [tiles[example] for example in row["examples"]])
+        for row in rows
+    ]
+    sheet = concept_sheet([title_of(read_meta(positives)), shown], concepts)
     with replacing(output) as temporary:
-        sheet.save(temporary, format="PNG")
+        sheet.save(temporary, format="PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,55 +1,60 @@
-"""Plot the AUROC of an ablation over its values: a line each if they are numbers, else dots.
+"""Plot the AUROC of an ablation over its values: a line per mining if they are numbers, else dots.
 
-Out: SVG. Means over all OOD sets and the seeds; the bars are 95 % bootstrap intervals over images.
+Out: SVG and PNG. Means over all OOD sets and the seeds; the bars are 95 % bootstrap intervals.
 """
 
-import logging
-
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.plots import dot_plot, line_plot
-from workflow_scripts.lib.report.tables import read_frame
+from workflow_scripts.lib.report.figures import dot_panels, line_panels
+from workflow_scripts.lib.report.tables import joined_names, read_frame
 
-SERIES = 6  # more colours cannot be told apart
-COLUMNS = ["auroc", "auroc_low", "auroc_high"]
+CAPTION = "Mean over the near and far OOD sets and over the seeds, on the clean test set."
+BARS = " Bars: 95 % bootstrap intervals over images, with the seeds as they are."
+COLUMNS = {"auroc": "mean", "auroc_low": "low", "auroc_high": "high"}
 
 
-def series_of(frame):
-    """Name -> rows of the mean over all OOD sets, for lists of positives found by mining."""
-    frame = frame[(frame["condition"] == "clean") & (frame["ood_group"] == "all")]
-    frame = frame[frame["mining"] != "none"].copy()
+def means_of(table):
+    """The rows that are drawn, with the names of their detector and of their list of positives."""
+    frame = table[(table["condition"] == "clean") & (table["ood_group"] == "all")]
     # What tells the lists of one value apart; what differs between values is on the axis.
     several = [
         key
-        for key in ("encoder", "clustering", "mining", "negatives", "detector")
+        for key in ("mining", "clustering", "encoder")
         if frame.groupby(["value", *({"mining"} - {key})])[key].nunique().max() > 1
-    ] or ["mining"]
-    names = frame[several].agg(lambda row: ", ".join(v for v in row if v != "none"), axis=1)
-    return dict(list(frame.groupby(names, sort=False)))
+    ]
+    return frame.assign(
+        positives=joined_names(frame, several or ["mining"]),
+        detector=joined_names(frame, ["detector", "negatives"]),
+    ).rename(columns=COLUMNS)
 
 
-def plot_ablation(table, ablation, axis, output):
-    frame = read_frame(table)
-    # The last two detectors only: each brings a line per mining.
-    detectors = frame["detector"].unique()
-    every = series_of(frame[frame["detector"].isin(detectors[-2:])])
-    shown = dict(list(every.items())[:SERIES])
-    left_out = [*detectors[:-2], *list(every)[SERIES:]]
-    if left_out:
-        logging.warning("not drawn: %s", ", ".join(left_out))
-    values = list(frame["value"].unique())
-    label = "AUROC, mean over all OOD sets"
-    if all(value.replace(".", "", 1).isdigit() for value in values):
-        lines = {
-            name: ([float(value) for value in rows["value"]], *(rows[c].tolist() for c in COLUMNS))
-            for name, rows in shown.items()
+def series_of(frame, keys, index):
+    """Values of the keys -> the means over the index, in the order of the table."""
+    return {
+        name if len(keys) > 1 else name[0]: rows.set_index(index)[list(COLUMNS.values())]
+        for name, rows in frame.groupby(keys, sort=False)
+    }
+
+
+def plot_ablation(table, ablation, axis, outputs):
+    """table: path of the ablation's table. axis: what its values are, in words."""
+    frame = means_of(read_frame(table))
+    caption = CAPTION + (BARS if frame["low"].notna().any() else "")
+    title = f"Ablation {ablation}: AUROC by {axis}"
+    if frame["value"].str.fullmatch(r"\d*\.?\d+").all():
+        numbers = frame.assign(value=frame["value"].astype(float))
+        panels = {
+            detector: series_of(rows, ["positives"], "value")
+            for detector, rows in numbers.groupby("detector", sort=False)
         }
-        line_plot(output, lines, axis, label, f"Ablation {ablation}", log_x=len(values) > 2)
+        log_x = numbers["value"].nunique() > 2 and numbers["value"].min() > 0
+        line_panels(outputs, panels, axis, "AUROC", title, caption, log_x)
     else:
-        dots = {
-            name: tuple(rows.set_index("value").reindex(values)[c].tolist() for c in COLUMNS)
-            for name, rows in shown.items()
+        panels = {
+            ", ".join(names): means
+            for names, means in series_of(frame, ["detector", "positives"], "value").items()
         }
-        dot_plot(output, values, dots, label, f"Ablation {ablation}: {axis}")
+        rows = {value: value for value in frame["value"].unique()}
+        dot_panels(outputs, panels, rows, "AUROC", title, caption)
 
 
 if __name__ == "__main__":
@@ -58,5 +63,5 @@ if __name__ == "__main__":
             snakemake.input[0],
             snakemake.wildcards.ablation,
             snakemake.params.cfg["axis"],
-            snakemake.output[0],
+            list(snakemake.output),
         )

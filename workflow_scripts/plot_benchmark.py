@@ -1,33 +1,42 @@
-"""Plot a metric of a benchmark's clusterings along its axis: a line or a colour per clustering.
+"""Plot a metric of a benchmark's clusterings along its axis: lines over numbers, else dots.
 
-Out: SVG. Means over the seeds; the bars reach from the lowest to the highest seed.
+Out: SVG and PNG. Means over the seeds; the bars reach from the lowest to the highest seed.
 """
 
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.plots import dot_plot, line_plot
+from workflow_scripts.lib.report.figures import dot_panels, line_panels
 from workflow_scripts.lib.report.tables import read_frame
 
 X = {"imbalance": "imbalance_ratio", "granularity": "classes"}
 LABELS = {"imbalance_ratio": "images of the largest class / the smallest", "classes": "classes"}
 METRICS = {"acc": "ACC (one-to-one)", "nmi": "NMI"}
+CAPTION = "Mean over the seeds. Bars reach from the lowest to the highest seed."
 
 
-def plot_benchmark(table, benchmark, metric, output):
+def over_seeds_by(frame, x, metric):
+    return frame.groupby(x, sort=False)[metric].agg(mean="mean", low="min", high="max")
+
+
+def plot_benchmark(table, benchmark, metric, outputs):
+    """table: path of the benchmark's table. metric: a key of METRICS."""
     frame = read_frame(table)
+    title, label = f"{benchmark.replace('_', ' ')}: {METRICS[metric]}", METRICS[metric]
     x = X.get(frame["axis"].iloc[0], "level")
     if frame.groupby("level")[x].first().duplicated().any():  # x does not tell the levels apart
         x = "level"
-    order = list(frame[x].unique())
-    series = {}
-    for name, rows in frame.groupby("clustering", sort=False):
-        values = rows.groupby(x, sort=False)[metric].agg(["mean", "min", "max"]).reindex(order)
-        series[name] = tuple(values[column].tolist() for column in ("mean", "min", "max"))
-    title = benchmark.replace("_", " ")
     if x == "level":
-        dot_plot(output, order, series, METRICS[metric], title)
+        panels = {
+            level: over_seeds_by(rows, "clustering", metric)
+            for level, rows in frame.groupby("level", sort=False)
+        }
+        rows = {name: name for name in frame["clustering"].unique()}
+        dot_panels(outputs, panels, rows, label, title, CAPTION)
     else:
-        lines = {name: (order, *columns) for name, columns in series.items()}
-        line_plot(output, lines, LABELS[x], METRICS[metric], title, log_x=True)
+        lines = {
+            clustering: over_seeds_by(rows, x, metric)
+            for clustering, rows in frame.groupby("clustering", sort=False)
+        }
+        line_panels(outputs, {"": lines}, LABELS[x], label, title, CAPTION, log_x=True)
 
 
 if __name__ == "__main__":
@@ -36,5 +45,5 @@ if __name__ == "__main__":
             snakemake.input[0],
             snakemake.wildcards.benchmark,
             snakemake.wildcards.metric,
-            snakemake.output[0],
+            list(snakemake.output),
         )

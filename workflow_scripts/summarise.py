@@ -23,32 +23,49 @@ COLUMNS = {
 }
 
 NOTES = """\
-In percent, means over OOD sets and seeds. `auroc`: on the clean test set, over near and far OOD
-sets; `near` and `far`: AUROC over those. `shifted`: mean over the shifted test sets instead of the
-clean one; `full spectrum`: clean and shifted pooled. `unflagged`: without OOD images flagged as
-in-distribution, an optimistic bound. `to oracle`: `auroc` minus that of the true names.
-`true names`: share of the positives that are true class names; `found`: share of the true class
-names among the positives."""
+All values are in percent, averaged over OOD sets and seeds. `auroc` is measured on the clean test
+set against the near and far OOD sets; `near` and `far` are the AUROC against one group. `shifted`
+is the mean over the shifted test sets instead of the clean one; `full spectrum` pools clean and
+shifted images. `unflagged` leaves out the OOD images that are flagged as in-distribution; it is an
+optimistic bound. `to oracle` is `auroc` minus the AUROC of the true names. `true names` is the
+share of the positives that are true class names; `found` is the share of the true class names that
+are among the positives."""
 
 VERSUS = """\
-`vs {0}`: `auroc` minus that of {0} (means over seeds) with its paired 95 % interval over images:
-*lower* and *higher* leave out 0; *within* holds it, which is no proof that the two are equal.
-`over seeds`: the 95 % interval of that difference over seeds. A difference is plain only if both
-leave out 0; neither is corrected for the number of rows."""
+`vs {0}` is `auroc` minus the AUROC of {0}, both averaged over seeds, with its paired 95 % bootstrap
+interval over images. *lower* and *higher* say that the interval leaves out 0; *within* says that it
+contains 0, which does not prove that the two are equal. `over seeds` is the 95 % interval of the
+difference over seeds. A difference is clear only if both intervals leave out 0. The intervals are
+not corrected for the number of rows."""
 
-FILES = """\
-| file | what it shows |
-| --- | --- |
-| results/tables/ood.md | OOD sets, shifted sets and means (all pairs and seeds: ood.csv) |
-| results/tables/comparison.md | differences to the reference, over images and over seeds |
-| results/tables/contamination.md | OOD images that show an in-distribution class, if asked for |
-| results/tables/concepts.md | the mined concepts with votes, purity, size and runner-up |
-| results/tables/label_quality.md | mined names against true names |
-| results/tables/clustering.md | clusterings against labels |
-| results/tables/quarantine.md | images that could not be read, and why |
-| results/figures/ | AUROC at a glance (.svg), concepts with example images (.png) |
-| results/scores/ | the score and the nearest concept of every image |
-| results/README.md | every artifact, and how to open it |"""
+TABLES = {
+    "ood": "OOD sets, shifted sets and means (all pairs and seeds: ood.csv)",
+    "comparison": "differences to the reference, over images and over seeds",
+    "contamination": "OOD images that show an in-distribution class",
+    "concepts": "the mined concepts with votes, purity, size and runner-up",
+    "label_quality": "mined names against true names",
+    "clustering": "clusterings against labels",
+    "quarantine": "images that could not be read, and why",
+}
+SHEETS = "names mined by clusters, with example images (.png; not for precomputed embeddings)"
+
+
+def files_made(ood, quality, studies):
+    """A Markdown table of the files that the run makes. ood, quality: as for `summarise`, read."""
+    flagged = (ood["images"] == "unflagged").any()
+    named = [name for name in studies if name in set(ood.loc[ood["mining"] != "none", "study"])]
+    files = {
+        f"results/tables/{table}.md": shows
+        for table, shows in TABLES.items()
+        if table != "contamination" or flagged
+    }
+    files |= {f"results/figures/{name}.svg, .png": "AUROC at a glance" for name in named}
+    if (quality["clustering"] != "none").any():
+        files["results/figures/"] = SHEETS
+    files["results/scores/"] = "the score and the nearest concept of every image"
+    files["results/README.md"] = "every artifact, and how to open it"
+    rows = [f"| {path} | {shows} |" for path, shows in files.items()]
+    return "\n".join(["| file | what it shows |", "| --- | --- |", *rows])
 
 
 def ood_by_seed(ood):
@@ -141,7 +158,8 @@ def summarise(ood, comparison, quality, clustering, studies, output):
     lines = ["# Results", ""]
     for study in studies:
         lines += study_section(study, *(frame[frame["study"] == study] for frame in frames))
-    artifacts.write_text(output, "\n".join([*lines, "## Where to look", "", FILES, ""]))
+    made = files_made(frames[0], frames[2], studies)
+    artifacts.write_text(output, "\n".join([*lines, "## Where to look", "", made, ""]))
 
 
 if __name__ == "__main__":

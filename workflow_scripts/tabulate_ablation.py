@@ -51,7 +51,5 @@ if __name__ == "__main__":
             snakemake.input.label_quality,
             snakemake.wildcards.ablation,
             snakemake.params.cfg,
-            snakemake.output.parquet,
-            snakemake.output.csv,
-            snakemake.output.md,
+            *snakemake.output,
         )

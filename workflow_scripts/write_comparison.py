@@ -3,10 +3,8 @@
 Parquet and CSV hold every row; the Markdown shows means over the seeds.
 """
 
-import pandas as pd
-
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.tables import over_seeds, read_frame, write_tables
+from workflow_scripts.lib.report.tables import over_seeds, read_frames, write_tables
 
 TITLES = {
     "deep_clustering": "Clusterings compared, mean and standard deviation over seeds",
@@ -27,7 +25,7 @@ SPREADS = ("acc_std", "nmi_std", "rate_std")
 
 
 def write_comparison(inputs, comparison, parquet, csv, md):
-    frame = pd.concat([read_frame(path) for path in inputs], ignore_index=True)
+    frame = read_frames(inputs)
     means = over_seeds(frame, KEYS[comparison], VALUES[comparison])
     shown = means[[c for c in means if not c.endswith("_std") or c in SPREADS]]
     write_tables(frame, parquet, csv, md, TITLES[comparison], shown)
@@ -35,10 +33,4 @@ def write_comparison(inputs, comparison, parquet, csv, md):
 
 if __name__ == "__main__":
     with job(snakemake):
-        write_comparison(
-            list(snakemake.input),
-            snakemake.wildcards.comparison,
-            snakemake.output.parquet,
-            snakemake.output.csv,
-            snakemake.output.md,
-        )
+        write_comparison(list(snakemake.input), snakemake.wildcards.comparison, *snakemake.output)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from workflow_scripts.lib.detection.table import MEAN
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.tables import over_seeds, read_frame, write_tables
+from workflow_scripts.lib.report.tables import over_seeds, read_frames, write_tables
 
 TITLES = {
     "ood": "OOD detection, mean over seeds (every seed and pair of sets: ood.csv)",
@@ -53,16 +53,10 @@ def readable(table, frame):
 
 
 def write_table(inputs, table, parquet, csv, md):
-    frame = pd.concat([read_frame(path) for path in inputs], ignore_index=True)
+    frame = read_frames(inputs)
     write_tables(frame, parquet, csv, md, TITLES[table], readable(table, frame))
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        write_table(
-            list(snakemake.input),
-            snakemake.wildcards.table,
-            snakemake.output.parquet,
-            snakemake.output.csv,
-            snakemake.output.md,
-        )
+        write_table(list(snakemake.input), snakemake.wildcards.table, *snakemake.output)

@@ -250,18 +250,17 @@ def test_readable_tables_leave_out_pairs_of_shifted_and_ood_sets(study, tmp_path
 def test_plot_spans_the_intervals_of_all_seeds(study, tmp_path, monkeypatch):
     ood, _ = run(study, tmp_path)
     drawn = {}
-    monkeypatch.setattr(plot_ood, "dot_plot", lambda path, *args: drawn.update(args=args))
-    plot_ood.plot_ood(tmp_path / "ood.parquet", "s", tmp_path / "s.svg")
-    names, series, *_ = drawn["args"]
+    monkeypatch.setattr(plot_ood, "dot_panels", lambda outputs, *args: drawn.update(args=args))
+    plot_ood.plot_ood(tmp_path / "ood.parquet", "s", "truth", [])
+    panels, *_ = drawn["args"]
     rows = ood.query("ood_set == '(mean)' and ood_group == 'all' and mining == 'mined'")
     assert len(rows) == 2
-    at = names.index("mined")
-    mean, low, high = (values[at] for values in series["mcm"])
+    mean, low, high = panels["mcm"].loc["mined"]
     assert mean == pytest.approx(rows["auroc"].mean())
     assert (low, high) == (rows["auroc_low"].min(), rows["auroc_high"].max())
     run(study, tmp_path, resamples=0)
-    plot_ood.plot_ood(tmp_path / "ood.parquet", "s", tmp_path / "s.svg")
-    mean, low, high = (values[at] for values in drawn["args"][1]["mcm"])
+    plot_ood.plot_ood(tmp_path / "ood.parquet", "s", "truth", [])
+    mean, low, high = drawn["args"][0]["mcm"].loc["mined"]
     assert (low, high) == (rows["auroc"].min(), rows["auroc"].max())
 
 

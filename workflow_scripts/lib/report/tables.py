@@ -4,6 +4,9 @@ import pandas as pd
 import pyarrow as pa
 
 from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.job import RECIPE
+
+NO_NAMES = "(none)"
 
 
 def read_frame(path):
@@ -11,10 +14,19 @@ def read_frame(path):
     return artifacts.read_table(path).to_pandas()
 
 
+def read_frames(paths):
+    """The rows of several Parquet artifacts below each other, as a pandas data frame."""
+    return pd.concat([read_frame(path) for path in paths], ignore_index=True)
+
+
 def write_frame(path, frame, meta=None):
-    """Write a data frame as a Parquet artifact."""
+    """Write a data frame as a Parquet artifact; its metadata say what it is made of.
+
+    meta: a dict to store with it, beside the recipe of the running job under the key "recipe".
+    """
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    artifacts.write_table(path, table, meta)
+    recipe = {"recipe": RECIPE.get()} if RECIPE.get() else {}
+    artifacts.write_table(path, table, (meta or {}) | recipe or None)
 
 
 def markdown(frame, digits=3):
@@ -44,6 +56,15 @@ def write_tables(frame, parquet, csv, md, title, readable=None, digits=3):
     artifacts.write_text(csv, frame.to_csv(index=False))
     shown = markdown(frame if readable is None else readable, digits)
     artifacts.write_text(md, f"# {title}\n\n{shown}\n")
+
+
+def joined_names(frame, columns):
+    """Per row, its names in these columns joined by commas: a list of n texts.
+
+    `none` is no name; NO_NAMES if there is no other.
+    """
+    rows = frame[columns].itertuples(index=False)
+    return [", ".join(text for text in row if text != "none") or NO_NAMES for row in rows]
 
 
 def over_seeds(frame, by, values):

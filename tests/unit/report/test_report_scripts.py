@@ -1,0 +1,184 @@
+"""The scripts that choose what the figures and tables of the report show."""
+
+import itertools
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workflow_scripts import plot_ablation, plot_benchmark
+from workflow_scripts.collect_quarantine import collect_quarantine
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.report.tables import joined_names, read_frame, write_frame
+from workflow_scripts.plot_ood import plot_ood
+from workflow_scripts.summarise import files_made
+
+DETECTORS = [(f"detector_{i:02}", negatives) for i in range(8) for negatives in ("none", "rest")]
+MINED = {"mining": "clustermine", "clustering": "kmeans_3"}
+NAMED = [MINED, {"mining": "truth", "clustering": "none"}]
+
+
+def ood_rows(lists, detectors, auroc=0.5, **columns):
+    rows = [
+        {"encoder": "e", "condition": "clean", "images": "all", "ood_set": "(mean)"}
+        | {"ood_group": "all", "seed": 0, "auroc": auroc, "auroc_low": np.nan}
+        | {"auroc_high": np.nan, "detector": detector, "negatives": negatives}
+        | names | columns
+        for names, (detector, negatives) in itertools.product(lists, detectors)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def plot(tmp_path):
+    """Texts of the SVG that plot_ood writes, in order."""
+
+    def call(frame, reference=None):
+        write_frame(tmp_path / "ood.parquet", frame)
+        outputs = [tmp_path / "s.svg", tmp_path / "s.png"]
+        plot_ood(tmp_path / "ood.parquet", "my_study", reference, outputs)
+        assert all(path.stat().st_size for path in outputs)
+        return [text.text for text in ET.parse(outputs[0]).iter() if text.tag.endswith("text")]
+
+    return call
+
+
+def test_every_detector_has_a_panel(plot):
+    image_only = ood_rows([{"mining": "none", "clustering": "none"}], [("knn", "none")])
+    texts = plot(pd.concat([ood_rows(NAMED, DETECTORS), image_only]))
+    expected = [name if other == "none" else f"{name}, {other}" for name, other in DETECTORS]
+    assert {*expected, "knn", "clustermine", "truth", "(none)"} <= set(texts)
+    assert "(none): the detector uses no names." in " ".join(texts)
+
+
+def test_the_best_list_is_first_and_the_reference_is_marked(plot):
+    frame = pd.concat([
+        ood_rows(NAMED[:1], [("mcm", "none")], 0.9),
+        ood_rows(NAMED[:1], [("neglabel", "rest")], 0.5),
+        ood_rows(NAMED[1:], [("mcm", "none")], 0.8),
+        ood_rows(NAMED[1:], [("neglabel", "rest")], 0.7),
+    ])  # fmt: skip
+    texts = plot(frame, "truth")
+    assert texts.index("truth (reference)") < texts.index("clustermine")
+    assert "Dashed: truth, the reference." in " ".join(texts)
+    assert "truth" in plot(frame)
+    assert "Dashed" not in " ".join(plot(frame, "not in the study"))
+
+
+def test_the_caption_says_what_the_bars_are(plot):
+    frame = ood_rows(NAMED, [("mcm", "none")])
+    assert "Bars span the seeds." in " ".join(plot(frame))
+    frame = frame.assign(auroc_low=0.4, auroc_high=0.6)
+    assert "the 95 % bootstrap intervals (over images) of all seeds" in " ".join(plot(frame))
+
+
+def test_lists_are_named_by_what_tells_them_apart(plot):
+    lists = [MINED, MINED | {"clustering": "temi_3"}, NAMED[1]]
+    assert {"clustermine, kmeans_3", "clustermine, temi_3", "truth"} <= set(
+        plot(ood_rows(lists, [("mcm", "none")]))
+    )
+    others = ood_rows(lists[:1], [("mcm", "none")], encoder="other")
+    assert "clustermine, other" in plot(pd.concat([ood_rows(NAMED, [("mcm", "none")]), others]))
+
+
+def test_a_study_without_ood_sets_has_no_figure(plot):
+    with pytest.raises(InputError, match=r"my_study: .*: there is nothing"):
+        plot(ood_rows(NAMED, [("mcm", "none")]).iloc[:0])
+
+
+# ---- ablations and benchmarks --------------------------------------------------------------------
+
+
+def ablation_rows(values):
+    rows = ood_rows(NAMED, [("mcm", "none"), ("max_logit", "none"), ("neglabel", "rest")])
+    frames = [rows.assign(value=value, auroc=0.1 * i) for i, value in enumerate(values)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def drawn(module, name, monkeypatch, *args):
+    """The arguments after the outputs of the function of figures that a script calls."""
+    calls = []
+    monkeypatch.setattr(module, name, lambda outputs, *args, **_: calls.append(args))
+    getattr(module, module.__name__.rpartition(".")[2])(*args, [])
+    return calls[0]
+
+
+@pytest.mark.parametrize(("values", "log"), [(["1", "2.5", "10"], True), (["0", ".5", "9"], False)])
+def test_an_ablation_over_numbers_has_a_panel_per_detector(tmp_path, monkeypatch, values, log):
+    write_frame(tmp_path / "a.parquet", ablation_rows(values))
+    args = (tmp_path / "a.parquet", "steps", "number of steps")
+    panels, x_label, _, title, caption, log_x = drawn(
+        plot_ablation, "line_panels", monkeypatch, *args
+    )
+    assert "Bars" not in caption, "these rows have no intervals"
+    assert list(panels) == ["mcm", "max_logit", "neglabel, rest"]
+    assert all(list(series) == ["clustermine", "truth"] for series in panels.values())
+    assert panels["mcm"]["truth"]["mean"].to_dict() == {
+        float(value): pytest.approx(0.1 * i) for i, value in enumerate(values)
+    }
+    assert (x_label, log_x) == ("number of steps", log)
+    assert "steps" in title
+
+
+def test_an_ablation_over_names_has_a_row_per_value(tmp_path, monkeypatch):
+    write_frame(tmp_path / "a.parquet", ablation_rows(["kmeans", "temi"]))
+    args = (tmp_path / "a.parquet", "clusterings", "clustering")
+    panels, rows, *_ = drawn(plot_ablation, "dot_panels", monkeypatch, *args)
+    assert len(panels) == 6
+    assert list(rows) == ["kmeans", "temi"]
+    assert panels["neglabel, rest, clustermine"]["mean"].to_dict() == {"kmeans": 0, "temi": 0.1}
+
+
+def benchmark_rows(axis, classes):
+    return pd.DataFrame([
+        {"axis": axis, "level": f"level {n}", "classes": n, "clustering": name, "acc": n + seed}
+        for n in classes for name in ("kmeans", "temi") for seed in (0, 1, 5)
+    ])  # fmt: skip
+
+
+def test_a_benchmark_has_a_line_per_clustering_or_a_panel_per_level(tmp_path, monkeypatch):
+    path = tmp_path / "b.parquet"
+    write_frame(path, benchmark_rows("granularity", [2, 8]))
+    panels, x_label, *_ = drawn(plot_benchmark, "line_panels", monkeypatch, path, "b_b", "acc")
+    assert x_label == "classes"
+    assert panels[""]["temi"].to_dict("index") == {
+        2: {"mean": 4, "low": 2, "high": 7},
+        8: {"mean": 10, "low": 8, "high": 13},
+    }
+    write_frame(path, benchmark_rows("easy_classes", [2, 8]))
+    panels, rows, *_ = drawn(plot_benchmark, "dot_panels", monkeypatch, path, "b_b", "acc")
+    assert list(rows) == ["kmeans", "temi"]
+    assert panels["level 8"].loc["temi"].tolist() == [10, 8, 13]
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def test_joined_names_leave_out_none():
+    frame = pd.DataFrame({"a": ["x", "none", "none"], "b": ["y", "z", "none"]})
+    assert joined_names(frame, ["a", "b"]) == ["x, y", "z", "(none)"]
+
+
+def test_an_image_is_quarantined_once(tmp_path):
+    for name, images in (("a", ["1", "2"]), ("b", ["2", "3"])):
+        write_frame(tmp_path / f"{name}.parquet", pd.DataFrame({"image_id": images, "reason": "x"}))
+    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
+    collect_quarantine([tmp_path / "a.parquet", tmp_path / "b.parquet"], *outputs)
+    assert read_frame(outputs[0])["image_id"].tolist() == ["1", "2", "3"]
+    assert outputs[1].read_text() == "image_id,reason\n1,x\n2,x\n3,x\n"
+    assert outputs[2].read_text().startswith("# Quarantined images: 3\n\n")
+
+
+def test_the_summary_names_only_files_that_the_run_makes():
+    ood = ood_rows(NAMED, [("mcm", "none")], study="one")
+    quality = pd.DataFrame({"clustering": ["none", "kmeans_3"]})
+    made = files_made(ood, quality, ["one", "two"])
+    assert "results/figures/one.svg, .png" in made
+    assert "two" not in made
+    assert "contamination" not in made
+    assert "results/figures/ |" in made
+    made = files_made(ood.assign(images="unflagged"), quality[:1], ["one"])
+    assert "results/tables/contamination.md" in made
+    assert "results/figures/ |" not in made
+    assert "results/figures" not in files_made(ood[:0], quality[:1], ["one"])
