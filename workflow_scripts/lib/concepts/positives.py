@@ -23,7 +23,7 @@ def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=
 
 
 def write_positives(path, columns, concepts, image_ids, meta):
-    """Write mined columns (`evidence.describe`) with names in place of row numbers.
+    """Write mined columns (`evidence.mined_columns`) with names in place of row numbers.
 
     concepts: pyarrow array [V] of names. image_ids: pyarrow array [N].
     """

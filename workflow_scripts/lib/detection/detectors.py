@@ -59,7 +59,7 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     positives: float32 [P, d], or None if no detector needs them.
     negatives: dict of name -> float32 [M, d].
     detectors: dict of name -> {"method": a key of METHODS, **its parameters}.
-    train: the training images' embeddings, a list of arrays [n, d] (memory-mapped shards will do).
+    train: the `Embeddings` of the training images.
     clusters: int [N], the clusters of all training images.
     Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
@@ -75,8 +75,8 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     used = {name: negatives[name] for name in plan if name is not None}
     texts = {} if positives is None else {"positives": positives}
     texts |= {f"negatives {name!r}": used[name] for name in used}
-    if train:
-        texts["training images"] = next((a[:1] for a in train if len(a)), train[0])
+    if train is not None:
+        texts["training images"] = next(train.blocks(size=1))
     scores = {(name, against): [] for against, jobs in plan.items() for name, _ in jobs}
     nearest, cosines = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
     for part in tiles(blocks, texts):
