@@ -16,8 +16,8 @@ def row_keys(meta, benchmark, cfg):
 
     meta: metadata of the clustering. cfg: axis and levels (image set -> level) of the benchmark.
     """
-    own = {"axis": cfg["axis"], "benchmark": benchmark, "level": cfg["levels"][meta["image_set"]]}
-    return own | meta
+    level = cfg["levels"][meta["image_set"]]
+    return meta | {"axis": cfg["axis"], "benchmark": benchmark, "level": level}
 
 
 def labels_by_set(indexes, shards):

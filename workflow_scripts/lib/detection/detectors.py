@@ -24,6 +24,9 @@ from workflow_scripts.lib.detection.texts import (
     negrefine,
 )
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import progress
+
+ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,26 @@ METHODS = {
     "knn": Method(knn, ("train",), fitted=True),
     "mahalanobis": Method(mahalanobis, ("train", "clusters"), fitted=True),
 }
+
+
+def score_embeddings(images, positives, negatives, detectors, train=None, clusters=None):
+    """`score_blocks` of all images: in order, but for stateful detectors in a random order.
+
+    A detector with a memory must not see one image set after the other. The order is the same for
+    all detectors and lists of texts (our choice); scores are returned in the images' order.
+    images: `Embeddings`, which are streamed. Other arguments and results as in `score_blocks`.
+    """
+    stateful = {n: block for n, block in detectors.items() if METHODS[block["method"]].stateful}
+    others = {name: block for name, block in detectors.items() if name not in stateful}
+    blocks = progress(images.blocks(), unit="block")
+    scores, nearest, cosines = score_blocks(blocks, positives, negatives, others, train, clusters)
+    if stateful:
+        order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
+        blocks = progress(images.blocks(order), unit="block")
+        shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful, train, clusters)
+        back = np.argsort(order)
+        scores |= {key: values[back] for key, values in shuffled.items()}
+    return scores, nearest, cosines
 
 
 def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=None):
