@@ -3,8 +3,8 @@
 Out: concepts.parquet, one row per mined concept; label_quality.parquet, one row per list of
 positives: exact matches, matches of synonyms and path similarity in a concept tree, text similarity
 to the nearest true name, and zero-shot accuracy on the test images. Columns that need labels, a
-tree, or true names in the corpus are empty where there are none. Evaluation only: labels of training and test images are
-read here.
+tree, or true names in the corpus are empty where there are none. Evaluation only: labels of
+training and test images are read here.
 """
 
 import functools

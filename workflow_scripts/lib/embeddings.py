@@ -49,7 +49,7 @@ class Embeddings:
         """The labels as the folders or tables spell them, a list of N strings or None."""
         return self.index["label"].to_pylist()
 
-    def blocks(self, rows=None, size=BLOCK):
+    def blocks(self, size=BLOCK, rows=None):
         """Iterate over rows as float32 blocks [b, d], b <= size.
 
         rows: their numbers, int [n], which are read in this order; None takes all rows in order.
@@ -71,7 +71,7 @@ class Embeddings:
         """Rows in memory, float32 [n, d]; which, see `blocks`."""
         found = np.empty((self.rows if rows is None else len(rows), self.dim), np.float32)
         start = 0
-        for block in self.blocks(rows):
+        for block in self.blocks(rows=rows):
             found[start : start + len(block)] = block
             start += len(block)
         return found

@@ -104,7 +104,7 @@ def _discriminants(images, rows, label, shrinkage):
 
 
 def _exact_blocks(images, rows):
-    return (block.astype(np.float64) for block in images.blocks(rows))
+    return (block.astype(np.float64) for block in images.blocks(rows=rows))
 
 
 def _accuracy_per_class(label, predicted, classes):

@@ -68,7 +68,7 @@ def score_embeddings(images, positives, negatives, detectors, train=None, cluste
     scores, nearest, cosines = score_blocks(blocks, positives, negatives, others, train, clusters)
     if stateful:
         order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
-        blocks = progress(images.blocks(order), unit="block")
+        blocks = progress(images.blocks(rows=order), unit="block")
         shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful, train, clusters)
         back = np.argsort(order)
         scores |= {key: values[back] for key, values in shuffled.items()}
