@@ -11,7 +11,9 @@ from workflow_scripts.lib.concepts import similarity
 from workflow_scripts.lib.detection import detectors
 from workflow_scripts.lib.detection.detectors import (
     METHODS,
+    Method,
     score_blocks,
+    score_embeddings,
     with_temperatures,
 )
 from workflow_scripts.lib.detection.images import knn, mahalanobis
@@ -199,7 +201,12 @@ def test_every_method_in_one_stream(monkeypatch):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_names_what_is_missing(method):
     x = np.ones((20, 3), np.float32)
-    sources = {"positives": x, "negatives": {"n": x}, "train": [x], "clusters": np.arange(20) % 2}
+    sources = {
+        "positives": x,
+        "negatives": {"n": x},
+        "train": embeddings([x]),
+        "clusters": np.arange(20) % 2,
+    }
     assert set(METHODS[method].needs) <= set(sources)
     config = {"mine": {"method": method}}
     for need in METHODS[method].needs:
@@ -218,3 +225,57 @@ def test_scores_without_positives():
     scores, nearest, cosines = score_blocks([images], None, {}, config, train=embeddings([train]))
     np.testing.assert_array_equal(scores["knn", None], knn(embeddings([train]), 3)(images))
     assert nearest is cosines is None
+
+
+def test_a_detector_with_a_memory_sees_all_image_sets_mixed():
+    """Two image sets one after the other: in order the memory would fill with the first alone."""
+    rng = np.random.default_rng(0)
+    positives, negatives, images = unit(rng, 3), {"n": unit(rng, 7)}, unit(rng, 60)
+    config = {"ada": {"method": "adaneg", "temperature": 0.3, "groups": 2}}
+    config["mcm"] = {"method": "mcm"}
+    stored = embeddings([images[:35], images[35:35], images[35:]])
+    scores, nearest, cosines = score_embeddings(stored, positives, negatives, config)
+    order = np.random.default_rng(0).permutation(60)
+    mixed, _, _ = score_blocks([images[order]], positives, negatives, config)
+    np.testing.assert_allclose(scores["ada", "n"][order], mixed["ada", "n"], atol=1e-6)
+    plain, plain_nearest, plain_cosines = score_blocks([images], positives, negatives, config)
+    assert not np.allclose(scores["ada", "n"], plain["ada", "n"], atol=1e-3)
+    np.testing.assert_allclose(scores["mcm", None], plain["mcm", None], atol=1e-6)
+    np.testing.assert_array_equal(nearest, plain_nearest)
+    np.testing.assert_allclose(cosines, plain_cosines, atol=1e-6)
+
+
+def test_memory_of_a_whole_set_does_not_grow_with_the_images(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "images.npy", unit(rng, 60_000, 128).astype(np.float16))
+    images = embeddings([np.load(tmp_path / "images.npy", mmap_mode="r")])
+    config = {name: {"method": name} for name in ("mcm", "adaneg")}
+    positives, negatives = unit(rng, 5, 128), {"n": unit(rng, 10, 128)}
+    tracemalloc.start()
+    score_embeddings(images, positives, negatives, config)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000  # all images are 31 MB of float32, a block is 4 MB
+
+
+def margin(positive_sims):
+    """Gap between the two nearest positives; of a single positive, its cosine."""
+    first = positive_sims.max(axis=1)
+    if positive_sims.shape[1] == 1:
+        return first
+    return first - np.partition(positive_sims, -2, axis=1)[:, -2]
+
+
+@pytest.mark.parametrize("p", [1, 2, 9])
+def test_a_new_detector_is_one_function_and_one_entry(p, monkeypatch):
+    """The README's example, beside a detector that is there already."""
+    monkeypatch.setitem(METHODS, "margin", Method(margin))
+    rng = np.random.default_rng(p)
+    images, positives = unit(rng, 30), unit(rng, p)
+    config = {"margin": {"method": "margin"}, "max_logit": {"method": "max_logit"}}
+    scores, _, cosines = score_embeddings(embeddings([images]), positives, {}, config)
+    ordered = np.sort(images @ positives.T, axis=1)
+    expected = ordered[:, -1] - (ordered[:, -2] if p > 1 else 0)
+    np.testing.assert_allclose(scores["margin", None], expected, atol=1e-6)
+    assert scores["margin", None].dtype == np.float32
+    np.testing.assert_array_equal(scores["max_logit", None], cosines)
