@@ -13,6 +13,7 @@ from mining_references import (
     slow_soft_votes,
 )
 
+from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.concepts import mining
 from workflow_scripts.lib.concepts.evidence import Evidence, mined_columns
 from workflow_scripts.lib.concepts.mining import (
@@ -23,6 +24,7 @@ from workflow_scripts.lib.concepts.mining import (
     random,
 )
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.mine_ground_truth import true_concepts
 
 
 def test_clustermine_worked_example():
@@ -286,3 +288,9 @@ def test_refuses_evidence_that_does_not_fit():
         evidence([0, 2], [0.5, 0.5], n_concepts=3, true_ids=np.array([-1]))
     with pytest.raises(InputError, match="needs the true classes"):
         ground_truth(evidence([0], [0.5]))
+
+
+def test_the_oracle_says_that_there_are_no_labels(tmp_path):
+    write_table(tmp_path / "index.parquet", {"label": pa.nulls(3, pa.string())})
+    with pytest.raises(InputError, match="no training image has a label"):
+        true_concepts([tmp_path / "index.parquet"], pa.array(["cat"]), str)

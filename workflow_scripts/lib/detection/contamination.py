@@ -52,8 +52,8 @@ def flagged_by_label(labels, true, synonyms_of=None):
     """Images whose own label is a true class name, or a synonym of one.
 
     labels: sequence of N names, None where unknown (not flagged). true: the true class names. All
-        normalised alike (`names.normalise`). synonyms_of: name -> set of true
-        names of the same meaning (`label_quality.tree_functions`).
+        normalised alike (`names.normalise`). synonyms_of: name -> set of true names of the same
+        meaning (`quality.tree_functions`).
     Returns bool [N].
     """
     true = set(true)

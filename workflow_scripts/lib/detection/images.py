@@ -52,7 +52,7 @@ def mahalanobis(train, clusters, shrinkage=0.01):
     except np.linalg.LinAlgError as error:
         raise InputError(
             "mahalanobis: the covariance of the clusters has no inverse (few training images or "
-            f"clusters of one image); raise shrinkage above {shrinkage}"
+            f"clusters of one image); raise shrinkage above {shrinkage} or take fewer clusters"
         ) from error
     centre = means.mean(axis=0)
     whiten = solve_triangular(root, np.eye(size), lower=True).T
