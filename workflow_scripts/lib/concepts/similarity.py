@@ -83,8 +83,12 @@ def top_of_rows(sims, m):
     groups = v // width
     maxima = sims[:, : groups * width].reshape(n, width, groups).max(axis=1)
     bound = np.partition(maxima, groups - m, axis=1)[:, groups - m]
-    rows, ids = np.divmod(np.flatnonzero(sims >= bound[:, None]), v)
+    reached = sims >= bound[:, None]
+    if reached.flags.c_contiguous:
+        rows, ids = np.divmod(np.flatnonzero(reached), v)
+    else:  # in the order of the memory, which is faster
+        ids, rows = np.divmod(np.flatnonzero(reached.T), n)
     values = sims[rows, ids]
     order = np.lexsort((ids, -values, rows))
-    best = np.searchsorted(rows, np.arange(n))[:, None] + np.arange(m)
+    best = np.searchsorted(rows[order], np.arange(n))[:, None] + np.arange(m)
     return ids[order][best].astype(np.int32), values[order][best]
