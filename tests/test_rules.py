@@ -96,7 +96,8 @@ def test_labels_reach_no_rule_before_the_evaluation_but_the_oracle():
         script
         for script in SCRIPTS
         if re.search(
-            r'\["label"\]|\.labels\b', (ROOT / f"workflow_scripts/{script}.py").read_text()
+            r'\["label"\]|\.labels\b|true_names_of',
+            (ROOT / f"workflow_scripts/{script}.py").read_text(),
         )
     }
     assert readers == {

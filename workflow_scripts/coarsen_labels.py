@@ -8,13 +8,14 @@ import logging
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
-from workflow_scripts.lib.benchmarks.subsets import (
+from workflow_scripts.lib.benchmarks.granularity import (
     cut_at_depth,
     cut_at_leaves,
     group_names,
     relabel,
 )
 from workflow_scripts.lib.concepts.quality import true_names_of
+from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.texts.names import normalise
 from workflow_scripts.lib.texts.trees import noun_tree
@@ -24,6 +25,10 @@ def coarsen_labels(index, shard, tree, cfg, output):
     """index: all indexes of the source, which tell its classes; shard: the one to write anew."""
     tree = noun_tree(tree)
     names = sorted(true_names_of(index))
+    if not names:
+        raise InputError(
+            f"no image of {cfg['from']} has a label to coarsen; give the image set labels"
+        )
     if "depth" in cfg:
         node_of = cut_at_depth(tree, names, cfg["depth"])
     else:

@@ -10,25 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.benchmarks.subsets import describe
+from workflow_scripts.lib.benchmarks.results import KEYS, labels_by_set, row_keys
+from workflow_scripts.lib.benchmarks.subsets import class_balance
 from workflow_scripts.lib.clustering.metrics import clustering_metrics
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.report.tables import read_frame, write_frame
+from workflow_scripts.lib.report.tables import write_frame
 
-KEYS = ["axis", "benchmark", "level", "encoder", "image_set", "clustering", "method", "k", "seed"]
 SET = ["n", "classes", "imbalance_ratio", "prior_entropy_normalised"]
 METRICS = ["acc", "balanced_acc", "nmi", "ami", "ari", "used_clusters", "purity", "objective"]
 COST = ["seconds", "peak_memory_mb"]
-
-
-def labels_by_set(files, shards):
-    """ "encoder/image set" -> labels. files: indexes, in the order of `shards`, name -> number."""
-    first, found = 0, {}
-    for name, number in shards.items():
-        part = [read_frame(path)["label"] for path in files[first : first + number]]
-        found[name] = pd.concat(part, ignore_index=True)
-        first += number
-    return found
 
 
 def evaluate_benchmark(clusters, costs, labels, benchmark, cfg, output):
@@ -38,15 +28,11 @@ def evaluate_benchmark(clusters, costs, labels, benchmark, cfg, output):
     for path, cost in zip(progress(clusters, unit="clustering"), costs, strict=True):
         meta = artifacts.read_meta(path)
         assigned = artifacts.read_table(path, ["cluster"])["cluster"].to_numpy()
-        known = labels_of[f"{meta['encoder']}/{meta['image_set']}"]
-        where = known.notna().to_numpy()
-        row = (
-            {"axis": cfg["axis"], "benchmark": benchmark}
-            | meta
-            | json.loads(Path(cost).read_text())
-        )
-        row |= {"level": cfg["levels"][meta["image_set"]]} | describe(known[where].to_numpy())
-        rows.append(row | clustering_metrics(known[where].to_numpy(), assigned[where]))
+        label = labels_of[f"{meta['encoder']}/{meta['image_set']}"]
+        known = ~pd.isna(label)
+        row = row_keys(meta, benchmark, cfg) | json.loads(Path(cost).read_text())
+        row |= class_balance(label) | clustering_metrics(label[known], assigned[known])
+        rows.append(row)
     write_frame(output, pd.DataFrame(rows).reindex(columns=[*KEYS, *SET, *METRICS, *COST]))
 
 

@@ -6,23 +6,15 @@ every list of positives and detector over all seeds, against the reference minin
 """
 
 import functools
-import logging
 
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.detection.bootstrap import interval, resample_counts
-from workflow_scripts.lib.detection.table import (
-    ALL,
-    against_oracle,
-    compare,
-    measure,
-    p_values,
-    row_draws,
-    table_rows,
-)
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.detection.comparison import against_oracle, compare, p_values
+from workflow_scripts.lib.detection.samples import flags_by_set, samples_of
+from workflow_scripts.lib.detection.table import ALL, measure, row_draws, table_rows
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
 
@@ -30,56 +22,6 @@ KEYS = ["study", "encoder", "id_set", "ood_set", "group", "condition", "ood_grou
 KEYS += ["clustering", "mining", "negatives", "detector", "seed"]
 METRICS = ["n_positives", "n_id", "n_ood", "auroc", "auroc_low", "auroc_high"]
 METRICS += ["fpr95", "fpr95_low", "fpr95_high", "fpr95_ood_pos", "aupr_in", "aupr_out", "tied"]
-
-
-def read_flags(path):
-    """Image set -> {image id: whether it is flagged}, of flag_contamination's table."""
-    frame = read_frame(path)
-    return {
-        name: dict(zip(rows["image_id"], rows["flagged"], strict=True))
-        for name, rows in frame.groupby("image_set", sort=False)
-    }
-
-
-def unflagged_rows(image_ids, flags, image_set):
-    """Which images of a set are not flagged: bool [n]. Raises InputError if some are not judged."""
-    flag_of = flags.get(image_set, {})
-    missing = [name for name in image_ids if name not in flag_of]
-    if missing:
-        raise InputError(
-            f"contamination: {len(missing)} of {len(image_ids)} images of {image_set} have no "
-            f"flag, e.g. {missing[0]}; flag them with an encoder that has the same image ids"
-        )
-    return np.array([not flag_of[name] for name in image_ids], dtype=bool)
-
-
-def samples_of(table, flags, cfg):
-    """Rows of a score file of every sample of images, and OOD set -> its unflagged sample."""
-    image_set = table["image_set"].to_numpy(zero_copy_only=False)
-    parts, oods = [cfg["test"], *cfg["shift"]], [*cfg["near"], *cfg["far"]]
-    samples = {name: np.flatnonzero(image_set == name) for name in dict.fromkeys([*parts, *oods])}
-    samples[ALL] = np.concatenate([samples[part] for part in parts])
-    if flags is None:
-        return samples, None
-    unflagged = {}
-    for name in oods:
-        kept = unflagged_rows(table["image_id"].take(samples[name]).to_pylist(), flags, name)
-        if kept.all():
-            unflagged[name] = name
-        elif kept.any():
-            unflagged[name] = f"{name} (unflagged)"
-            samples[unflagged[name]] = samples[name][kept]
-        else:
-            logging.warning("all images of %s are flagged: not among the unflagged rows", name)
-    return samples, unflagged
-
-
-def group_of(row):
-    """One word for what a row measures: near, far or all OOD sets on the clean test set, or else
-    shift, full_spectrum or unflagged."""
-    if row.images != "all":
-        return row.images
-    return {"clean": row.ood_group, "shifted": "shift"}.get(row.condition, row.condition)
 
 
 def evaluate_scores(path, flags, cfg, counts_of):
@@ -103,7 +45,7 @@ def evaluate_scores(path, flags, cfg, counts_of):
         for metric, drawn in draws.items():
             limits[f"{metric}_low"], limits[f"{metric}_high"] = interval(drawn)
         for i, (row, metrics) in enumerate(zip(rows, measured, strict=True)):
-            keys = names | vars(row) | {"group": group_of(row)}
+            keys = names | vars(row) | {"group": row.group}
             limit = {name: values[i] for name, values in limits.items()}
             yield shared | keys | metrics | limit, draws["auroc"][i] if draws else None
 
@@ -112,7 +54,7 @@ def evaluate_ood(scores, flags, cfg, output, comparison_output):
     """scores: paths of score files. flags: path of flag_contamination's flags, or None. cfg: test,
     near, far and shift (names of image sets), resamples (0: no bootstrap) and reference (name of a
     mining, or None)."""
-    flags = flags and read_flags(flags)
+    flags = flags and flags_by_set(read_frame(flags))
     counts_of = None
     if cfg["resamples"]:
         counts_of = functools.cache(lambda name, n: resample_counts(name, n, cfg["resamples"]))

@@ -6,25 +6,25 @@ The only mining that reads labels. Out: as mine_concepts.
 
 import logging
 
-import pyarrow.compute as pc
-
 from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.concepts.mining import METHODS
 from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
+from workflow_scripts.lib.concepts.quality import true_names_of
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.texts.label_names import naming
 
 
 def true_concepts(index, names, name_of):
-    """Concept ids of the labels that the corpus has, sorted. Raises InputError if none is.
+    """Concept ids of the labels that the corpus has, sorted. Raises InputError if there is none.
 
     name_of: label -> the name that concepts are compared with.
     """
-    labels = set()
-    for path in index:
-        unique = pc.unique(read_table(path, ["label"])["label"].drop_null())
-        labels |= {name_of(label) for label in unique.to_pylist()}
+    labels = true_names_of(index, name_of)
+    if not labels:
+        raise InputError(
+            "ground_truth: no training image has a label; leave this mining out or give labels"
+        )
     id_of = {name: i for i, name in enumerate(names.to_pylist())}
     missing = sorted(labels - id_of.keys())
     logging.info("%d class names, %d not in the corpus: %s", len(labels), len(missing), missing)

@@ -12,33 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
-from workflow_scripts.lib.concepts.positives import read_corpora
-from workflow_scripts.lib.detection.detectors import METHODS, score_blocks, with_temperatures
-from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
-from workflow_scripts.lib.job import job, progress
-
-ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
+from workflow_scripts.lib.concepts.positives import read_chosen
+from workflow_scripts.lib.detection.detectors import score_embeddings, with_temperatures
+from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_shards
+from workflow_scripts.lib.job import job
 
 
-def read_names(inputs, corpora, images):
-    """Embeddings of the positives and, by block, of the negatives; names of the positives."""
-    for path in inputs.concepts:
-        check_same_encoder(images.meta, read_meta(path))
-    rows, vectors = read_corpora(corpora, inputs.texts, inputs.concepts)
-    positives = read_table(inputs.positives, ["concept", "concept_id"])
-    first = {name: np.flatnonzero(rows["corpus"].to_numpy() == name)[0] for name in corpora}
-    table = read_table(inputs.negatives, ["negatives", "corpus", "concept_id"])
-    block, corpus, concept_id = (column.to_numpy() for column in table.columns)
-    row = concept_id + np.array([first[name] for name in corpus], dtype=np.int64)
-    negatives = {name: vectors[row[block == name]] for name in dict.fromkeys(block)}
-    return vectors[positives["concept_id"].to_numpy()], negatives, positives["concept"]
-
-
-def score_in_random_order(images, *arguments):
-    """Scores of detectors with a memory, which must not see one image set after the other."""
-    order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
-    scores, _, _ = score_blocks([images.array()[order]], *arguments)
-    return {key: values[np.argsort(order)] for key, values in scores.items()}
+def image_set_column(images, shards):
+    """The image set of every row, as a dictionary column. shards: name -> number of shards."""
+    rows = [sum(map(len, arrays)) for arrays in split_shards(images.arrays, shards).values()]
+    codes = np.repeat(np.arange(len(shards), dtype=np.int32), rows)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), list(shards))
 
 
 def score_images(embeddings, index, inputs, cfg, meta, output):
@@ -48,42 +32,36 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
     images = open_embeddings(embeddings, index)
     positives, negatives, names, train, clusters = None, {}, None, None, None
     if meta["mining"] == "none":
-        train = open_embeddings(inputs.train, inputs.train_index).arrays
+        train = open_embeddings(inputs.train, inputs.train_index)
         if meta["clustering"] != "none":
             clusters = read_table(inputs.clusters, ["cluster"])["cluster"].to_numpy()
         meta = meta | {"method": "none", "n_positives": 0}
     else:
-        positives, negatives, names = read_names(inputs, cfg["corpora"], images)
+        for path in inputs.concepts:
+            check_same_encoder(images.meta, read_meta(path))
+        names, positives, negatives = read_chosen(
+            inputs.positives, inputs.negatives, cfg["corpora"], inputs.texts, inputs.concepts
+        )
         mined = read_meta(inputs.positives)
         meta = meta | {key: mined[key] for key in ("method", "n_positives")}
 
     detectors = with_temperatures(cfg["detectors"], images.meta.get("encoder", {}))
-    stateful = {n: d for n, d in detectors.items() if METHODS[d["method"]].stateful}
-    others = {n: d for n, d in detectors.items() if n not in stateful}
-    blocks = progress(images.blocks(), unit="block")
-    scores, nearest, cosines = score_blocks(blocks, positives, negatives, others, train, clusters)
-    if stateful:
-        scores |= score_in_random_order(images, positives, negatives, stateful)
+    scores, nearest, cosines = score_embeddings(
+        images, positives, negatives, detectors, train, clusters
+    )
     unknown = pa.nulls(images.rows, pa.string())
     columns = {
-        "image_set": image_set_column(cfg["image_sets"], images),
+        "image_set": image_set_column(images, cfg["image_sets"]),
         "image_id": images.index["image_id"],
         "concept": unknown if names is None else names.take(nearest),
         "cosine": pa.nulls(images.rows, pa.float32()) if cosines is None else cosines,
     }
-    described = {}
+    detector_of = {}
     for (detector, against), values in scores.items():
         column = detector if against is None else f"{detector}:{against}"
         columns[column] = values
-        described[column] = {"detector": detector, "negatives": against or "none"}
-    write_table(output, columns, meta | {"columns": described})
-
-
-def image_set_column(shards, images):
-    """The image set of every row, as a dictionary column."""
-    set_of_shard = np.repeat(np.arange(len(shards), dtype=np.int32), list(shards.values()))
-    codes = np.repeat(set_of_shard, [len(array) for array in images.arrays])
-    return pa.DictionaryArray.from_arrays(pa.array(codes), list(shards))
+        detector_of[column] = {"detector": detector, "negatives": against or "none"}
+    write_table(output, columns, meta | {"columns": detector_of})
 
 
 if __name__ == "__main__":

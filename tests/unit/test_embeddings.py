@@ -52,6 +52,45 @@ def test_shards_read_as_one_set_in_order(tmp_path):
     assert np.array_equal(np.concatenate(blocks), expected)
 
 
+def test_chosen_rows_come_in_the_order_asked_for(tmp_path):
+    parts = [unit_rows(5), unit_rows(0), unit_rows(3, seed=1)]
+    whole = np.concatenate(parts).astype(np.float32)
+    rows = np.array([7, 0, 4, 5, 4])
+    for arrays in (parts, [np.concatenate(parts)]):
+        shards = [write_shard(tmp_path, str(i), part) for i, part in enumerate(arrays)]
+        opened = open_shards(shards)
+        blocks = list(opened.blocks(2, rows))
+        assert [len(block) for block in blocks] == [2, 2, 1]
+        assert np.array_equal(np.concatenate(blocks), whole[rows])
+        assert np.array_equal(opened.array(rows), whole[rows])
+        assert opened.array(rows).dtype == np.float32
+        assert list(opened.blocks(2, rows[:0])) == []
+        assert opened.array(rows[:0]).shape == (0, 8)
+
+
+def test_written_rows_are_read_back_exactly(tmp_path):
+    rows = unit_rows(7)
+    stored = [row.astype(np.float32) for row in np.split(rows, [3, 3])]
+    embeddings.write_rows(tmp_path / "copy.npy", stored, (7, 8))
+    write_array(tmp_path / "plain.npy", rows)
+    assert (tmp_path / "copy.npy").read_bytes() == (tmp_path / "plain.npy").read_bytes()
+
+
+def test_shards_are_split_by_image_set(tmp_path):
+    assert embeddings.split_shards("abcd", {"x": 1, "y": 0, "z": 3}) == {
+        "x": ["a"], "y": [], "z": ["b", "c", "d"],
+    }  # fmt: skip
+    shards = [write_shard(tmp_path, name, unit_rows(i + 1)) for i, name in enumerate("abc")]
+    arrays, indexes = zip(*shards, strict=True)
+    sets = embeddings.open_sets(arrays, indexes, {"one": 2, "two": 1})
+    assert {name: opened.ids for name, opened in sets.items()} == {
+        "one": ["a/0", "b/0", "b/1"], "two": ["c/0", "c/1", "c/2"],
+    }  # fmt: skip
+    for wrong in ({"one": 2}, {"one": 2, "two": 2}):
+        with pytest.raises(InputError, match=r"3 files, but \d shards"):
+            embeddings.open_sets(arrays, indexes, wrong)
+
+
 def test_mismatches_are_refused(tmp_path):
     good = write_shard(tmp_path, "good", unit_rows(4))
     short = write_shard(tmp_path, "short", unit_rows(4), index_rows=3)

@@ -4,14 +4,16 @@ NumPy and pyarrow only, so that jobs that read embeddings start fast.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
+from workflow_scripts.lib.artifacts import read_array, read_meta, read_table, replacing
 from workflow_scripts.lib.errors import InputError
 
 IMAGE_INDEX = pa.schema([(name, pa.string()) for name in ("image_id", "label", "sha256")])
+BLOCK = 8192  # rows of embeddings that a stream holds at a time
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,32 @@ class Embeddings:
         """The labels as the folders or tables spell them, a list of N strings or None."""
         return self.index["label"].to_pylist()
 
-    def blocks(self, size=8192):
-        """Iterate over the rows in order as float32 blocks [b, d], b <= size."""
-        for array in self.arrays:
-            for start in range(0, len(array), size):
-                yield np.asarray(array[start : start + size], dtype=np.float32)
+    def blocks(self, size=BLOCK, rows=None):
+        """Iterate over rows as float32 blocks [b, d], b <= size.
+
+        rows: their numbers, int [n], which are read in this order; None takes all rows in order.
+        """
+        if rows is None:
+            for array in self.arrays:
+                for start in range(0, len(array), size):
+                    yield np.asarray(array[start : start + size], dtype=np.float32)
+        else:
+            joined = self.joined()
+            for start in range(0, len(rows), size):
+                yield np.asarray(joined[rows[start : start + size]], dtype=np.float32)
 
     def joined(self):
         """All rows as one array-like [N, d] on disk, for random access: len, shape, [rows]."""
         return self.arrays[0] if len(self.arrays) == 1 else _Joined(self.arrays)
 
-    def array(self):
-        """All rows in memory, float32 [N, d]."""
-        rows = np.empty((self.rows, self.dim), np.float32)
-        np.concatenate(self.arrays, out=rows)
-        return rows
+    def array(self, rows=None):
+        """Rows in memory, float32 [n, d]; which, see `blocks`."""
+        found = np.empty((self.rows if rows is None else len(rows), self.dim), np.float32)
+        start = 0
+        for block in self.blocks(rows=rows):
+            found[start : start + len(block)] = block
+            start += len(block)
+        return found
 
 
 class _Joined:
@@ -106,6 +119,27 @@ def open_embeddings(arrays, indexes):
     return Embeddings(maps, pa.concat_tables(tables, promote_options="default"), metas[0])
 
 
+def split_shards(files, shards):
+    """Name -> its part of a list of files (or arrays) that holds several image sets' shards.
+
+    files: the shards of all sets, one set after the other. shards: name -> number of shards, in
+    the order of the files. Raises InputError if the numbers do not add up.
+    """
+    if sum(shards.values()) != len(files):
+        raise InputError(f"{len(files)} files, but {sum(shards.values())} shards of {list(shards)}")
+    remaining = iter(files)
+    return {name: list(islice(remaining, number)) for name, number in shards.items()}
+
+
+def open_sets(arrays, indexes, shards):
+    """Open the shards of several sets of embeddings: name -> Embeddings.
+
+    arrays, indexes: as in `open_embeddings`, one set after the other. shards: see `split_shards`.
+    """
+    arrays_of, indexes_of = split_shards(arrays, shards), split_shards(indexes, shards)
+    return {name: open_embeddings(arrays_of[name], indexes_of[name]) for name in shards}
+
+
 def _encoder(meta):
     """What tells encoders apart: their description without the versions of the libraries."""
     return {key: value for key, value in meta.get("encoder", {}).items() if key != "versions"}
@@ -125,3 +159,18 @@ def check_same_encoder(images_meta, texts_meta):
             f"Image and text embeddings come from different encoders ({values}). "
             "Their cosine similarities mean nothing: embed both with the same encoder."
         )
+
+
+def write_rows(path, blocks, shape):
+    """Write blocks of embeddings as one float16 `.npy` in one step, without holding them all.
+
+    blocks: iterable of float [b, d], n rows in all. shape: (n, d).
+    """
+    with replacing(path) as temporary:
+        rows = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+        start = 0
+        for block in blocks:
+            rows[start : start + len(block)] = block
+            start += len(block)
+        rows.flush()
+        del rows

@@ -1,123 +1,30 @@
 from dataclasses import replace
-from itertools import permutations
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from mining_references import (
+    evidence,
+    rows,
+    scene,
+    slow_columns,
+    slow_name,
+    slow_result,
+    slow_soft_votes,
+)
 
+from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.concepts import mining
-from workflow_scripts.lib.concepts.evidence import Evidence, cluster_centres, describe
+from workflow_scripts.lib.concepts.evidence import Evidence, mined_columns
 from workflow_scripts.lib.concepts.mining import (
-    centroid,
     clustermine,
     frequency,
     ground_truth,
     ground_truth_and_mined,
     random,
-    scd,
-    tac,
 )
 from workflow_scripts.lib.errors import InputError
-
-
-def evidence(votes, cosines, clusters=None, n_concepts=None, true_ids=None):
-    votes = np.array(votes, np.int32)
-    return Evidence(
-        votes[:, None],
-        np.array(cosines, np.float32)[:, None],
-        n_concepts or int(votes.max()) + 1,
-        None if clusters is None else np.array(clusters, np.int32),
-        true_ids,
-    )
-
-
-def rows(columns):
-    """The columns as a list of plain dicts."""
-    columns = {name: [np.asarray(v).tolist() for v in values] for name, values in columns.items()}
-    assert len({len(values) for values in columns.values()}) == 1
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def slow_name(votes, cosines, clusters, c):
-    """The name of cluster c, its votes and its size, from the definition of n_c(j)."""
-    members = [i for i in range(len(votes)) if clusters[i] == c]
-    ballots = {}
-    for i in members:
-        n, total = ballots.get(votes[i], (0, 0.0))
-        ballots[votes[i]] = (n + 1, total + cosines[i])
-    name = min(ballots, key=lambda j: (-ballots[j][0], -ballots[j][1], j))
-    return name, ballots[name][0], len(members)
-
-
-def slow_describe(votes, cosines, pairs):
-    """The common result for {concept: set of clusters}, `clusters` taken from `pairs`."""
-    clusters, named = pairs
-    result = []
-    for concept, its in named.items():
-        members = [i for i in range(len(votes)) if clusters[i] in its]
-        mine = [i for i in members if votes[i] == concept]
-        rivals = {}
-        for i in members:
-            if votes[i] != concept:
-                n, total = rivals.get(votes[i], (0, 0.0))
-                rivals[votes[i]] = (n + 1, total + cosines[i])
-        best = min(rivals, key=lambda j: (-rivals[j][0], -rivals[j][1], j), default=-1)
-        result.append(
-            {
-                "concept_id": concept,
-                "votes": len(mine),
-                "size": len(members),
-                "purity": len(mine) / len(members),
-                "clusters": len(its),
-                "runner_up": best,
-                "runner_up_votes": rivals[best][0] if rivals else 0,
-                "examples": sorted(mine, key=lambda i: (-cosines[i], i))[:5],
-            }
-        )
-    return sorted(result, key=lambda row: (-row["votes"], row["concept_id"]))
-
-
-def unit(array):
-    return (array / np.linalg.norm(array, axis=-1, keepdims=True)).astype(np.float32)
-
-
-def scene(seed, n=200, k=6, v=12, d=5, m=4, true_ids=None):
-    """Evidence of n random images around k directions, some clusters empty, with everything."""
-    rng = np.random.default_rng(seed)
-    clusters = rng.integers(0, k, n).astype(np.int32)
-    images = unit(2 * rng.normal(size=(k, d))[clusters] + rng.normal(size=(n, d)))
-    texts = unit(rng.normal(size=(v, d)))
-    cosines = images @ texts.T
-    ids = np.argsort(-cosines, axis=1, kind="stable")[:, :m].astype(np.int32)
-    return Evidence(
-        ids,
-        np.take_along_axis(cosines, ids, axis=1),
-        v,
-        clusters,
-        true_ids,
-        cluster_centres([images], clusters, k),
-        texts,
-    )
-
-
-def slow_soft_votes(data, m, temperature):
-    """{cluster: {concept: [votes, cosines]}}, from the definition, image by image."""
-    ballots = {}
-    for i, c in enumerate(data.clusters.tolist()):
-        weights = [np.exp(float(s) / temperature) for s in data.top_cosines[i, :m]]
-        for r in range(m):
-            ballot = ballots.setdefault(c, {}).setdefault(int(data.top_ids[i, r]), [0.0, 0.0])
-            ballot[0] += weights[r] / sum(weights)
-            ballot[1] += weights[r] / sum(weights) * float(data.top_cosines[i, r])
-    return ballots
-
-
-def slow_result(data, pairs):
-    """`slow_describe` of (concept, cluster) pairs."""
-    its = {}
-    for concept, cluster in pairs:
-        its.setdefault(concept, set()).add(cluster)
-    return slow_describe(data.votes.tolist(), data.cosines.tolist(), (data.clusters.tolist(), its))
+from workflow_scripts.mine_ground_truth import true_concepts
 
 
 def test_clustermine_worked_example():
@@ -181,19 +88,19 @@ def test_clustermine_matches_the_definition(seed):
         with pytest.raises(InputError, match="lower minimum_size"):
             clustermine(data, purity, size)
         return
-    expected = slow_describe(votes.tolist(), cosines.tolist(), (clusters, named))
+    expected = slow_columns(votes.tolist(), cosines.tolist(), (clusters, named))
     assert rows(clustermine(data, purity, size)) == expected
 
 
-def test_describe_takes_several_names_per_cluster():
+def test_columns_take_several_names_per_cluster():
     rng = np.random.default_rng(0)
     votes, clusters = rng.integers(0, 6, 200), rng.integers(0, 5, 200)
     cosines = rng.integers(0, 5, 200) / 8
     named = {0: {1, 2}, 3: {1}, 5: {0, 1, 4}}
     concept_ids = np.array([j for j, its in named.items() for _ in its])
     cluster_ids = np.array([c for its in named.values() for c in its])
-    columns = describe(evidence(votes, cosines, clusters), concept_ids, cluster_ids)
-    assert rows(columns) == slow_describe(votes.tolist(), cosines.tolist(), (clusters, named))
+    columns = mined_columns(evidence(votes, cosines, clusters), concept_ids, cluster_ids)
+    assert rows(columns) == slow_columns(votes.tolist(), cosines.tolist(), (clusters, named))
 
 
 def test_thresholds_are_inclusive_and_per_cluster():
@@ -308,156 +215,6 @@ def test_random_draws_every_concept_alike():
     assert counts.max() < 135
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_centroid_is_the_nearest_concept_of_each_mean(seed):
-    data = scene(seed, n=40, k=12)  # some clusters are empty
-    pairs = [
-        (max(range(12), key=lambda j: data.texts[j] @ data.centres[c]), c)
-        for c in sorted(set(data.clusters.tolist()))
-    ]
-    assert rows(centroid(data)) == slow_result(data, pairs)
-
-
-def test_centroid_takes_the_lower_of_equal_concepts():
-    data = scene(seed=0)
-    same = replace(data, texts=np.repeat(data.texts[:1], 12, axis=0))
-    assert centroid(same)["concept_id"].tolist() == [0]
-
-
-def slow_tac(data, names, temperature):
-    used = sorted(set(data.clusters.tolist()))
-    owned = {}
-    for j in range(data.n_concepts):
-        cosines = [float(data.texts[j] @ data.centres[c]) for c in used]
-        masses = [np.exp(s / temperature) for s in cosines]
-        best = int(np.argmax(cosines))
-        owned.setdefault(used[best], []).append((masses[best] / sum(masses), j))
-    return [(j, c) for c, its in owned.items() for _, j in sorted(its, reverse=True)[:names]]
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(("names", "temperature"), [(1, 0.1), (2, 1.0), (5, 1.0)])
-def test_tac_matches_the_definition(seed, names, temperature):
-    data = scene(seed, n=20, k=15, v=40)  # some clusters are empty
-    assert rows(tac(data, names, temperature)) == slow_result(
-        data, slow_tac(data, names, temperature)
-    )
-
-
-def test_tac_prefers_the_discriminative_to_the_near():
-    # Concept 0 is nearer to centre 0 than concept 1 is, but as near to centre 1.
-    texts = np.array([[0.7, 0.7, 0.14], [0.6, 0, 0.8], [0, 0.6, 0.8]], np.float32)
-    data = Evidence(
-        np.zeros((2, 1), np.int32),
-        np.ones((2, 1), np.float32),
-        3,
-        np.array([0, 1], np.int32),
-        centres=np.eye(3, dtype=np.float32)[:2],
-        texts=texts,
-    )
-    assert sorted(tac(data, names_per_cluster=1)["concept_id"]) == [1, 2]
-    # A tie between centres goes to the lower cluster: 0 is the second name of cluster 0.
-    assert sorted(tac(data, names_per_cluster=2)["concept_id"]) == [0, 1, 2]
-    assert tac(data, names_per_cluster=2)["size"].tolist() == [1, 1, 1]
-
-
-def test_tac_of_one_cluster_takes_the_nearest_and_ranks_sure_concepts():
-    one = scene(seed=2, k=1)
-    nearest = np.argsort(-(one.texts @ one.centres[0]))[:3]
-    assert set(tac(one, names_per_cluster=3)["concept_id"]) == set(nearest)
-    # Both concepts have probability 1 in float32; the surer one wins, though it is farther.
-    centres = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-    texts = np.array([[0.8, 0.4, 0.45], [0.7, -0.1, 0.7]], np.float32)
-    sure = replace(scene(seed=0, n=50, k=2, v=2, m=1), centres=centres, texts=texts)
-    assert tac(sure, 1, 0.005)["concept_id"].tolist() == [1]
-
-
-def test_tac_and_centroid_do_not_depend_on_the_tile(monkeypatch):
-    data = scene(seed=4, k=7, v=30)
-    whole = rows(tac(data)), rows(centroid(data))
-    monkeypatch.setattr("workflow_scripts.lib.concepts.similarity.TILE", 31)
-    assert (rows(tac(data)), rows(centroid(data))) == whole
-
-
-def slow_naming(ballots, n):
-    """The one-to-one naming of most votes, then most cosines, by trying every one."""
-    clusters = sorted(ballots)
-    concepts = sorted({j for ballot in ballots.values() for j in ballot})
-    best, names = (-1, -1), None
-    for order in permutations([*concepts, *[None] * len(clusters)], len(clusters)):
-        pairs = [(c, j) for c, j in zip(clusters, order, strict=True) if j in ballots[c]]
-        value = tuple(round(sum(ballots[c][j][x] for c, j in pairs), 9) for x in (0, 1))
-        if value > best:
-            best, names = value, dict(pairs)
-    return best, names
-
-
-def slow_scd(data, m, temperature):
-    """(pairs, clusters) at the fixed point, and the votes after each naming."""
-    history = []
-    while True:
-        votes, names = slow_naming(slow_soft_votes(data, m, temperature), len(data.clusters))
-        if history and votes <= history[-1]:
-            return data, [(j, c) for c, j in names.items()], history
-        history.append(votes)
-        cluster_of = {j: c for c, j in names.items()}
-        moved = [
-            next((cluster_of[j] for j in ids if j in cluster_of), c)
-            for ids, c in zip(data.top_ids.tolist(), data.clusters.tolist(), strict=True)
-        ]
-        data = replace(data, clusters=np.array(moved, np.int32))
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("m", "k", "v"), [(1, 3, 5), (2, 3, 4), (1, 4, 3)])
-def test_scd_matches_the_definition(seed, m, k, v):
-    data = scene(seed, n=40, k=k, v=v, m=min(v, 3))
-    final, pairs, history = slow_scd(data, m, 0.05)
-    assert history == sorted(history)
-    assert rows(scd(data, m, 0.05)) == slow_result(final, pairs)
-
-
-def test_scd_gives_no_name_twice():
-    # Both clusters vote for 0 first. Cluster 1 gives way: 5 + 1 beats 2 + 3, ...
-    votes = [0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 2]
-    clusters = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
-    data = evidence(votes, [0.5] * 11, clusters)
-    assert clustermine(data)["concept_id"].tolist() == [0]
-    columns = scd(data)
-    # ... then its voters of 0 go over to cluster 0, and the 2 left name it.
-    assert columns["concept_id"].tolist() == [0, 2]
-    assert columns["votes"].tolist() == [8, 1]
-    assert columns["size"].tolist() == [10, 1]
-
-
-def test_scd_iterates_to_another_naming():
-    # First naming: cluster 0 -> 0 (3 votes of 0, 2 of 1), cluster 1 -> 2. Its 0s join cluster 0;
-    # the 2 voters of 1 left in cluster 1, whose second match is 0, join cluster 0 as well, where
-    # then 1 has more votes than 0.
-    ids = [[0, 3]] * 3 + [[1, 0]] * 2 + [[2, 3]] * 4 + [[1, 0]] * 3
-    cosines = [[0.5, 0.4]] * 12
-    clusters = np.array([0] * 5 + [1] * 7, np.int32)
-    data = Evidence(np.array(ids, np.int32), np.array(cosines, np.float32), 4, clusters)
-    assert clustermine(data)["concept_id"].tolist() == [2, 0]
-    columns = scd(data)
-    assert columns["concept_id"].tolist() == [1, 2]
-    assert columns["votes"].tolist() == [5, 4]
-    assert columns["size"].tolist() == [8, 4]
-
-
-def test_scd_leaves_clusters_without_a_free_name_unnamed():
-    columns = scd(evidence([0, 0, 0, 1], [0.5] * 4, [0, 1, 2, 2]))
-    assert sorted(columns["concept_id"]) == [0, 1]
-    assert columns["clusters"].tolist() == [1, 1]
-    # All voters of 0 end in one cluster, the only voter of 1 in its own.
-    assert columns["size"].tolist() == [3, 1]
-
-
-def test_scd_breaks_ties_by_cosines():
-    assert scd(evidence([0, 1], [0.5, 0.75], [0, 0]))["concept_id"].tolist() == [1]
-    assert scd(evidence([0, 1], [0.75, 0.5], [0, 0]))["concept_id"].tolist() == [0]
-
-
 def test_ground_truth_and_mined_is_the_union():
     data = scene(seed=0, true_ids=np.array([11, 2, 11]))
     mined = clustermine(data, names_per_cluster=2)
@@ -467,38 +224,6 @@ def test_ground_truth_and_mined_is_the_union():
     assert both["votes"].tolist() == counts[both["concept_id"]].tolist()
     with pytest.raises(InputError, match="needs the true classes"):
         ground_truth_and_mined(replace(data, true_ids=None))
-
-
-def test_cluster_centres_are_unit_means_and_stream():
-    rng = np.random.default_rng(0)
-    images, clusters = unit(rng.normal(size=(50, 4))), rng.integers(0, 6, 50).astype(np.int32)
-    clusters[clusters == 3] = 0
-    centres = cluster_centres([images[:7], images[:0], images[7:]], clusters, 8)
-    assert centres.dtype == np.float32
-    for c in range(8):
-        members = images[clusters == c].astype(np.float64)
-        mean = members.mean(axis=0) if len(members) else np.zeros(4)
-        expected = mean / np.linalg.norm(mean) if len(members) else mean
-        np.testing.assert_allclose(centres[c], expected, atol=1e-7)
-    opposite = np.array([[1, 0], [-1, 0]], np.float32)
-    assert cluster_centres([opposite], np.zeros(2, np.int32), 1).tolist() == [[0, 0]]
-    for short in ([images[:49]], [images, images[:1]]):
-        with pytest.raises(InputError, match="image embeddings but 50 cluster"):
-            cluster_centres(short, clusters, 8)
-    with pytest.raises(InputError, match="NaN"):
-        cluster_centres([images * np.float32(np.nan)], clusters, 8)
-
-
-def test_refuses_centres_that_do_not_fit():
-    data = scene(seed=0, k=6)
-    with pytest.raises(InputError, match="do not fit a corpus of 12"):
-        replace(data, texts=data.texts[:-1])
-    with pytest.raises(InputError, match=r"cluster centres \[6, 4\]"):
-        replace(data, centres=data.centres[:, :4])
-    with pytest.raises(InputError, match="5 cluster centres, but cluster 5 occurs"):
-        replace(data, centres=data.centres[:5])
-    with pytest.raises(InputError, match="NaN"):
-        replace(data, texts=data.texts * np.float32(np.inf))
 
 
 def test_large_ids_do_not_overflow():
@@ -563,3 +288,9 @@ def test_refuses_evidence_that_does_not_fit():
         evidence([0, 2], [0.5, 0.5], n_concepts=3, true_ids=np.array([-1]))
     with pytest.raises(InputError, match="needs the true classes"):
         ground_truth(evidence([0], [0.5]))
+
+
+def test_the_oracle_says_that_there_are_no_labels(tmp_path):
+    write_table(tmp_path / "index.parquet", {"label": pa.nulls(3, pa.string())})
+    with pytest.raises(InputError, match="no training image has a label"):
+        true_concepts([tmp_path / "index.parquet"], pa.array(["cat"]), str)

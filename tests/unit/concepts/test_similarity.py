@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from workflow_scripts.lib.concepts import similarity
-from workflow_scripts.lib.concepts.similarity import top_concepts
+from workflow_scripts.lib.concepts.similarity import top_concepts, top_of_rows
 from workflow_scripts.lib.errors import InputError
 
 
@@ -104,3 +104,14 @@ def test_refuses_values_that_are_not_finite(bad, where):
     (images if where == "images" else texts)[-1, 0] = bad
     with pytest.raises(InputError, match="NaN or infinite"):
         top_concepts([images], texts, 5)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (5, 5), (63, 5), (64, 1), (700, 5), (700, 40)])
+def test_top_is_a_stable_sort(n, k):
+    rng = np.random.default_rng(n)
+    sims = rng.integers(-4, 5, (30, n)).astype(np.float32)  # many ties
+    for stored in (sims, np.asfortranarray(sims)):
+        ids, cosines = top_of_rows(stored, k)
+        expected = np.argsort(-sims, axis=1, kind="stable")[:, :k]
+        np.testing.assert_array_equal(ids, expected)
+        np.testing.assert_array_equal(cosines, np.take_along_axis(sims, expected, axis=1))

@@ -334,6 +334,17 @@ def test_label_quality_without_tree_or_labels_is_unknown(tmp_path):
     assert row[[*TREE_COLUMNS, "exact_match_rate"]].isna().all()
 
 
+def test_true_names_that_the_corpus_lacks_were_not_mined(tmp_path):
+    """Figures of names are 0, not unknown; those of embeddings are unknown."""
+    (tmp_path / "tree.csv").write_text("child,parent\nowl,animal\ndog,animal\n")
+    row = label_quality(tmp_path, ["owl", "owl"], [tmp_path / "tree.csv"])
+    assert row[["true_names", "true_names_in_corpus", "exact_matches"]].tolist() == [1, 0, 0]
+    assert row[["exact_match_rate", "coverage"]].tolist() == [0, 0]
+    # Two edges from dog to owl; the tree lacks sofa.
+    assert row[["path_similarity", "path_known"]].tolist() == pytest.approx([1 / 3, 1 / 2])
+    assert row[["text_similarity", "accuracy_exact", "accuracy_nearest"]].isna().all()
+
+
 def test_label_quality_of_named_labels_is_that_of_the_names(tmp_path):
     """Numbers with a table of names, of training and of test images."""
     plain = label_quality(tmp_path, ["sofa", "cat"])

@@ -8,7 +8,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from workflow_scripts.lib.detection.metrics import ood_metrics
+from workflow_scripts.lib.detection.metrics import fpr95_place, ood_metrics
 from workflow_scripts.lib.errors import InputError
 
 
@@ -329,3 +329,10 @@ def test_refuses_empty_sets():
         ood_metrics([], [0.1])
     with pytest.raises(InputError, match="no out-of-distribution scores"):
         ood_metrics([0.1], [])
+
+
+def test_the_place_of_the_threshold_lets_95_percent_through_and_no_higher_place_does():
+    for n in range(1, 401):
+        place = fpr95_place(n)
+        assert 100 * (n - place) >= 95 * n
+        assert 100 * (n - place - 1) < 95 * n

@@ -1,6 +1,6 @@
 """What is known of the training images before mining, and the table that every mining returns.
 
-`Evidence` holds the similarity pass and what else a method may need. `describe` works out the
+`Evidence` holds the similarity pass and what else a method may need. `mined_columns` works out the
 columns of chosen concepts, or (cluster, concept) pairs, for all methods alike. Work is linear in
 images and in (cluster, concept) pairs that occur; no N x V or K x V matrix is made.
 """
@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.groups import group_sums
 
 EXAMPLES = 5
 
@@ -93,27 +94,14 @@ def cluster_centres(blocks, clusters, k):
     values 0..k-1. The rows of empty clusters (and of means that vanish) are 0.
     Raises InputError if the blocks have not N rows or hold values that are not finite.
     """
-    from scipy.sparse import csr_array
-
-    sums, row = 0.0, 0
-    for block in blocks:
-        own = clusters[row : row + len(block)]
-        row += len(block)
-        if len(own) == len(block):
-            ones = np.ones(len(own), np.float32)
-            members = csr_array((ones, (own, np.arange(len(own)))), shape=(k, len(own)))
-            sums = np.add(sums, members @ block, dtype=np.float64)
-    if row != len(clusters):
-        raise InputError(
-            f"{row} image embeddings but {len(clusters)} cluster assignments; cluster them again"
-        )
+    sums = group_sums(blocks, clusters, k)
     if not np.isfinite(sums).all():
         raise InputError("the image embeddings hold NaN or infinite values; embed them again")
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0).astype(np.float32)
 
 
-def describe(evidence, concept_ids, cluster_ids=None):
+def mined_columns(evidence, concept_ids, cluster_ids=None):
     """The common result: a dict of columns, one row per distinct concept, most votes first.
 
     concept_ids: the chosen concepts; with cluster_ids, pairs: concept_ids[i] names cluster_ids[i].

@@ -1,16 +1,17 @@
 """Mining positives: which concepts of a text corpus an unlabelled image set shows.
 
 Every method takes the `Evidence` of a similarity pass and returns the same columns, one row per
-distinct positive (`evidence.describe`). A new method is one function that ends in `describe` and
-one entry in METHODS, which says what it needs. Work is linear in images and in (cluster, concept)
-pairs that occur; cosines of cluster centres and concepts are worked out in blocks.
+distinct positive (`evidence.mined_columns`). A new method is one function that ends in
+`mined_columns` and one entry in METHODS, which says what it needs. Work is linear in images and in
+(cluster, concept) pairs that occur; cosines of cluster centres and concepts are worked out in
+blocks.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
-from workflow_scripts.lib.concepts.evidence import best_of_groups, describe, tally
+from workflow_scripts.lib.concepts.evidence import best_of_groups, mined_columns, tally
 from workflow_scripts.lib.concepts.similarity import split_rows, top_concepts
 from workflow_scripts.lib.errors import InputError
 
@@ -33,7 +34,7 @@ def clustermine(
     concepts, clusters = _names_by_vote(
         evidence, minimum_purity, minimum_size, top_m, temperature, names_per_cluster
     )
-    return describe(evidence, concepts, clusters)
+    return mined_columns(evidence, concepts, clusters)
 
 
 def frequency(evidence, minimum_count=1, top_n=None):
@@ -48,7 +49,7 @@ def frequency(evidence, minimum_count=1, top_n=None):
     concepts = order[votes[order] >= max(1, minimum_count)][:top_n]
     if not len(concepts):
         raise InputError(f"no concept has {minimum_count} votes; lower minimum_count")
-    return describe(evidence, concepts)
+    return mined_columns(evidence, concepts)
 
 
 def random(evidence, seed, n=None):
@@ -61,7 +62,7 @@ def random(evidence, seed, n=None):
     if n > evidence.n_concepts:
         raise InputError(f"random: n = {n}, but the corpus has {evidence.n_concepts}; lower n")
     rng = np.random.default_rng(seed)
-    return describe(evidence, rng.choice(evidence.n_concepts, n, replace=False))
+    return mined_columns(evidence, rng.choice(evidence.n_concepts, n, replace=False))
 
 
 def centroid(evidence):
@@ -71,7 +72,7 @@ def centroid(evidence):
     """
     clusters = np.unique(evidence.clusters)
     concepts, _ = top_concepts([evidence.centres[clusters]], evidence.texts, 1)
-    return describe(evidence, concepts[:, 0].astype(np.int64), clusters)
+    return mined_columns(evidence, concepts[:, 0].astype(np.int64), clusters)
 
 
 def scd(evidence, top_m=1, temperature=0.01):
@@ -95,7 +96,7 @@ def scd(evidence, top_m=1, temperature=0.01):
     while True:
         concepts, clusters, more_votes = _one_to_one(evidence, top_m, temperature)
         if more_votes <= votes:
-            return describe(evidence, concepts, clusters)
+            return mined_columns(evidence, concepts, clusters)
         votes = more_votes
         evidence = _move_to_names(evidence, concepts, clusters)
 
@@ -127,12 +128,12 @@ def tac(evidence, names_per_cluster=5, temperature=1.0):
     owner, cosines, odds_against = map(np.concatenate, (owner, cosines, odds_against))
     concepts = np.arange(evidence.n_concepts)
     best = best_of_groups(owner, concepts, -odds_against, cosines, names_per_cluster)
-    return describe(evidence, concepts[best], clusters[owner[best]])
+    return mined_columns(evidence, concepts[best], clusters[owner[best]])
 
 
 def ground_truth(evidence):
     """The true class names (oracle). Names that no image votes for are kept with 0 votes."""
-    return describe(evidence, _true_names(evidence))
+    return mined_columns(evidence, _true_names(evidence))
 
 
 def ground_truth_and_mined(evidence, **parameters):
@@ -141,7 +142,7 @@ def ground_truth_and_mined(evidence, **parameters):
     The columns are those of names without clusters.
     """
     mined, _ = _names_by_vote(evidence, **parameters)
-    return describe(evidence, np.concatenate([_true_names(evidence), mined]))
+    return mined_columns(evidence, np.concatenate([_true_names(evidence), mined]))
 
 
 # name -> (function, what it needs). "clusters", "centres" (with the texts) and "labels" (true_ids)

@@ -1,4 +1,5 @@
-"""Positives as an artifact: a mined list of concepts with names, votes and example images."""
+"""Positives as an artifact, a mined list of concepts with names, votes and example images, and the
+corpora they and the negatives come from."""
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=
 
 
 def write_positives(path, columns, concepts, image_ids, meta):
-    """Write mined columns (`evidence.describe`) with names in place of row numbers.
+    """Write mined columns (`evidence.mined_columns`) with names in place of row numbers.
 
     concepts: pyarrow array [V] of names. image_ids: pyarrow array [N].
     """
@@ -60,3 +61,21 @@ def read_corpora(names, texts, concepts):
         tables.append(table.append_column("corpus", corpus).append_column("concept_id", ids))
     vectors = [np.asarray(read_array(path), dtype=np.float32) for path in texts]
     return pa.concat_tables(tables).combine_chunks(), np.concatenate(vectors)
+
+
+def read_chosen(positives, negatives, corpora, texts, concepts):
+    """Mined positives and the negatives chosen for them, with their embeddings.
+
+    positives, negatives: their Parquet files. corpora, texts, concepts: as in `read_corpora`; the
+    positives are of the first corpus.
+    Returns (names: pyarrow column [P] of the positives, their embeddings float32 [P, d], block of
+    negatives -> embeddings float32 [M, d]).
+    """
+    rows, vectors = read_corpora(corpora, texts, concepts)
+    first = {name: np.flatnonzero(rows["corpus"].to_numpy() == name)[0] for name in corpora}
+    mined = read_table(positives, ["concept", "concept_id"])
+    chosen = read_table(negatives, ["negatives", "corpus", "concept_id"])
+    block, corpus, concept_id = (column.to_numpy() for column in chosen.columns)
+    row = concept_id + np.array([first[name] for name in corpus], dtype=np.int64)
+    by_block = {name: vectors[row[block == name]] for name in dict.fromkeys(block)}
+    return mined["concept"], vectors[mined["concept_id"].to_numpy()], by_block

@@ -6,6 +6,8 @@ similarity to the nearest true name) `name_agreement` gives those that need name
 `text_agreement` those that need text embeddings, `zero_shot_accuracy` those that need images.
 """
 
+import logging
+
 import numpy as np
 import pyarrow.compute as pc
 
@@ -133,3 +135,69 @@ def zero_shot_accuracy(nearest, labels, mined, true, nearest_true):
         "accuracy_nearest": _mean(by_text[nearest] == label, float),
         "labelled": len(label),
     }
+
+
+class Judge:
+    """The true names and the test images as one encoder embeds them, to judge lists of positives.
+
+    test: `Embeddings` of the test images. labels: their names, as concepts are spelled, None where
+    unknown. names: the corpus. vectors: float [V, d], its embeddings. true_names: a set.
+    tree: () or the functions of `tree_functions`.
+    """
+
+    def __init__(self, test, labels, names, vectors, true_names, tree=()):
+        ids = [i for i, name in enumerate(names) if name in true_names]
+        self.test, self.labels, self.vectors = test, labels, vectors
+        self.true_names, self.tree = true_names, tree
+        self.in_corpus = [names[i] for i in ids]
+        self.true_texts = np.asarray(vectors[ids], dtype=np.float32)
+
+    def figures(self, names, ids):
+        """All figures of one list of positives, a dict. names, ids: their names and concept ids.
+
+        Without true names there are none but n_positives. Those that need embeddings of true names
+        are left out if the corpus has no true name.
+        """
+        row = {"n_positives": len(names)}
+        if not self.true_names:
+            return row
+        row |= {
+            "true_names": len(self.true_names),
+            "true_names_in_corpus": len(self.in_corpus),
+            "exact_matches": len(self.true_names & set(names)),
+        }
+        row |= name_agreement(names, sorted(self.true_names), *self.tree)
+        return row | self._figures_of_texts(names, ids) if self.in_corpus else row
+
+    def _figures_of_texts(self, names, ids):
+        texts = np.asarray(self.vectors[ids], dtype=np.float32)
+        nearest_true, cosines = text_agreement(texts, self.true_texts)
+        nearest, _ = top_concepts(self.test.blocks(), texts, 1)
+        accuracy = zero_shot_accuracy(
+            nearest[:, 0], self.labels, names, self.in_corpus, nearest_true
+        )
+        return {"text_similarity": float(cosines.mean())} | accuracy
+
+
+def check_common_labels(labels, true_names, named, study):
+    """Compare the labels of the test images with the true names: none in common is a mistake if
+    only one of the two sets has a table of names. Otherwise it may be meant, e.g. of training
+    images with coarse labels, and is logged.
+
+    labels: names, None where unknown. named: whether the training and the test images have a table.
+    Raises InputError for the mistake.
+    """
+    labels = {*labels} - {None, ""}
+    if not labels or not true_names or labels & true_names:
+        return
+    message = (
+        f"no label of the test images of {study} is the name of a class of its training images: "
+        f"{min(labels)!r} and others against {min(true_names)!r} and others"
+    )
+    if named[0] != named[1]:
+        raise InputError(
+            f"{message}. Only the {'training' if named[0] else 'test'} images have a table of "
+            "names: give the others one too (image_sets.<name>.label_names), or if no class is "
+            "meant to be shared, leave the labels of the test images out (labels: none)"
+        )
+    logging.warning("%s; there is no zero-shot accuracy", message)

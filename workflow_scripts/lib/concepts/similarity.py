@@ -9,7 +9,7 @@ from workflow_scripts.lib.errors import InputError
 
 # Cosines held at a time: 64 MB of float32, still enough rows for a fast matrix product.
 TILE = 16_000_000
-# Concepts per group in `_top_of_tile`.
+# Columns per group in `top_of_rows`.
 GROUP = 64
 
 
@@ -62,25 +62,33 @@ def top_concepts(blocks, texts, m):
     ids = [np.empty((0, m), np.int32)]
     cosines = [np.empty((0, m), np.float32)]
     for part in tiles(blocks, {"concepts": texts}):
-        part_ids, part_cosines = _top_of_tile(part @ texts.T, m)
+        part_ids, part_cosines = top_of_rows(part @ texts.T, m)
         ids.append(part_ids)
         cosines.append(part_cosines)
     return np.concatenate(ids), np.concatenate(cosines)
 
 
-def _top_of_tile(sims, m):
-    """Exact top m of each row, much faster than a partial sort of the rows.
+def top_of_rows(sims, m):
+    """The m largest values of each row, exactly and much faster than a partial sort of the rows.
 
-    Concepts are put into at least m groups. The m-th largest group maximum is a lower bound of
-    the row's m-th largest cosine, so only the few cosines that reach it need sorting.
+    sims: float [n, v] without NaN, 1 <= m <= v; stored by rows or by columns.
+    Returns ids int32 [n, m] and values [n, m], best first. Of equal values the lower id comes
+    first, and is the one kept at the cut.
+
+    Columns are put into at least m groups. The m-th largest group maximum is a lower bound of the
+    row's m-th largest value, so only the few values that reach it need sorting.
     """
     n, v = sims.shape
     width = min(GROUP, v // m)
     groups = v // width
     maxima = sims[:, : groups * width].reshape(n, width, groups).max(axis=1)
     bound = np.partition(maxima, groups - m, axis=1)[:, groups - m]
-    rows, ids = np.divmod(np.flatnonzero(sims >= bound[:, None]), v)
-    cosines = sims[rows, ids]
-    order = np.lexsort((ids, -cosines, rows))
-    best = np.searchsorted(rows, np.arange(n))[:, None] + np.arange(m)
-    return ids[order][best].astype(np.int32), cosines[order][best]
+    reached = sims >= bound[:, None]
+    if reached.flags.c_contiguous:
+        rows, ids = np.divmod(np.flatnonzero(reached), v)
+    else:  # in the order of the memory, which is faster
+        ids, rows = np.divmod(np.flatnonzero(reached.T), n)
+    values = sims[rows, ids]
+    order = np.lexsort((ids, -values, rows))
+    best = np.searchsorted(rows[order], np.arange(n))[:, None] + np.arange(m)
+    return ids[order][best].astype(np.int32), values[order][best]

@@ -15,9 +15,10 @@ Percentile intervals, 1,000 resamples and the p-value of `paired_p_value` are ou
 
 import numpy as np
 
+from workflow_scripts.lib.detection.metrics import fpr95_place
 from workflow_scripts.lib.errors import InputError
 
-METRICS = ("auroc", "fpr95", "fpr95_ood_pos")
+METRICS = ("auroc", "fpr95")
 # Cumulative counts held at a time, over all image sets: 64 MB of int32.
 TILE = 16_000_000
 
@@ -36,14 +37,14 @@ def resample_counts(name, n, resamples=1000, seed=0):
 
 
 def metric_draws(samples, pairs):
-    """The metrics of `ood_metrics` in every resample, for one detector and many pairs of sets.
+    """AUROC and FPR95 of `ood_metrics` in every resample, for one detector and many pairs of sets.
 
     samples: dict of name -> (scores [n], counts uint8 [n, B]), scores higher = more
         in-distribution and finite (`ood_metrics` checks them). A union of sets is the
         concatenation of their scores and of their counts.
     pairs: iterable of (name of the ID sample, name of the OOD sample).
-    Returns dict of (ID name, OOD name) -> {"auroc", "fpr95", "fpr95_ood_pos": float64 [B]}, with
-    ties and both FPR95 conventions as in `ood_metrics`: the exact metrics of the resampled images.
+    Returns dict of (ID name, OOD name) -> {"auroc", "fpr95": float64 [B]}, with ties as in
+    `ood_metrics`: the exact metrics of the resampled images.
     Sorting and cumulative counts are done once per sample; a pair then costs O(B x n_ood).
     Raises InputError if the numbers of resamples or images differ.
     """
@@ -91,7 +92,7 @@ def _cumulative(counts, order):
 
 
 def _metrics(ids, oods, id_below, ood_below):
-    """AUROC and both FPR95 of b resamples, from sorted scores [n] and cumulative counts."""
+    """AUROC and FPR95 of b resamples, from sorted scores [n] and cumulative counts."""
     n_id, n_ood, column = len(ids), len(oods), np.arange(id_below.shape[1])
 
     # ID images drawn below an OOD image, a tie counting half, are pairs in the wrong order.
@@ -100,17 +101,10 @@ def _metrics(ids, oods, id_below, ood_below):
     wrong *= np.diff(ood_below, axis=0)
     auroc = 1 - wrong.sum(axis=0, dtype=np.int64) / (2 * n_id * n_ood)
 
-    # The drawn ID score at position n - ceil(.95 n), and the OOD scores from there on.
-    threshold = ids[_drawn(id_below, n_id - _needed(n_id))]
+    # The OOD scores from the threshold on, which is a drawn ID score.
+    threshold = ids[_drawn(id_below, fpr95_place(n_id))]
     rejected = ood_below[np.searchsorted(oods, threshold, "left"), column]
-    # The ceil(.95 n)-th drawn OOD score, and the ID scores up to there.
-    threshold = oods[_drawn(ood_below, _needed(n_ood) - 1)]
-    flagged = id_below[np.searchsorted(ids, threshold, "right"), column]
-    return auroc, (n_ood - rejected) / n_ood, flagged / n_id
-
-
-def _needed(n):
-    return -(-95 * n // 100)  # ceil(.95 n) without rounding error
+    return auroc, (n_ood - rejected) / n_ood
 
 
 def _drawn(below, position):
@@ -134,20 +128,15 @@ def interval(draws, level=0.95):
     return low, high
 
 
-def paired_p_value(draws, reference):
+def paired_p_value(differences):
     """Two-sided p-value that a row and a reference row on the same images have the same metric.
 
-    draws, reference: [..., B] of the same resamples.
+    differences: [..., B], their draws of the same resamples, subtracted; less than 1e-12 is none,
+    so that the rounding error of means over seeds does not tell equal draws apart.
     p = 2 min(1 + #{difference <= 0}, 1 + #{difference >= 0}) / (B + 1), at most 1: about the
     smallest p at which the percentile interval of the difference leaves out 0. Rows with equal
     draws get 1; the least is 2 / (B + 1). Not corrected for comparing many rows.
-    Raises InputError if the numbers of resamples differ.
     """
-    draws, reference = np.asarray(draws), np.asarray(reference)
-    if draws.shape[-1] != reference.shape[-1]:
-        raise InputError(
-            f"paired_p_value: {draws.shape[-1]} resamples against {reference.shape[-1]}"
-        )
-    difference = draws - reference
+    difference = np.round(differences, 12)
     tails = np.minimum((difference <= 0).sum(axis=-1), (difference >= 0).sum(axis=-1))
     return np.minimum(1.0, 2 * (1 + tails) / (difference.shape[-1] + 1))

@@ -13,8 +13,12 @@ ID test set (how much of true ID content the rule finds) and on an OOD set known
 much it flags by mistake).
 """
 
+import logging
+
 import numpy as np
 
+from workflow_scripts.lib.concepts.quality import tree_functions
+from workflow_scripts.lib.concepts.similarity import top_concepts
 from workflow_scripts.lib.errors import InputError
 
 
@@ -48,8 +52,8 @@ def flagged_by_label(labels, true, synonyms_of=None):
     """Images whose own label is a true class name, or a synonym of one.
 
     labels: sequence of N names, None where unknown (not flagged). true: the true class names. All
-        normalised alike (`names.normalise`). synonyms_of: name -> set of true
-        names of the same meaning (`label_quality.tree_functions`).
+        normalised alike (`names.normalise`). synonyms_of: name -> set of true names of the same
+        meaning (`quality.tree_functions`).
     Returns bool [N].
     """
     true = set(true)
@@ -58,3 +62,60 @@ def flagged_by_label(labels, true, synonyms_of=None):
         label: not true.isdisjoint({label} | synonyms_of(label)) for label in {*labels} - {None}
     }
     return np.array([flagged.get(label, False) for label in labels], dtype=bool)
+
+
+def label_rule(true_names, corpus, tree=None):
+    """The rule "label" as a function of (image set, its labels): `flagged_by_label`.
+
+    It logs why no label of a set can be a true name. true_names: a set. corpus: names of concepts.
+    tree: a `trees.Tree`, which tells synonyms, or None.
+    """
+    synonyms_of = tree_functions(tree, true_names)[0] if tree else None
+    known = true_names.union(corpus, tree.names if tree else ())
+
+    def flags(image_set, labels):
+        _warn_of_unknown(image_set, labels, known)
+        return flagged_by_label(labels, true_names, synonyms_of)
+
+    return flags
+
+
+def flag_images(images, vectors, true_ids, margin, by_label=None):
+    """Every image's best concept, int [N], and whether the image is flagged, bool [N].
+
+    images: `Embeddings`, streamed. vectors: float32 [V, d], the corpus. true_ids, margin: as in
+    `flagged_by_match`. by_label: the flags of the rule "label"; None for the rule "match".
+    """
+    needs_other = by_label is None and margin > 0
+    ids, cosines = _best_and_best_other(images, vectors, true_ids if needs_other else [])
+    flagged = flagged_by_match(ids, cosines, true_ids, margin) if by_label is None else by_label
+    return ids[:, 0], flagged
+
+
+def _best_and_best_other(images, vectors, true_ids):
+    """Every image's best concept, and its best that is no true name: ids and cosines [N, 1 or 2].
+
+    These two are all that `flagged_by_match` needs, for any margin. One column if the corpus holds
+    true names only.
+    """
+    found = [top_concepts(images.blocks(), vectors, 1)]
+    others = np.delete(np.arange(len(vectors)), true_ids)
+    if len(true_ids) and len(others):
+        ids, cosines = top_concepts(images.blocks(), vectors[others], 1)
+        found.append((others[ids], cosines))
+    return tuple(np.hstack(columns) for columns in zip(*found, strict=True))
+
+
+def _warn_of_unknown(image_set, labels, known):
+    """Log why no label of an image set can be a true name: there is none, or all are unknown.
+
+    labels: names, None where there is none. known: names of the corpus, the tree and the classes.
+    """
+    distinct = {*labels} - {None, ""}
+    if not distinct:
+        logging.warning("the images of %s have no labels: none is flagged", image_set)
+    elif known.isdisjoint(distinct):
+        logging.warning(
+            "no label of %s is in the corpus or the tree, e.g. %r: none is flagged; if they are "
+            "ids, name them (image_sets.%s.label_names)", image_set, min(distinct), image_set,
+        )  # fmt: skip

@@ -24,6 +24,9 @@ from workflow_scripts.lib.detection.texts import (
     negrefine,
 )
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import progress
+
+ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,26 @@ METHODS = {
 }
 
 
+def score_embeddings(images, positives, negatives, detectors, train=None, clusters=None):
+    """`score_blocks` of all images: in order, but for stateful detectors in a random order.
+
+    A detector with a memory must not see one image set after the other. The order is the same for
+    all detectors and lists of texts (our choice); scores are returned in the images' order.
+    images: `Embeddings`, which are streamed. Other arguments and results as in `score_blocks`.
+    """
+    stateful = {n: block for n, block in detectors.items() if METHODS[block["method"]].stateful}
+    others = {name: block for name, block in detectors.items() if name not in stateful}
+    blocks = progress(images.blocks(), unit="block")
+    scores, nearest, cosines = score_blocks(blocks, positives, negatives, others, train, clusters)
+    if stateful:
+        order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
+        blocks = progress(images.blocks(rows=order), unit="block")
+        shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful, train, clusters)
+        back = np.argsort(order)
+        scores |= {key: values[back] for key, values in shuffled.items()}
+    return scores, nearest, cosines
+
+
 def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=None):
     """Score a stream of images with several detectors and lists of negatives.
 
@@ -59,7 +82,7 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     positives: float32 [P, d], or None if no detector needs them.
     negatives: dict of name -> float32 [M, d].
     detectors: dict of name -> {"method": a key of METHODS, **its parameters}.
-    train: the training images' embeddings, a list of arrays [n, d] (memory-mapped shards will do).
+    train: the `Embeddings` of the training images.
     clusters: int [N], the clusters of all training images.
     Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
@@ -75,8 +98,8 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     used = {name: negatives[name] for name in plan if name is not None}
     texts = {} if positives is None else {"positives": positives}
     texts |= {f"negatives {name!r}": used[name] for name in used}
-    if train:
-        texts["training images"] = next((a[:1] for a in train if len(a)), train[0])
+    if train is not None:
+        texts["training images"] = next(train.blocks(size=1))
     scores = {(name, against): [] for against, jobs in plan.items() for name, _ in jobs}
     nearest, cosines = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
     for part in tiles(blocks, texts):

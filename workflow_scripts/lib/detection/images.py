@@ -3,33 +3,30 @@
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from workflow_scripts.lib.concepts.similarity import split_rows, top_concepts
+from workflow_scripts.lib.concepts.similarity import split_rows, top_concepts, top_of_rows
 from workflow_scripts.lib.errors import InputError
-
-ROWS = 8192
+from workflow_scripts.lib.groups import group_sums, scatter_within
 
 
 def knn(train, k=10):
     """Cosine to the k-th nearest training image (KNN-OOD, ICML 2022; there the distance, negated).
 
-    train: list of arrays [n, d] of unit-norm embeddings, streamed for every tile of images.
+    train: the training images' `Embeddings`, streamed for every tile of images.
     k: our default is small, since k must stay below the images of a class to mean "in its midst"
         (the paper takes 50 for CIFAR-10, 1000 for ImageNet-1K).
     Returns the score function of (images [b, d], ...).
     Raises InputError if there are fewer than k training images.
     """
-    rows = sum(len(array) for array in train)
-    if not 1 <= k <= rows:
-        raise InputError(f"knn: k = {k}, but there are {rows} training images; lower k")
+    if not 1 <= k <= train.rows:
+        raise InputError(f"knn: k = {k}, but there are {train.rows} training images; lower k")
 
     def score(images, *_):
         best = np.empty((len(images), 0), np.float32)
-        for block in _blocks(train):
+        for block in train.blocks():
             _, cosines = top_concepts([images], block, min(k, len(block)))
             best = np.concatenate([best, cosines], axis=1)
-            if best.shape[1] > k:
-                best = np.partition(best, best.shape[1] - k, axis=1)[:, -k:]
-        return best.min(axis=1)
+            _, best = top_of_rows(best, min(k, best.shape[1]))
+        return best[:, -1]
 
     return score
 
@@ -42,11 +39,11 @@ def mahalanobis(train, clusters, shrinkage=0.01):
     unit-norm embeddings. Our choice: S is (1 - shrinkage) S + shrinkage * tr(S) / d * I, since few
     images or collinear dimensions leave S without an inverse.
 
-    train: list of arrays [n, d]. clusters: int [N], of all their rows in order.
+    train: the training images' `Embeddings`. clusters: int [N], of all their rows in order.
     Returns the score function of (images [b, d], ...).
     Raises InputError if the clusters do not fit the images or S has no inverse.
     """
-    means, covariance = _cluster_statistics(train, np.asarray(clusters))
+    means, covariance = _means_and_covariance(train, np.asarray(clusters))
     size = len(covariance)
     scale = np.trace(covariance) / size
     covariance = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(size)
@@ -55,7 +52,7 @@ def mahalanobis(train, clusters, shrinkage=0.01):
     except np.linalg.LinAlgError as error:
         raise InputError(
             "mahalanobis: the covariance of the clusters has no inverse (few training images or "
-            f"clusters of one image); raise shrinkage above {shrinkage}"
+            f"clusters of one image); raise shrinkage above {shrinkage} or take fewer clusters"
         ) from error
     centre = means.mean(axis=0)
     whiten = solve_triangular(root, np.eye(size), lower=True).T
@@ -73,33 +70,11 @@ def mahalanobis(train, clusters, shrinkage=0.01):
     return score
 
 
-def _cluster_statistics(train, clusters):
+def _means_and_covariance(train, clusters):
     """Means [K, d] of the clusters with images and their pooled covariance [d, d], float64."""
-    rows = sum(len(array) for array in train)
-    if len(clusters) != rows or not rows:
-        raise InputError(
-            f"mahalanobis: {len(clusters)} clusters for {rows} training images; "
-            "cluster the same images"
-        )
     codes = np.unique(clusters, return_inverse=True)[1]
     counts = np.bincount(codes)
-    means = np.zeros((len(counts), train[0].shape[1]))
-    start = 0
-    for block in _blocks(train):
-        np.add.at(means, codes[start : start + len(block)], block)
-        start += len(block)
-    means /= counts[:, None]
-    scatter = np.zeros((means.shape[1], means.shape[1]))
-    start = 0
-    for block in _blocks(train):
-        rest = block - means[codes[start : start + len(block)]]
-        scatter += rest.T @ rest
-        start += len(block)
-    return means, scatter / rows
-
-
-def _blocks(train):
-    """The training images as float32 blocks of at most ROWS rows."""
-    for array in train:
-        for start in range(0, len(array), ROWS):
-            yield np.asarray(array[start : start + ROWS], dtype=np.float32)
+    exact = (block.astype(np.float64) for block in train.blocks())
+    means = group_sums(exact, codes, len(counts)) / counts[:, None]
+    scatter = scatter_within(train.blocks(), codes, means, np.ones(len(counts)))
+    return means, scatter / train.rows

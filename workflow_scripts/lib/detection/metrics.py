@@ -80,9 +80,17 @@ def _auroc(positives, negatives):
     return float((below + not_above) / 2 / (len(positives) * len(negatives)))
 
 
+def fpr95_place(n):
+    """Where FPR95's threshold stands among n ascending scores of the positive class, from 0.
+
+    It is the highest score that at least 95 % of them reach, so n - ceil(.95 n) = n // 20 scores
+    stand before it.
+    """
+    return n // 20
+
+
 def _fpr95(positives, negatives):
-    needed = -(-95 * len(positives) // 100)  # ceil(.95 n) without rounding error
-    threshold = np.sort(positives)[len(positives) - needed]
+    threshold = np.sort(positives)[fpr95_place(len(positives))]
     return float(np.mean(negatives >= threshold))
 
 

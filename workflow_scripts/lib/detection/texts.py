@@ -8,13 +8,12 @@ probability sigmoid(a s + b) of the best positive rises with `max_logit`: it ran
 
 import numpy as np
 
+from workflow_scripts.lib.concepts.similarity import top_of_rows
 from workflow_scripts.lib.errors import InputError
 
 # Concepts whose cosines to a tile of images are exponentiated at a time: few enough for the cache,
 # and for float32 sums that are exact to 1e-6.
 CHUNK = 50
-# Concepts per group in `_top`.
-GROUP = 64
 
 
 def max_logit(positive_sims):
@@ -99,8 +98,8 @@ def negrefine(positives, negatives, temperature=0.01, groups=100, seed=0, top=5,
 
     def score(_, positive_sims, negative_sims):
         mass = neglabel(positive_sims, negative_sims, temperature, groups, seed)
-        p, positive_top = _top(positive_sims, min(top, len(positives)))
-        n, negative_top = _top(negative_sims, min(top, len(negatives)))
+        p, positive_top = top_of_rows(positive_sims, min(top, len(positives)))
+        n, negative_top = top_of_rows(negative_sims, min(top, len(negatives)))
         dots = (positives[p] @ negatives[n].swapaxes(1, 2)).astype(np.float64)
         s_p, s_n = positive_top[:, :, None], negative_top[:, None, :].astype(np.float64)
         both = (s_p + s_n) / np.sqrt(np.maximum(2 + 2 * dots, 1e-12))
@@ -125,23 +124,3 @@ def _sum_exp(sims, temperature, top=None, rows=None):
             part *= np.float32(1 / temperature)
             total += np.exp(part, out=part).sum(axis=0)
     return total
-
-
-def _top(sims, k):
-    """The k largest cosines of each image, exactly: ids [b, k] and cosines [b, k], best first.
-
-    sims: [b, n]. Of equal cosines the lower id comes first. As in `similarity.top_concepts`, maxima
-    of groups of concepts bound the k-th largest cosine, so that few cosines need sorting; here
-    concepts are stored first.
-    """
-    sims = sims.T
-    n, images = sims.shape
-    width = min(GROUP, n // k)
-    groups = n // width
-    maxima = sims[: groups * width].reshape(groups, width, images).max(axis=1)
-    bound = np.partition(maxima, groups - k, axis=0)[groups - k]
-    ids, rows = np.divmod(np.flatnonzero(sims >= bound), images)
-    cosines = sims[ids, rows]
-    order = np.lexsort((ids, -cosines, rows))
-    best = np.searchsorted(rows[order], np.arange(images))[:, None] + np.arange(k)
-    return ids[order][best], cosines[order][best]

@@ -6,7 +6,8 @@ NumPy and pyarrow only: no model is loaded.
 import numpy as np
 import pyarrow.parquet as pq
 
-from workflow_scripts.lib.artifacts import read_array, read_table, replacing
+from workflow_scripts.lib.artifacts import read_array, read_table
+from workflow_scripts.lib.embeddings import write_rows
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
 
@@ -63,15 +64,14 @@ def copy_rows(paths, arrays, kept, output):
     Raises InputError for a row that is zero or not finite, kept or not.
     """
     shape = (sum(int(keep.sum()) for keep in kept), arrays[0].shape[1])
-    with replacing(output) as temporary:
-        copy, end = np.lib.format.open_memmap(temporary, "w+", np.float16, shape), 0
-        for path, array, keep in zip(progress(paths, unit="files"), arrays, kept, strict=True):
-            for start in range(0, len(array), BLOCK):
-                part = slice(start, start + BLOCK)
-                block = normalise_rows(array[part], path, start)[keep[part]]
-                copy[end : end + len(block)] = block
-                end += len(block)
-        copy.flush()
+    write_rows(output, _kept_rows(paths, arrays, kept), shape)
+
+
+def _kept_rows(paths, arrays, kept):
+    for path, array, keep in zip(progress(paths, unit="files"), arrays, kept, strict=True):
+        for start in range(0, len(array), BLOCK):
+            part = slice(start, start + BLOCK)
+            yield normalise_rows(array[part], path, start)[keep[part]]
 
 
 def normalise_rows(block, name, start=0):
