@@ -92,14 +92,9 @@ def test_labels_reach_no_rule_before_the_evaluation_but_the_oracle():
     Derived image sets choose images, or name them anew, by their labels; clusterings may count
     the distinct labels (lib/clustering/results.py), nothing else.
     """
-    readers = {
-        script
-        for script in SCRIPTS
-        if re.search(
-            r'\["label"\]|\.labels\b|true_names_of',
-            (ROOT / f"workflow_scripts/{script}.py").read_text(),
-        )
-    }
+    pattern = r'\["label"\]|\.labels\b|true_names_of'
+    texts = {script: (ROOT / f"workflow_scripts/{script}.py").read_text() for script in SCRIPTS}
+    readers = {script for script, text in texts.items() if re.search(pattern, text)}
     assert readers == {
         "coarsen_labels",
         "derive_images",
