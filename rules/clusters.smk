@@ -7,6 +7,22 @@ results/centres/... (mean embeddings).
 """
 
 
+def images_to_cluster(wildcards):
+    """Embeddings of an image set, and the kNN graph if the method trains on one."""
+    on_graph = "neighbours" in CONFIG["clusterings"][wildcards.clustering]
+    return (images_and_neighbours if on_graph else image_embeddings)(wildcards)
+
+
+def code_with_method(script):
+    """Params function: digest of a script and of the module of a clustering's method."""
+
+    def digest(wildcards):
+        method = CONFIG["clusterings"][wildcards.clustering]["method"]
+        return f"{code(script)} {code(f'lib/clustering/{method}.py')}"
+
+    return digest
+
+
 rule find_neighbours:
     input:
         unpack(image_embeddings),
@@ -26,9 +42,9 @@ rule find_neighbours:
         "../workflow_scripts/find_neighbours.py"
 
 
-rule cluster_kmeans:
+rule cluster:
     input:
-        unpack(image_embeddings),
+        unpack(images_to_cluster),
     output:
         clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
         model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
@@ -36,8 +52,6 @@ rule cluster_kmeans:
         cost="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.cost.json",
     log:
         "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
-    wildcard_constraints:
-        clustering=of_method("clusterings", "kmeans"),
     conda:
         "../envs/workflow.yaml"
     threads: clustering_threads
@@ -45,105 +59,9 @@ rule cluster_kmeans:
         gpu=1,
     params:
         cfg=clustering,
-        code=code("cluster_kmeans.py"),
+        code=code_with_method("cluster.py"),
     script:
-        "../workflow_scripts/cluster_kmeans.py"
-
-
-rule cluster_minibatch:
-    input:
-        unpack(image_embeddings),
-    output:
-        clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
-        model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
-        history="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.history.parquet",
-        cost="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.cost.json",
-    log:
-        "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
-    wildcard_constraints:
-        clustering=of_method("clusterings", "minibatch"),
-    conda:
-        "../envs/workflow.yaml"
-    threads: clustering_threads
-    resources:
-        gpu=1,
-    params:
-        cfg=clustering,
-        code=code("cluster_minibatch.py"),
-    script:
-        "../workflow_scripts/cluster_minibatch.py"
-
-
-rule cluster_temi:
-    input:
-        unpack(images_and_neighbours),
-    output:
-        clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
-        model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
-        history="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.history.parquet",
-        cost="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.cost.json",
-    log:
-        "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
-    wildcard_constraints:
-        clustering=of_method("clusterings", "temi"),
-    conda:
-        "../envs/workflow.yaml"
-    threads: clustering_threads
-    resources:
-        gpu=1,
-    params:
-        cfg=clustering,
-        code=code("cluster_temi.py"),
-    script:
-        "../workflow_scripts/cluster_temi.py"
-
-
-rule cluster_scan:
-    input:
-        unpack(images_and_neighbours),
-    output:
-        clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
-        model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
-        history="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.history.parquet",
-        cost="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.cost.json",
-    log:
-        "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
-    wildcard_constraints:
-        clustering=of_method("clusterings", "scan"),
-    conda:
-        "../envs/workflow.yaml"
-    threads: clustering_threads
-    resources:
-        gpu=1,
-    params:
-        cfg=clustering,
-        code=code("cluster_scan.py"),
-    script:
-        "../workflow_scripts/cluster_scan.py"
-
-
-rule cluster_turtle:
-    input:
-        unpack(image_embeddings),
-    output:
-        clusters="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet",
-        model="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.safetensors",
-        history="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.history.parquet",
-        cost="results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.cost.json",
-    log:
-        "results/logs/cluster/{encoder}/{image_set}/{clustering}/seed{seed}.log",
-    wildcard_constraints:
-        clustering=of_method("clusterings", "turtle"),
-    conda:
-        "../envs/workflow.yaml"
-    threads: clustering_threads
-    resources:
-        gpu=1,
-    params:
-        cfg=clustering,
-        code=code("cluster_turtle.py"),
-    script:
-        "../workflow_scripts/cluster_turtle.py"
+        "../workflow_scripts/cluster.py"
 
 
 rule average_clusters:
@@ -173,6 +91,6 @@ rule rank_clusters:
         "../envs/workflow.yaml"
     params:
         cfg=ranking,
-        code=code("rank_clusters.py"),
+        code=code_with_method("rank_clusters.py"),
     script:
         "../workflow_scripts/rank_clusters.py"

@@ -9,46 +9,13 @@ import pyarrow as pa
 from safetensors.numpy import load_file
 
 from workflow_scripts.lib.artifacts import read_meta, write_table
+from workflow_scripts.lib.clustering.methods import load_method
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
 
 
-def kmeans_scores(block, weights, cfg):
-    """Cosine, or (up to a constant per image) negative squared distance, to every centroid."""
-    centroids = weights["centroids"]
-    if cfg["spherical"]:
-        return block @ centroids.T
-    return 2 * block @ centroids.T - (centroids**2).sum(axis=1)
-
-
-def head_scores(block, weights, cfg):
-    import torch
-
-    from workflow_scripts.lib.clustering.heads import log_probabilities
-
-    head = {name: torch.from_numpy(value)[None] for name, value in weights.items()}
-    return log_probabilities(head, torch.from_numpy(block), cfg["temperature"])[0].numpy()
-
-
-def turtle_scores(block, weights, cfg):
-    import torch
-
-    from workflow_scripts.lib.clustering.turtle import task_log_probabilities
-
-    task = {name: torch.from_numpy(value)[None] for name, value in weights.items()}
-    return task_log_probabilities(task, [torch.from_numpy(block)], cfg["temperature"])[0].numpy()
-
-
-SCORES = {
-    "kmeans": kmeans_scores,
-    "minibatch": kmeans_scores,
-    "temi": head_scores,
-    "scan": head_scores,
-    "turtle": turtle_scores,
-}
-
-
 def rank_clusters(embeddings, index, clusters, model, cfg, output):
+    method = load_method(cfg["method"])
     images, weights, meta = (
         open_embeddings(embeddings, index),
         load_file(model),
@@ -58,8 +25,7 @@ def rank_clusters(embeddings, index, clusters, model, cfg, output):
     ranked = np.empty((images.rows, m), np.int32)
     first = 0
     for block in progress(images.blocks(), unit="block"):
-        scores = SCORES[meta["method"]](block, weights, cfg)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :m]
+        order = np.argsort(-method.scores(block, weights, cfg), axis=1, kind="stable")[:, :m]
         ranked[first : first + len(block)] = order
         first += len(block)
     columns = {"clusters": pa.FixedSizeListArray.from_arrays(ranked.ravel(), m)}
