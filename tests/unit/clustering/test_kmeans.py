@@ -168,6 +168,11 @@ def test_more_clusters_than_rows():
         fit_kmeans(blobs(per_class=1)[0], 9)
 
 
+def test_more_clusters_than_sampled_rows():
+    with pytest.raises(InputError, match="`sample` is 7, too few images for `k`, 9"):
+        fit_kmeans(blobs()[0], 9, sample=7)
+
+
 def test_a_sample_has_its_size_and_keeps_the_order_of_the_rows():
     parts = [np.arange(30, dtype=np.float16)[:, None], np.arange(30, 50, dtype=np.float16)[:, None]]
     images = Embeddings(parts, pa.table({}), {})

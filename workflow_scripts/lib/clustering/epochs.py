@@ -23,7 +23,7 @@ from workflow_scripts.lib.clustering.methods import Clustering
 from workflow_scripts.lib.errors import InputError
 
 CHECKPOINT_SECONDS = 30
-HISTORY = ("epoch", "step", "loss", "used")
+HISTORY = {"epoch": np.int32, "step": np.int32, "loss": np.float32, "used": np.int32}
 
 
 @dataclass
@@ -199,12 +199,7 @@ def fingerprint(task, arrays):
 
 def _history_arrays(history):
     """The history as arrays: epoch and step int32 [E], loss float32 [E, H], used int32 [E, H]."""
-    return {
-        "epoch": np.array([row["epoch"] for row in history], dtype=np.int32),
-        "step": np.array([row["step"] for row in history], dtype=np.int32),
-        "loss": np.stack([row["loss"] for row in history]),
-        "used": np.stack([row["used"] for row in history]),
-    }
+    return {name: np.array([row[name] for row in history], HISTORY[name]) for name in HISTORY}
 
 
 def _save(path, run, training):
@@ -236,7 +231,7 @@ def _load(path, run, training):
         optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
     columns = {name: tensors[f"history/{name}"].numpy() for name in HISTORY}
     training.history += [
-        {name: values[i] for name, values in columns.items()} for i in range(len(columns["epoch"]))
+        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
     ]
 
 

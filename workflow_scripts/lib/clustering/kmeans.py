@@ -22,6 +22,11 @@ def fit(task):
     Raises InputError if there are fewer images than clusters, or for an unknown init.
     """
     cfg = task.cfg
+    if 0 < cfg["sample"] < task.k:
+        raise InputError(
+            f"`sample` is {cfg['sample']}, too few images for `k`, {task.k}: raise `sample` or set "
+            "it to 0, all images"
+        )
     if cfg["init"] not in ("random", "kmeans++"):
         raise InputError(f"`init` is {cfg['init']!r}: set it to random or kmeans++")
     sample = sample_rows(task.images, cfg["sample"], cfg["seed"])

@@ -50,7 +50,7 @@ def train_turtle(spaces, task):
         )
     check_k(task.k, n, least=2)
     training = _start([space.shape[1] for space in spaces], task.k, cfg)
-    like = training.tensors["task"]["scale_0"][..., 0].detach()
+    like = training.tensors["task"]["scale_0"][..., 0]
 
     def train_epoch(epoch, first, last):
         log = epochs.EpochLog(like)
