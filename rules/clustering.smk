@@ -122,6 +122,8 @@ rule rank_clusters:
         "results/logs/rank_clusters/{encoder}/{image_set}/{clustering}/seed{seed}.top{predictions}.log",
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=1,
     params:
         cfg=ranking_config,
         code=code("rank_clusters", clustering_module),

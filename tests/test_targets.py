@@ -186,9 +186,8 @@ def test_clusterings_do_not_depend_on_labels(compared, tmp_path):
     methods = {path.parent.name for path in clusters}
     assert set(BENCHMARK["clusterings"]) <= methods
     targets = [str(path.relative_to(project.folder)) for path in clusters]
-    rules = [f"cluster_{m}" for m in ("kmeans", "minibatch", "temi", "scan", "turtle")]
-    ran = project.rules_run(*targets, "--forcerun", *rules, "--rerun-triggers", "mtime")
-    assert set(ran) >= set(rules)
+    ran = project.rules_run(*targets, "--forcerun", "cluster", "--rerun-triggers", "mtime")
+    assert ran["cluster"] == len(targets)
     assert "embed_images" not in ran
     for path, before in clusters.items():
         pd.testing.assert_frame_equal(pd.read_parquet(path), before)

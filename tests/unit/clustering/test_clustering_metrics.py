@@ -17,6 +17,18 @@ LABELS = np.array(["cat", "cat", "cat", "dog", "dog", "owl", "owl", "owl"])
 CLUSTERS = np.array([4, 4, 9, 9, 9, 7, 7, 4])
 
 
+def value(metric, labels, clusters):
+    return metric(metrics.contingency(labels, clusters))
+
+
+def accuracy(labels, clusters):
+    return value(metrics.accuracies, labels, clusters)[0]
+
+
+def balanced_accuracy(labels, clusters):
+    return value(metrics.accuracies, labels, clusters)[1]
+
+
 def random_case(seed):
     rng = np.random.default_rng(seed)
     return rng.integers(0, 4, 60), rng.integers(0, 5, 60)
@@ -30,15 +42,15 @@ def test_contingency_by_hand():
 
 def test_accuracy_and_purity_by_hand():
     # cat -> 4 (2), dog -> 9 (2), owl -> 7 (2): 6 of 8 images, and no cluster can do better.
-    assert metrics.accuracy(LABELS, CLUSTERS) == 6 / 8
-    assert metrics.purity(LABELS, CLUSTERS) == 6 / 8
+    assert accuracy(LABELS, CLUSTERS) == 6 / 8
+    assert value(metrics.purity, LABELS, CLUSTERS) == 6 / 8
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_accuracy_is_the_best_of_all_one_to_one_maps(seed):
     labels, clusters = random_case(seed)
     best = max(np.mean(np.array(classes)[clusters] == labels) for classes in permutations(range(5)))
-    assert metrics.accuracy(labels, clusters) == pytest.approx(best)
+    assert accuracy(labels, clusters) == pytest.approx(best)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +64,7 @@ def test_the_sparse_matching_is_as_good_as_the_dense_one(images, classes, cluste
     table = metrics.contingency(labels, found)
     dense = table.toarray()
     best = dense[linear_sum_assignment(dense, maximize=True)].sum()
-    assert metrics.accuracy(labels, found) == best / images
+    assert accuracy(labels, found) == best / images
     class_of = metrics.best_map(table)
     used = class_of[class_of >= 0]
     assert class_of.dtype == np.int64
@@ -68,16 +80,16 @@ def test_the_best_map_by_hand():
     table = metrics.contingency(labels, clusters)
     np.testing.assert_array_equal(table.toarray(), [[5, 4, 1], [4, 0, 0]])
     assert metrics.best_map(table).tolist() == [1, 0, -1]
-    assert metrics.accuracy(labels, clusters) == 8 / 14
+    assert accuracy(labels, clusters) == 8 / 14
 
 
 def test_balanced_accuracy_by_hand():
     # cat 2 of 3, dog 2 of 2, owl 2 of 3
-    assert metrics.balanced_accuracy(LABELS, CLUSTERS) == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
+    assert balanced_accuracy(LABELS, CLUSTERS) == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
     # A single cluster belongs to the larger class, and the other one has recall 0.
     labels = np.repeat(["a", "b"], [9, 1])
-    assert metrics.accuracy(labels, np.zeros(10, int)) == 0.9
-    assert metrics.balanced_accuracy(labels, np.zeros(10, int)) == 0.5
+    assert accuracy(labels, np.zeros(10, int)) == 0.9
+    assert balanced_accuracy(labels, np.zeros(10, int)) == 0.5
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -90,14 +102,14 @@ def test_balanced_accuracy_of_the_map_that_maximises_accuracy(seed):
         right = np.array(classes)[clusters] == labels
         balanced = np.mean([right[labels == y].mean() for y in range(4)])
         best.setdefault(right.sum(), set()).add(round(balanced, 12))
-    assert round(metrics.balanced_accuracy(labels, clusters), 12) in best[max(best)]
+    assert round(balanced_accuracy(labels, clusters), 12) in best[max(best)]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_purity_lets_many_clusters_share_a_class(seed):
     labels, clusters = random_case(seed)
     hits = sum(np.bincount(labels[clusters == c]).max() for c in range(5))
-    assert metrics.purity(labels, clusters) == pytest.approx(hits / 60)
+    assert value(metrics.purity, labels, clusters) == pytest.approx(hits / 60)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -114,7 +126,7 @@ def test_nmi_by_its_formula(seed):
         if joint[y, c] > 0
     )
     entropies = -(rows @ np.log(rows)) - (columns @ np.log(columns))
-    assert metrics.nmi(labels, clusters) == pytest.approx(2 * information / entropies)
+    assert value(metrics.nmi, labels, clusters) == pytest.approx(2 * information / entropies)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -126,7 +138,7 @@ def test_ari_by_counting_pairs(seed):
     expected = same_class.sum() * same_cluster.sum() / len(pairs)
     highest = (same_class.sum() + same_cluster.sum()) / 2
     index = ((same_class & same_cluster).sum() - expected) / (highest - expected)
-    assert metrics.ari(labels, clusters) == pytest.approx(index)
+    assert value(metrics.ari, labels, clusters) == pytest.approx(index)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +149,7 @@ def test_ami_equals_scikit_learn(images, classes, clusters):
     rng = np.random.default_rng(images)
     labels = rng.integers(0, classes, images)
     found = np.where(rng.random(images) < 0.5, labels % clusters, rng.integers(0, clusters, images))
-    assert metrics.ami(labels, found) == pytest.approx(
+    assert value(metrics.ami, labels, found) == pytest.approx(
         adjusted_mutual_info_score(labels, found), abs=1e-9
     )
 
@@ -147,10 +159,10 @@ def test_nmi_and_ari_equal_scikit_learn(classes, clusters):
     rng = np.random.default_rng(classes)
     labels = np.minimum(rng.geometric(0.1, 90), classes)
     found = np.where(rng.random(90) < 0.5, labels % clusters, rng.integers(0, clusters, 90))
-    assert metrics.nmi(labels, found) == pytest.approx(
+    assert value(metrics.nmi, labels, found) == pytest.approx(
         normalized_mutual_info_score(labels, found), abs=1e-12
     )
-    assert metrics.ari(labels, found) == pytest.approx(adjusted_rand_score(labels, found))
+    assert value(metrics.ari, labels, found) == pytest.approx(adjusted_rand_score(labels, found))
 
 
 @pytest.mark.parametrize(("classes", "clusters"), [(300, 300), (2, 2), (2, 300)])
@@ -161,7 +173,7 @@ def test_ami_equals_scikit_learn_for_geometric_sizes(classes, clusters):
     share = 50 ** -np.linspace(0, 1, classes)
     labels = rng.choice(classes, images, p=share / share.sum())
     found = np.where(rng.random(images) < 0.6, labels % clusters, rng.integers(0, clusters, images))
-    assert metrics.ami(labels, found) == pytest.approx(
+    assert value(metrics.ami, labels, found) == pytest.approx(
         adjusted_mutual_info_score(labels, found), abs=1e-9
     )
 
@@ -177,15 +189,15 @@ def test_expected_mutual_information_equals_scikit_learn_for_unequal_sizes():
 
 
 def test_equal_partitions_have_ami_one_even_without_entropy():
-    assert metrics.ami([3, 3, 3], [5, 5, 5]) == 1
-    assert metrics.ami([1, 2, 3], [7, 6, 5]) == 1
+    assert value(metrics.ami, [3, 3, 3], [5, 5, 5]) == 1
+    assert value(metrics.ami, [1, 2, 3], [7, 6, 5]) == 1
 
 
 def test_random_clusters_score_zero_when_adjusted_for_chance_only():
     rng = np.random.default_rng(0)
     labels, clusters = rng.integers(0, 50, 500), rng.integers(0, 50, 500)
-    assert abs(metrics.ami(labels, clusters)) < 0.05
-    assert metrics.nmi(labels, clusters) > 0.3
+    assert abs(value(metrics.ami, labels, clusters)) < 0.05
+    assert value(metrics.nmi, labels, clusters) > 0.3
 
 
 def test_a_perfect_clustering_under_other_names():
@@ -206,11 +218,11 @@ def test_a_perfect_clustering_under_other_names():
 
 def test_the_dict_holds_the_single_metrics():
     found = metrics.clustering_metrics(LABELS, CLUSTERS)
-    assert found["acc"] == metrics.accuracy(LABELS, CLUSTERS)
-    assert found["balanced_acc"] == metrics.balanced_accuracy(LABELS, CLUSTERS)
+    assert found["acc"] == accuracy(LABELS, CLUSTERS)
+    assert found["balanced_acc"] == balanced_accuracy(LABELS, CLUSTERS)
     for name in ("purity", "nmi", "ami", "ari"):
-        assert found[name] == pytest.approx(getattr(metrics, name)(LABELS, CLUSTERS))
-    assert found["used_clusters"] == metrics.used_clusters(CLUSTERS) == 3
+        assert found[name] == pytest.approx(value(getattr(metrics, name), LABELS, CLUSTERS))
+    assert found["used_clusters"] == 3
 
 
 @pytest.mark.parametrize(("labels", "clusters"), [([], []), ([1, 2], [0])])

@@ -1,20 +1,40 @@
+import clustering_cases as cases
 import numpy as np
+import pyarrow as pa
 import pytest
+from clustering_cases import task_of
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import adjusted_rand_score
 
-from workflow_scripts.lib.clustering.kmeans import assign, fit_kmeans, fit_minibatch
+from workflow_scripts.lib.clustering import kmeans, minibatch
+from workflow_scripts.lib.embeddings import Embeddings
 from workflow_scripts.lib.errors import InputError
 
+KMEANS = {"seed": 0, "spherical": True, "restarts": 10, "iterations": 20}
+KMEANS |= {"init": "random", "sample": 0}
+MINIBATCH = {"seed": 0, "spherical": True, "restarts": 3, "batch_size": 50, "passes": 10}
 
-def blobs(classes=8, per_class=60, d=16, spread=0.08, seed=0):
-    """Unit-norm float32 rows around `classes` random directions, and their classes."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(classes, d))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    labels = np.repeat(np.arange(classes), per_class)
-    rows = centres[labels] + rng.normal(0, spread, (len(labels), d))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+def blobs(classes=8, per_class=60, **options):
+    return cases.blobs(classes, per_class, **options)
+
+
+def fit_kmeans(rows, k, **cfg):
+    return kmeans.fit(task_of(rows, k, KMEANS | cfg))
+
+
+def fit_minibatch(rows, k, **cfg):
+    return minibatch.fit(task_of(rows, k, MINIBATCH | cfg))
+
+
+def restarts(found):
+    """The curve of objectives of every restart."""
+    curves = {}
+    for restart, objective in zip(
+        found.history["restart"], found.history["objective"], strict=True
+    ):
+        curves.setdefault(restart, []).append(objective)
+    return list(curves.values())
 
 
 def slow_objective(sample, centroids, spherical):
@@ -30,13 +50,14 @@ def slow_objective(sample, centroids, spherical):
 @pytest.mark.parametrize("spherical", [True, False])
 def test_recovers_blobs_and_reports_its_own_objective(spherical):
     sample, labels = blobs()
-    centroids, objective, history = fit_kmeans(sample, 8, 0, spherical, 10, 20)
+    found = fit_kmeans(sample, 8, spherical=spherical)
+    centroids, objective = found.weights["centroids"], found.meta["objective"]
     assert centroids.shape == (8, 16)
     assert centroids.dtype == np.float32
     assert objective == pytest.approx(slow_objective(sample, centroids, spherical), rel=1e-6)
-    clusters, _ = assign([sample], centroids, spherical)
+    clusters, _ = kmeans.assign([sample], found.weights, {"spherical": spherical})
     assert adjusted_rand_score(labels, clusters) == 1
-    finals = list({row["restart"]: row["objective"] for row in history}.values())
+    finals = [curve[-1] for curve in restarts(found)]
     assert len(finals) == 10
     assert objective == (max(finals) if spherical else min(finals))
 
@@ -44,10 +65,11 @@ def test_recovers_blobs_and_reports_its_own_objective(spherical):
 @pytest.mark.parametrize("spherical", [True, False])
 def test_the_curve_improves_and_ends_at_the_final_objective(spherical):
     sample, _ = blobs(spread=0.3)
-    _, objective, history = fit_kmeans(sample, 12, 1, spherical, 1, 15)
-    curve = np.array([row["objective"] for row in history])
+    found = fit_kmeans(sample, 12, seed=1, spherical=spherical, restarts=1, iterations=15)
+    curve = np.array(found.history["objective"])
+    assert found.history["iteration"] == list(range(len(curve)))
     assert 3 < len(curve) <= 16
-    assert curve[-1] == objective
+    assert curve[-1] == found.meta["objective"]
     gain = np.diff(curve) if spherical else -np.diff(curve)
     assert (gain > -1e-5).all()
     assert curve[0] != curve[-1]
@@ -55,15 +77,16 @@ def test_the_curve_improves_and_ends_at_the_final_objective(spherical):
 
 def test_euclidean_is_as_good_as_scikit_learn():
     sample, _ = blobs(classes=30, spread=0.25)
-    _, objective, _ = fit_kmeans(sample, 30, 0, False, 10, 50)
+    found = fit_kmeans(sample, 30, spherical=False, iterations=50)
     reference = KMeans(30, n_init=10, random_state=0).fit(sample).inertia_ / len(sample)
-    assert objective < 1.03 * reference
+    assert found.meta["objective"] < 1.03 * reference
 
 
 def test_spherical_centroids_are_the_unit_means_of_their_rows():
     sample, _ = blobs()
-    centroids, _, _ = fit_kmeans(sample, 8, 0, True, 10, 20)
-    clusters, cosine = assign([sample], centroids, True)
+    weights = fit_kmeans(sample, 8).weights
+    centroids = weights["centroids"]
+    clusters, cosine = kmeans.assign([sample], weights, {"spherical": True})
     means = np.stack([sample[clusters == c].mean(axis=0) for c in range(8)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(centroids, means, atol=1e-5)
@@ -76,20 +99,23 @@ def test_all_rows_are_used_also_beyond_256_per_centroid():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 3000)
     sample = rng.normal(np.array([[-5.0], [5.0]])[labels], 1, (6000, 4)).astype(np.float32)
-    centroids, _, _ = fit_kmeans(sample, 2, 0, False, 1, 20)
+    centroids = fit_kmeans(sample, 2, spherical=False, restarts=1).weights["centroids"]
     means = np.stack([sample[labels == c].mean(axis=0) for c in (0, 1)])
     np.testing.assert_allclose(centroids[np.argsort(centroids[:, 0])], means, atol=1e-4)
 
 
 def test_small_data_gives_no_warning(capfd):
     sample, _ = blobs(per_class=2)
-    fit_kmeans(sample, 8, 0, True, 2, 5)
+    fit_kmeans(sample, 8, restarts=2, iterations=5)
     assert capfd.readouterr() == ("", "")
 
 
 def test_seeds():
     sample, _ = blobs(spread=0.3)
-    first, again, other = (fit_kmeans(sample, 20, seed, True, 2, 5)[0] for seed in (3, 3, 4))
+    first, again, other = (
+        fit_kmeans(sample, 20, seed=seed, restarts=2, iterations=5).weights["centroids"]
+        for seed in (3, 3, 4)
+    )
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != other.tobytes()
 
@@ -98,7 +124,8 @@ def test_seeds():
 def test_as_many_clusters_as_rows(spherical):
     sample, _ = blobs(classes=3, per_class=3)
     scaled = sample * 2
-    centroids, objective, _ = fit_kmeans(scaled, 9, 0, spherical, 1, 5)
+    found = fit_kmeans(scaled, 9, spherical=spherical, restarts=1, iterations=5)
+    centroids, objective = found.weights["centroids"], found.meta["objective"]
     if spherical:
         np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-6)
         assert objective == pytest.approx(2, abs=1e-5)
@@ -110,7 +137,8 @@ def test_as_many_clusters_as_rows(spherical):
 def test_assign_streams_blocks(spherical):
     sample, _ = blobs()
     centroids = sample[[0, 100, 200, 400]]
-    clusters, values = assign((sample[i : i + 77] for i in range(0, 480, 77)), centroids, spherical)
+    blocks = (sample[i : i + 77] for i in range(0, 480, 77))
+    clusters, values = kmeans.assign(blocks, {"centroids": centroids}, {"spherical": spherical})
     cosine = sample.astype(np.float64) @ centroids.T.astype(np.float64)
     distance = ((sample[:, None].astype(np.float64) - centroids) ** 2).sum(axis=2)
     np.testing.assert_array_equal(clusters, cosine.argmax(axis=1))
@@ -119,9 +147,42 @@ def test_assign_streams_blocks(spherical):
     assert (clusters.dtype, values.dtype) == (np.int32, np.float32)
 
 
+@pytest.mark.parametrize("spherical", [True, False])
+def test_scores_rank_the_centroids_as_their_distances_do(spherical):
+    sample, _ = blobs()
+    sample *= np.random.default_rng(0).uniform(0.5, 2, (len(sample), 1)).astype(np.float32)
+    weights, cfg = {"centroids": sample[[0, 100, 200, 400]]}, {"spherical": spherical}
+    found = kmeans.scores(sample, weights, cfg)
+    rows, centroids = sample.astype(np.float64), weights["centroids"].astype(np.float64)
+    cosine, distance = rows @ centroids.T, ((rows[:, None] - centroids) ** 2).sum(axis=2)
+    if spherical:
+        np.testing.assert_allclose(found, cosine, atol=1e-5)
+    else:
+        own = (rows**2).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(found, own - distance, atol=1e-5)
+    np.testing.assert_array_equal(found.argmax(axis=1), kmeans.assign([sample], weights, cfg)[0])
+
+
 def test_more_clusters_than_rows():
-    with pytest.raises(InputError, match="9 clusters of 8 images"):
-        fit_kmeans(blobs(per_class=1)[0], 9, 0, True, 1, 5)
+    with pytest.raises(InputError, match="9 clusters of 8 images: set `k` from 1 to 8"):
+        fit_kmeans(blobs(per_class=1)[0], 9)
+
+
+def test_more_clusters_than_sampled_rows():
+    with pytest.raises(InputError, match="`sample` is 7, too few images for `k`, 9"):
+        fit_kmeans(blobs()[0], 9, sample=7)
+
+
+def test_a_sample_has_its_size_and_keeps_the_order_of_the_rows():
+    parts = [np.arange(30, dtype=np.float16)[:, None], np.arange(30, 50, dtype=np.float16)[:, None]]
+    images = Embeddings(parts, pa.table({}), {})
+    first, again, other = (kmeans.sample_rows(images, 20, seed)[:, 0] for seed in (0, 0, 1))
+    assert first.dtype == np.float32
+    assert len(first) == len(set(first.tolist())) == 20
+    assert (np.diff(first) > 0).all()
+    assert first.tolist() == again.tolist() != other.tolist()
+    for size in (0, 50, 99):
+        assert kmeans.sample_rows(images, size, 0)[:, 0].tolist() == list(range(50))
 
 
 # --- k-means++ and mini-batches -------------------------------------------------------------
@@ -131,9 +192,13 @@ def test_more_clusters_than_rows():
 def test_plusplus_begins_at_better_rows_than_random(spherical):
     sample, _ = blobs(classes=40, per_class=10)
     first = {
-        init: [row["objective"] for row in history if row["iteration"] == 0]
+        init: [
+            curve[0]
+            for curve in restarts(
+                fit_kmeans(sample, 40, spherical=spherical, restarts=5, iterations=3, init=init)
+            )
+        ]
         for init in ("random", "kmeans++")
-        for history in [fit_kmeans(sample, 40, 0, spherical, 5, 3, init)[2]]
     }
     if spherical:
         assert min(first["kmeans++"]) > max(first["random"])
@@ -143,78 +208,81 @@ def test_plusplus_begins_at_better_rows_than_random(spherical):
 
 def test_plusplus_equals_scikit_learn_from_the_same_start():
     sample, _ = blobs(spread=0.3)
-    centroids, objective, _ = fit_kmeans(sample, 6, 0, False, 1, 100, "kmeans++")
+    found = fit_kmeans(sample, 6, spherical=False, restarts=1, iterations=100, init="kmeans++")
     seed = int(np.random.SeedSequence(0).generate_state(1)[0])
     start = kmeans_plusplus(sample, 6, random_state=seed)[0]
     reference = KMeans(6, init=start, n_init=1, max_iter=100, tol=0).fit(sample)
-    np.testing.assert_allclose(centroids, reference.cluster_centers_, atol=1e-4)
-    assert objective == pytest.approx(reference.inertia_ / len(sample), rel=1e-4)
+    np.testing.assert_allclose(found.weights["centroids"], reference.cluster_centers_, atol=1e-4)
+    assert found.meta["objective"] == pytest.approx(reference.inertia_ / len(sample), rel=1e-4)
 
 
 @pytest.mark.parametrize("fit", [
-    lambda rows, k: fit_kmeans(rows, k, 0, True, 2, 3, "kmeans++"),
-    lambda rows, k: fit_minibatch(rows, k, 0, True, 2, 4, 3),
+    lambda rows, k: fit_kmeans(rows, k, restarts=2, iterations=3, init="kmeans++"),
+    lambda rows, k: fit_minibatch(rows, k, restarts=2, batch_size=4, passes=3),
 ])  # fmt: skip
 def test_fewer_distinct_rows_than_clusters(fit):
     rows = np.repeat(blobs(classes=3, per_class=1)[0], 10, axis=0)
-    centroids, objective, _ = fit(rows, 6)
-    assert np.isfinite(centroids).all()
-    assert objective == pytest.approx(1, abs=1e-5)
+    found = fit(rows, 6)
+    assert np.isfinite(found.weights["centroids"]).all()
+    assert found.meta["objective"] == pytest.approx(1, abs=1e-5)
 
 
 def test_unknown_init():
     with pytest.raises(InputError, match="set it to random or kmeans"):
-        fit_kmeans(blobs()[0], 3, 0, True, 1, 5, "first")
+        fit_kmeans(blobs()[0], 3, init="first")
 
 
 @pytest.mark.parametrize("spherical", [True, False])
 def test_minibatch_recovers_blobs_and_reports_its_own_objective(spherical):
     sample, labels = blobs()
-    centroids, objective, history = fit_minibatch(sample, 8, 0, spherical, 3, 50, 10)
+    found = fit_minibatch(sample, 8, spherical=spherical)
+    centroids, objective = found.weights["centroids"], found.meta["objective"]
     assert (centroids.shape, centroids.dtype) == ((8, 16), np.float32)
     assert objective == pytest.approx(slow_objective(sample, centroids, spherical), rel=1e-6)
-    assert adjusted_rand_score(labels, assign([sample], centroids, spherical)[0]) > 0.99
-    assert [(row["restart"], row["iteration"]) for row in history] == [
-        (restart, iteration) for restart in range(3) for iteration in range(11)
-    ]
-    finals = [row["objective"] for row in history if row["iteration"] == 10]
+    clusters, _ = minibatch.assign([sample], found.weights, {"spherical": spherical})
+    assert adjusted_rand_score(labels, clusters) > 0.99
+    assert found.history["restart"] == [restart for restart in range(3) for _ in range(11)]
+    assert found.history["iteration"] == list(range(11)) * 3
+    finals = [curve[10] for curve in restarts(found)]
     assert objective == (max(finals) if spherical else min(finals))
-    first = history[0]["objective"]
+    first = found.history["objective"][0]
     assert finals[0] > first if spherical else finals[0] < first
 
 
 def test_minibatch_comes_near_the_full_algorithm():
     sample, _ = blobs(classes=30, spread=0.25)
-    _, objective, _ = fit_minibatch(sample, 30, 0, False, 5, 256, 20)
+    found = fit_minibatch(sample, 30, spherical=False, restarts=5, batch_size=256, passes=20)
     reference = KMeans(30, n_init=10, random_state=0).fit(sample).inertia_ / len(sample)
-    assert objective < 1.05 * reference
+    assert found.meta["objective"] < 1.05 * reference
 
 
 def test_spherical_minibatch_ignores_the_length_of_rows():
     sample, _ = blobs()
     length = np.exp2(np.random.default_rng(0).integers(-3, 4, (len(sample), 1))).astype(np.float32)
     plain, scaled = (
-        fit_minibatch(rows, 8, 0, True, 1, 50, 3) for rows in (sample, sample * length)
+        fit_minibatch(rows, 8, restarts=1, passes=3) for rows in (sample, sample * length)
     )
-    np.testing.assert_allclose(plain[0], scaled[0], atol=1e-5)
-    assert plain[1] == pytest.approx(scaled[1], rel=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(plain[0], axis=1), 1, atol=1e-6)
+    centroids = plain.weights["centroids"]
+    np.testing.assert_allclose(centroids, scaled.weights["centroids"], atol=1e-5)
+    assert plain.meta["objective"] == pytest.approx(scaled.meta["objective"], rel=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-6)
 
 
 def test_minibatch_seeds_and_float16_memory_map(tmp_path):
     np.save(tmp_path / "e.npy", blobs(spread=0.3)[0].astype(np.float16))
     mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
-    first, again = (
-        fit_minibatch(rows, 20, 3, True, 2, 64, 3)[0]
-        for rows in (mapped, mapped.astype(np.float32))
+    cfg = {"restarts": 2, "batch_size": 64, "passes": 3}
+    first, again, other = (
+        fit_minibatch(rows, 20, seed=seed, **cfg).weights["centroids"]
+        for rows, seed in ((mapped, 3), (mapped.astype(np.float32), 3), (mapped, 4))
     )
     assert first.tobytes() == again.tobytes()
-    assert first.tobytes() != fit_minibatch(mapped, 20, 4, True, 2, 64, 3)[0].tobytes()
+    assert first.tobytes() != other.tobytes()
 
 
 def test_minibatch_with_as_many_clusters_as_rows_and_more():
     sample, _ = blobs(classes=3, per_class=3)
-    _, objective, _ = fit_minibatch(sample, 9, 0, False, 1, 4, 2)
-    assert objective == pytest.approx(0, abs=1e-6)
-    with pytest.raises(InputError, match="10 clusters of 9 images"):
-        fit_minibatch(sample, 10, 0, False, 1, 4, 2)
+    cfg = {"spherical": False, "restarts": 1, "batch_size": 4, "passes": 2}
+    assert fit_minibatch(sample, 9, **cfg).meta["objective"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(InputError, match="10 clusters of 9 images: set `k` from 1 to 9"):
+        fit_minibatch(sample, 10, **cfg)

@@ -1,17 +1,20 @@
 """The loss of SCANv2 and its training; the machinery it shares with TEMI is in test_temi.py."""
 
+import clustering_cases as cases
 import numpy as np
 import pytest
 import torch
+from clustering_cases import accuracy, by_epoch, random_tensors, same_clustering, task_of
 
+from workflow_scripts.lib.clustering import scan, temi
 from workflow_scripts.lib.clustering.heads import log_probabilities
-from workflow_scripts.lib.clustering.metrics import accuracy
 from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
-from workflow_scripts.lib.clustering.scan import assign, class_probabilities, scan_loss, train_scan
-from workflow_scripts.lib.clustering.temi import train_temi
+from workflow_scripts.lib.clustering.scan import class_probabilities, scan_loss
 from workflow_scripts.lib.errors import InputError
 
 CFG = {
+    "method": "scan",
+    "seed": 0,
     "steps": 30,
     "warmup_steps": 5,
     "batch_size": 32,
@@ -35,27 +38,13 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def blobs(classes=5, per_class=40, d=16, spread=0.08):
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(classes, d))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    labels = np.repeat(np.arange(classes), per_class)
-    rows = centres[labels] + rng.normal(0, spread, (len(labels), d))
-    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+def blobs(**options):
+    rows, labels = cases.blobs(**options)
     return rows, nearest_neighbours(rows, 5), labels
 
 
-def random_tensors(*shape, count=1, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(*shape, generator=generator) for _ in range(count)]
-
-
-def same_result(one, other):
-    assert one.best_head == other.best_head
-    for a, b in ((one.weights, other.weights), (one.history, other.history)):
-        assert a.keys() == b.keys()
-        for name in a:
-            assert a[name].tobytes() == b[name].tobytes(), name
+def train(rows, neighbours, k, cfg, **options):
+    return scan.fit(task_of(rows, k, cfg, neighbours, **options))
 
 
 # --- loss -----------------------------------------------------------------------------------
@@ -175,12 +164,12 @@ def test_the_heads_do_not_touch_each_other():
 def test_recovers_blobs(momentum):
     embeddings, neighbours, labels = blobs()
     cfg = CFG | {"steps": 100, "warmup_steps": 25, "batch_size": 100, "base_lr": 0.02, "heads": 8}
-    result = train_scan(embeddings, neighbours, 5, cfg | {"entropy_momentum": momentum}, 0)
-    clusters, probability = assign([embeddings], result.weights, 0.1)
+    result = train(embeddings, neighbours, 5, cfg | {"entropy_momentum": momentum})
+    clusters, probability = scan.assign([embeddings], result.weights, CFG)
     assert accuracy(labels, clusters) > 0.95
     assert (clusters.dtype, probability.dtype) == (np.int32, np.float32)
-    loss = result.history["loss"]
-    assert result.best_head == loss[-1].argmin()
+    loss = by_epoch(result, "loss")
+    assert result.meta["best_head"] == loss[-1].argmin()
     # Full agreement on 5 equal clusters would cost -5 log 5.
     assert loss[-1].min() == pytest.approx(-5 * np.log(5), abs=0.2)
 
@@ -189,9 +178,9 @@ def test_without_the_entropy_all_images_share_few_clusters():
     embeddings, neighbours, _ = blobs()
     cfg = CFG | {"steps": 100, "batch_size": 100}
     used = {
-        weight: train_scan(embeddings, neighbours, 5, cfg | {"entropy_weight": weight}, 0)
-        .history["used"][-1]
-        .max()
+        weight: by_epoch(
+            train(embeddings, neighbours, 5, cfg | {"entropy_weight": weight}), "used_clusters"
+        )[-1].max()
         for weight in (0.0, 5.0)
     }
     assert used[0.0] < used[5.0] == 5
@@ -201,48 +190,38 @@ def test_seeds_and_float16_memory_map(tmp_path):
     embeddings, neighbours, _ = blobs()
     np.save(tmp_path / "e.npy", embeddings.astype(np.float16))
     mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
-    one = train_scan(mapped, neighbours, 5, CFG, 1)
-    same_result(one, train_scan(mapped.astype(np.float32), neighbours, 5, CFG, 1))
-    other = train_scan(mapped, neighbours, 5, CFG, 2)
+    one, again, other = (
+        train(rows, neighbours, 5, CFG | {"seed": seed})
+        for rows, seed in ((mapped, 1), (mapped.astype(np.float32), 1), (mapped, 2))
+    )
+    same_clustering(one, again)
     assert one.weights["prototypes"].tobytes() != other.weights["prototypes"].tobytes()
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_after(epoch):
-    def kill(row):
-        if row["epoch"] == epoch:
-            raise Killed
-
-    return kill
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, epoch):
-    monkeypatch.setattr("workflow_scripts.lib.clustering.heads.CHECKPOINT_SECONDS", 0)
     embeddings, neighbours, _ = blobs()
-    state, epochs = tmp_path / "state", []
-    with pytest.raises(Killed):
-        train_scan(embeddings, neighbours, 5, CFG, 0, state, on_epoch=kill_after(epoch))
-    resumed = train_scan(
-        embeddings, neighbours, 5, CFG, 0, state, on_epoch=lambda row: epochs.append(row["epoch"])
-    )
-    assert epochs == list(range(epoch + 1, 5))
-    same_result(resumed, train_scan(embeddings, neighbours, 5, CFG, 0))
+    state = tmp_path / "state"
+    cases.kill_after(monkeypatch, epoch)
+    with pytest.raises(cases.Killed):
+        train(embeddings, neighbours, 5, CFG, state_path=state)
+    seen = cases.watch_epochs(monkeypatch)
+    resumed = train(embeddings, neighbours, 5, CFG, state_path=state)
+    assert seen == list(range(epoch + 1, 5))
+    same_clustering(resumed, train(embeddings, neighbours, 5, CFG))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_state_of_another_method_is_ignored(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("workflow_scripts.lib.clustering.heads.CHECKPOINT_SECONDS", 0)
     embeddings, neighbours, _ = blobs()
     cfg, state = CFG | {"beta": 0.6, "prior_momentum": 0.9}, tmp_path / "state"
-    with pytest.raises(Killed):
-        train_temi(embeddings, neighbours, 5, cfg, 0, state, on_epoch=kill_after(2))
-    found = train_scan(embeddings, neighbours, 5, cfg, 0, state)
+    cases.kill_after(monkeypatch, 2)
+    with pytest.raises(cases.Killed):
+        temi.fit(task_of(embeddings, 5, cfg | {"method": "temi"}, neighbours, state))
+    cases.watch_epochs(monkeypatch)
+    found = train(embeddings, neighbours, 5, cfg, state_path=state)
     assert "training starts anew" in caplog.text
-    same_result(found, train_scan(embeddings, neighbours, 5, cfg, 0))
+    same_clustering(found, train(embeddings, neighbours, 5, cfg))
 
 
 # --- odd inputs -----------------------------------------------------------------------------
@@ -252,15 +231,15 @@ def test_the_state_of_another_method_is_ignored(tmp_path, monkeypatch, caplog):
 def test_equal_images_train_without_nan(fill):
     embeddings = np.full((40, 16), fill, np.float32)
     neighbours = np.random.default_rng(0).integers(0, 40, (40, 5)).astype(np.int32)
-    result = train_scan(embeddings, neighbours, 4, CFG, 0)
+    result = train(embeddings, neighbours, 4, CFG)
     assert all(np.isfinite(value).all() for value in result.weights.values())
-    assert len(set(assign([embeddings], result.weights, 0.1)[0])) == 1
+    assert len(set(scan.assign([embeddings], result.weights, CFG)[0])) == 1
 
 
 def test_as_many_clusters_as_images_and_fewer_images_than_a_batch():
     embeddings, neighbours, _ = blobs(classes=2, per_class=10)
-    result = train_scan(embeddings, neighbours, 20, CFG | {"steps": 3}, 0)
-    np.testing.assert_array_equal(result.history["step"], [1, 2, 3])
+    result = train(embeddings, neighbours, 20, CFG | {"steps": 3})
+    np.testing.assert_array_equal(by_epoch(result, "step")[:, 0], [1, 2, 3])
     assert np.isfinite(result.history["loss"]).all()
 
 
@@ -268,12 +247,12 @@ def test_broken_embeddings_are_refused():
     embeddings, neighbours, _ = blobs()
     embeddings[3] = np.nan
     with pytest.raises(InputError, match="NaN or infinite values in the embeddings"):
-        train_scan(embeddings, neighbours, 5, CFG, 0)
+        train(embeddings, neighbours, 5, CFG)
 
 
 def test_sizes_that_do_not_fit():
     embeddings, neighbours, _ = blobs()
-    with pytest.raises(InputError, match="set `clusters` from 2 to 200"):
-        train_scan(embeddings, neighbours, 1, CFG, 0)
+    with pytest.raises(InputError, match="set `k` from 2 to 200"):
+        train(embeddings, neighbours, 1, CFG)
     with pytest.raises(InputError, match="199 rows of neighbours for 200 images"):
-        train_scan(embeddings, neighbours[1:], 5, CFG, 0)
+        train(embeddings, neighbours[1:], 5, CFG)

@@ -1,23 +1,28 @@
 import logging
 import math
 
+import clustering_cases as cases
 import numpy as np
 import pytest
 import torch
+from clustering_cases import accuracy, by_epoch, random_tensors, same_clustering, task_of
 
+from workflow_scripts.lib.clustering import epochs, temi
+from workflow_scripts.lib.clustering.epochs import best_head
 from workflow_scripts.lib.clustering.heads import (
+    adamw,
     adamw_step,
-    best_head,
     learning_rate,
     log_probabilities,
     update_teacher,
 )
-from workflow_scripts.lib.clustering.metrics import accuracy
 from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
-from workflow_scripts.lib.clustering.temi import assign, temi_loss, train_temi, update_prior
+from workflow_scripts.lib.clustering.temi import temi_loss, update_prior
 from workflow_scripts.lib.errors import InputError
 
 CFG = {
+    "method": "temi",
+    "seed": 0,
     "steps": 40,
     "warmup_steps": 5,
     "batch_size": 32,
@@ -41,19 +46,13 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def blobs(classes=5, per_class=40, d=16, spread=0.08):
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(classes, d))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    labels = np.repeat(np.arange(classes), per_class)
-    rows = centres[labels] + rng.normal(0, spread, (len(labels), d))
-    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+def blobs(**options):
+    rows, labels = cases.blobs(**options)
     return rows, nearest_neighbours(rows, 5), labels
 
 
-def random_tensors(*shape, count=1, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(*shape, generator=generator) for _ in range(count)]
+def train(rows, neighbours, k, cfg, **options):
+    return temi.fit(task_of(rows, k, cfg, neighbours, **options))
 
 
 def random_heads(heads=3, d=7, hidden=6, bottleneck=5, k=4):
@@ -68,14 +67,6 @@ def random_heads(heads=3, d=7, hidden=6, bottleneck=5, k=4):
     return {
         name: random_tensors(*shape, seed=i)[0] for i, (name, shape) in enumerate(shapes.items())
     }
-
-
-def same_result(one, other):
-    assert one.best_head == other.best_head
-    for a, b in ((one.weights, other.weights), (one.history, other.history)):
-        assert a.keys() == b.keys()
-        for name in a:
-            assert a[name].tobytes() == b[name].tobytes(), name
 
 
 # --- loss -----------------------------------------------------------------------------------
@@ -194,33 +185,38 @@ def test_teacher_by_hand():
     torch.testing.assert_close(teacher["scale"], torch.tensor([1.6875, 0.75]))
 
 
-def test_adamw_step_equals_torch():
-    values, gradients = random_tensors(2, 3, count=2), random_tensors(2, 3, count=10, seed=1)
-    student = {"scale": values[0].clone().requires_grad_(), "bias": values[1].clone()}
-    student["bias"].requires_grad_()
-    mean = {name: torch.zeros(2, 3) for name in student}
-    variance = {name: torch.zeros(2, 3) for name in student}
-    steps = dict.fromkeys(student, 0)
-    reference = [value.clone().requires_grad_() for value in values]
-    adamw = torch.optim.AdamW(
-        [
-            {"params": [reference[0]], "weight_decay": 1e-4},
-            {"params": [reference[1]], "weight_decay": 0},
-        ]
-    )
-    for step in range(5):
-        lr = 0.5 / (step + 1)
-        for group in adamw.param_groups:
-            group["lr"] = lr
-        # The first step leaves "scale" without a gradient, as for a frozen layer.
-        for i, name in enumerate(student):
-            gradient = gradients[2 * step + i] if (step, name) != (0, "scale") else None
-            student[name].grad = reference[i].grad = gradient
-        adamw_step(student, mean, variance, lr, steps)
-        adamw.step()
-    torch.testing.assert_close(student["scale"], reference[0])
-    torch.testing.assert_close(student["bias"], reference[1])
-    assert steps == {"scale": 4, "bias": 5}
+def reference_adamw(value, gradients, lrs, weight_decay):
+    """AdamW (Loshchilov and Hutter, ICLR 2019, algorithm 2) in float64; a gradient may be None."""
+    value = value.double().numpy().copy()
+    m, v, t = np.zeros_like(value), np.zeros_like(value), 0
+    for gradient, lr in zip(gradients, lrs, strict=True):
+        if gradient is None:
+            continue
+        g, t = gradient.double().numpy(), t + 1
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        value -= lr * weight_decay * value
+        value -= lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return value
+
+
+def test_a_step_equals_the_formula():
+    names = ("hidden_weight", "hidden_bias", "scale")
+    student = dict(zip(names, random_tensors(2, 3, count=3), strict=True))
+    before = {name: value.clone() for name, value in student.items()}
+    optimiser = adamw({name: value.requires_grad_() for name, value in student.items()})
+    gradients = {name: random_tensors(2, 3, count=5, seed=i) for i, name in enumerate(names)}
+    gradients["scale"][:2] = [None, None]  # as in a frozen layer
+    lrs = [0.5 / (step + 1) for step in range(5)]
+    for step, lr in enumerate(lrs):
+        for name in names:
+            student[name].grad = gradients[name][step]
+        adamw_step(optimiser, lr)
+        assert all(value.grad is None for value in student.values())
+        if step < 2:
+            torch.testing.assert_close(student["scale"].detach(), before["scale"], rtol=0, atol=0)
+    for name, decay in zip(names, (1e-4, 0, 1e-4), strict=True):
+        expected = reference_adamw(before[name], gradients[name], lrs, decay)
+        np.testing.assert_allclose(student[name].detach(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_learning_rate():
@@ -248,12 +244,13 @@ def test_recovers_blobs(seed):
         "hidden": 32,
         "bottleneck": 16,
         "neighbours": 20,
+        "seed": seed,
     }
-    result = train_temi(embeddings, nearest_neighbours(embeddings, 20), 5, cfg, seed)
-    clusters, probability = assign([embeddings], result.weights, 0.1)
+    result = train(embeddings, nearest_neighbours(embeddings, 20), 5, cfg)
+    clusters, probability = temi.assign([embeddings], result.weights, CFG)
     assert accuracy(labels, clusters) > 0.95
     assert (clusters.dtype, probability.dtype) == (np.int32, np.float32)
-    loss = result.history["loss"]
+    loss = by_epoch(result, "loss")
     assert loss[-1].max() < loss[0].min()
 
 
@@ -261,45 +258,48 @@ def test_float16_memory_map_trains_as_its_values_do(tmp_path):
     embeddings, neighbours, _ = blobs()
     np.save(tmp_path / "e.npy", embeddings.astype(np.float16))
     mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
-    one = train_temi(mapped, neighbours, 5, CFG, 0)
-    same_result(one, train_temi(mapped.astype(np.float32), neighbours, 5, CFG, 0))
-    assert assign([mapped], one.weights, 0.1)[0].shape == (200,)
+    one = train(mapped, neighbours, 5, CFG)
+    same_clustering(one, train(mapped.astype(np.float32), neighbours, 5, CFG))
+    assert temi.assign([mapped], one.weights, CFG)[0].shape == (200,)
 
 
-def test_history_and_head_selection():
+def test_history_and_head_selection(monkeypatch):
     # 200 images in batches of 32: at most 6 steps an epoch, so 40 steps make 7 epochs.
     embeddings, neighbours, _ = blobs()
     rows = []
-    result = train_temi(embeddings, neighbours, 5, CFG, 0, on_epoch=rows.append)
-    history = result.history
-    np.testing.assert_array_equal(history["step"], [5, 11, 17, 22, 28, 34, 40])
-    np.testing.assert_array_equal(history["epoch"], range(7))
-    assert history["loss"].shape == history["used"].shape == (7, 3)
-    assert result.best_head == history["loss"][-1].argmin()
-    assert len(set(history["loss"][-1])) == 3
-    assert history["used"].min() >= 1
-    assert history["used"].max() <= 5
-    np.testing.assert_array_equal([row["loss"] for row in rows], history["loss"])
+    monkeypatch.setattr(epochs, "log_epoch", rows.append)
+    result = train(embeddings, neighbours, 5, CFG)
+    np.testing.assert_array_equal(
+        by_epoch(result, "step"), np.repeat([[5], [11], [17], [22], [28], [34], [40]], 3, axis=1)
+    )
+    np.testing.assert_array_equal(by_epoch(result, "epoch")[:, 0], range(7))
+    np.testing.assert_array_equal(by_epoch(result, "head")[4], range(3))
+    loss, used = by_epoch(result, "loss"), by_epoch(result, "used_clusters")
+    assert loss.shape == used.shape == (7, 3)
+    assert result.meta == {"best_head": loss[-1].argmin(), "objective": loss[-1].min()}
+    assert len(set(loss[-1])) == 3
+    assert used.min() >= 1
+    assert used.max() <= 5
+    np.testing.assert_array_equal([row["loss"] for row in rows], loss)
 
 
 def test_the_best_head_has_a_finite_loss():
-    loss = np.array([[0, 0, 0], [np.nan, 3, 2]], np.float32)
-    assert best_head({"loss": loss}) == 2
+    loss = np.array([np.nan, 3, 2], np.float32)
+    assert best_head(loss) == 2
     with pytest.raises(InputError, match="lower the learning rate"):
-        best_head({"loss": loss * np.nan})
+        best_head(loss * np.nan)
 
 
 def test_fewer_images_than_a_batch():
     embeddings, neighbours, _ = blobs(classes=2, per_class=10)
-    result = train_temi(embeddings, neighbours, 2, CFG | {"steps": 3}, 0)
-    np.testing.assert_array_equal(result.history["step"], [1, 2, 3])
+    result = train(embeddings, neighbours, 2, CFG | {"steps": 3})
+    np.testing.assert_array_equal(by_epoch(result, "step")[:, 0], [1, 2, 3])
 
 
 def test_last_layer_is_frozen_in_the_first_epoch_only():
     embeddings, neighbours, _ = blobs()
     first, second = (
-        train_temi(embeddings, neighbours, 5, CFG | {"steps": steps}, 0).weights
-        for steps in (6, 12)
+        train(embeddings, neighbours, 5, CFG | {"steps": steps}).weights for steps in (6, 12)
     )
     assert (first["scale"] == 1).all()
     assert first["hidden_bias"].any()
@@ -309,78 +309,85 @@ def test_last_layer_is_frozen_in_the_first_epoch_only():
 
 def test_seeds():
     embeddings, neighbours, _ = blobs()
-    one, again, other = (train_temi(embeddings, neighbours, 5, CFG, seed) for seed in (1, 1, 2))
-    same_result(one, again)
+    one, again, other = (
+        train(embeddings, neighbours, 5, CFG | {"seed": seed}) for seed in (1, 1, 2)
+    )
+    same_clustering(one, again)
     assert one.weights["prototypes"].tobytes() != other.weights["prototypes"].tobytes()
 
 
-def test_assign_streams_blocks():
+def test_assign_streams_blocks_and_scores_are_its_log_probabilities():
     embeddings, neighbours, _ = blobs()
-    weights = train_temi(embeddings, neighbours, 5, CFG, 0).weights
-    clusters, probability = assign(
-        (embeddings[i : i + 33] for i in range(0, 200, 33)), weights, 0.1
-    )
+    weights = train(embeddings, neighbours, 5, CFG).weights
+    blocks = (embeddings[i : i + 33] for i in range(0, 200, 33))
+    clusters, probability = temi.assign(blocks, weights, CFG)
     heads = {name: torch.from_numpy(value[None]) for name, value in weights.items()}
     expected = log_probabilities(heads, torch.from_numpy(embeddings), 0.1)[0].exp().numpy()
     np.testing.assert_array_equal(clusters, expected.argmax(axis=1))
     np.testing.assert_allclose(probability, expected.max(axis=1), rtol=1e-4)
+    scores = temi.scores(embeddings, weights, CFG)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(np.exp(scores), expected, rtol=1e-4)
 
 
 # --- kill and resume ------------------------------------------------------------------------
 
 
-class Killed(Exception):
-    pass
-
-
-def train_and_kill(after_epoch, state, seed=0, cfg=CFG):
-    def kill(row):
-        if row["epoch"] == after_epoch:
-            raise Killed
-
-    embeddings, neighbours, _ = blobs()
-    with pytest.raises(Killed):
-        train_temi(embeddings, neighbours, 5, cfg, seed, state, on_epoch=kill)
+def train_and_kill(monkeypatch, after_epoch, **options):
+    cases.kill_after(monkeypatch, after_epoch)
+    rows, neighbours, _ = blobs()
+    with pytest.raises(cases.Killed):
+        train(rows, neighbours, 5, **({"cfg": CFG} | options))
 
 
 @pytest.mark.parametrize("after_epoch", [0, 3])
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, after_epoch):
-    monkeypatch.setattr("workflow_scripts.lib.clustering.heads.CHECKPOINT_SECONDS", 0)
-    embeddings, neighbours, _ = blobs()
-    whole = train_temi(embeddings, neighbours, 5, CFG, 0)
-    state = tmp_path / "state.safetensors"
-    train_and_kill(after_epoch, state)
-    epochs = []
-    resumed = train_temi(
-        embeddings, neighbours, 5, CFG, 0, state, on_epoch=lambda row: epochs.append(row["epoch"])
-    )
-    assert epochs == list(range(after_epoch + 1, 7))
-    same_result(resumed, whole)
+    rows, neighbours, _ = blobs()
+    whole = train(rows, neighbours, 5, CFG)
+    train_and_kill(monkeypatch, after_epoch, state_path=tmp_path / "state")
+    assert (tmp_path / "state").exists()
+    seen = cases.watch_epochs(monkeypatch)
+    resumed = train(rows, neighbours, 5, CFG, state_path=tmp_path / "state")
+    assert seen == list(range(after_epoch + 1, 7))
+    same_clustering(resumed, whole)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("change", ["seed", "cfg", "data", "truncated"])
-def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog, change):
-    monkeypatch.setattr("workflow_scripts.lib.clustering.heads.CHECKPOINT_SECONDS", 0)
-    embeddings, neighbours, _ = blobs()
-    state = tmp_path / "state.safetensors"
-    train_and_kill(
-        2, state, 7 if change == "seed" else 0, CFG | {"beta": 0.5} if change == "cfg" else CFG
-    )
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("seed", "other code, settings, seed or data"),
+        ("cfg", "other code, settings, seed or data"),
+        ("code", "other code, settings, seed or data"),
+        ("data", "other code, settings, seed or data"),
+        ("truncated", "not readable"),
+    ],
+)
+def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog, change, reason):
+    state = tmp_path / "state"
+    changed = {"seed": {"cfg": CFG | {"seed": 7}}, "cfg": {"cfg": CFG | {"beta": 0.5}},
+               "code": {"code": "code@2"}}  # fmt: skip
+    train_and_kill(monkeypatch, 2, state_path=state, **changed.get(change, {}))
+    rows, neighbours, _ = blobs()
     if change == "data":
-        embeddings = embeddings[::-1].copy()
+        rows = rows[::-1].copy()
     if change == "truncated":
         state.write_bytes(state.read_bytes()[:1000])
+    seen = cases.watch_epochs(monkeypatch)
     with caplog.at_level(logging.WARNING):
-        found = train_temi(embeddings, neighbours, 5, CFG, 0, state)
-    assert "training starts anew" in caplog.text
-    same_result(found, train_temi(embeddings, neighbours, 5, CFG, 0))
+        found = train(rows, neighbours, 5, CFG, state_path=state)
+    assert f"ignoring {state}, training starts anew: {reason}" in caplog.text
+    assert seen == list(range(7))
+    same_clustering(found, train(rows, neighbours, 5, CFG))
 
 
-def test_states_are_written_at_most_every_30_seconds(tmp_path):
-    state = tmp_path / "state.safetensors"
-    train_and_kill(3, state)
-    assert not state.exists()
+def test_states_are_written_at_most_every_30_seconds(tmp_path, monkeypatch):
+    rows, neighbours, _ = blobs()
+    written = []
+    cases.watch_epochs(monkeypatch)
+    monkeypatch.setattr(epochs, "_save", lambda path, *_: written.append(path))
+    train(rows, neighbours, 5, CFG, state_path=tmp_path / "state")
+    assert not written
 
 
 # --- sizes ----------------------------------------------------------------------------------
@@ -389,8 +396,8 @@ def test_states_are_written_at_most_every_30_seconds(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "k", "wanted", "message"),
     [
-        (200, 1, 5, "set `clusters` from 2 to 200"),
-        (200, 201, 5, "cannot make 201 clusters of 200 images"),
+        (200, 1, 5, "set `k` from 2 to 200"),
+        (200, 201, 5, "cannot make 201 clusters of 200 images: set `k` from 2 to 200"),
         (199, 5, 5, "199 rows of neighbours for 200 images"),
         (200, 5, 6, "`neighbours` is 6, but 5 per image were given"),
     ],
@@ -398,4 +405,4 @@ def test_states_are_written_at_most_every_30_seconds(tmp_path):
 def test_sizes_that_do_not_fit(rows, k, wanted, message):
     embeddings, neighbours, _ = blobs()
     with pytest.raises(InputError, match=message):
-        train_temi(embeddings, neighbours[:rows], k, CFG | {"neighbours": wanted}, 0)
+        train(embeddings, neighbours[:rows], k, CFG | {"neighbours": wanted})

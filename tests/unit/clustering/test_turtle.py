@@ -3,10 +3,20 @@ import math
 import numpy as np
 import pytest
 import torch
+from clustering_cases import (
+    Killed,
+    accuracy,
+    blobs,
+    by_epoch,
+    kill_after,
+    same_clustering,
+    task_of,
+    watch_epochs,
+)
 
-from workflow_scripts.lib.clustering.metrics import accuracy
+from workflow_scripts.lib.clustering import epochs, turtle
 from workflow_scripts.lib.clustering.turtle import (
-    assign,
+    adam,
     fit_classifiers,
     task_log_probabilities,
     train_turtle,
@@ -15,6 +25,8 @@ from workflow_scripts.lib.clustering.turtle import (
 from workflow_scripts.lib.errors import InputError
 
 CFG = {
+    "method": "turtle",
+    "seed": 0,
     "steps": 60,
     "inner_steps": 10,
     "batch_size": 64,
@@ -35,21 +47,8 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def blobs(classes=5, per_class=40, d=16, spread=0.08, seed=0):
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(classes, d))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    labels = np.repeat(np.arange(classes), per_class)
-    rows = centres[labels] + rng.normal(0, spread, (len(labels), d))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
-
-
-def same_result(one, other):
-    assert one.best_head == other.best_head
-    for a, b in ((one.weights, other.weights), (one.history, other.history)):
-        assert a.keys() == b.keys()
-        for name in a:
-            assert a[name].tobytes() == b[name].tobytes(), name
+def train(rows, k, cfg, **options):
+    return turtle.fit(task_of(rows, k, cfg, **options))
 
 
 # --- one step against a slow reference ------------------------------------------------------
@@ -119,12 +118,11 @@ def test_one_step_equals_the_loops():
     found = task_log_probabilities(task, views, 0.5)
     np.testing.assert_allclose(found.detach().exp()[0], labels, rtol=1e-5)
     classifiers = {"weight_0": torch.zeros(1, 3, 4), "bias_0": torch.zeros(1, 3)}
-    moments = [{n: torch.zeros_like(t) for n, t in classifiers.items()} for _ in range(2)]
-    counts = dict.fromkeys(classifiers, 0)
-    fit_classifiers(classifiers, *moments, counts, views, found.detach().exp(), 0.1, 7)
+    optimiser = adam(classifiers, 0.1)
+    fit_classifiers(classifiers, optimiser, views, found.detach().exp(), 7)
     np.testing.assert_allclose(classifiers["weight_0"][0], weight, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(classifiers["bias_0"][0], bias, rtol=1e-4, atol=1e-5)
-    assert counts == {"weight_0": 7, "bias_0": 7}
+    assert [state["step"] for state in optimiser.state.values()] == [7, 7]
 
     logits = views[0] @ classifiers["weight_0"].mT + classifiers["bias_0"].unsqueeze(1)
     objective = turtle_objective(found, [logits.log_softmax(-1)], 10)
@@ -179,39 +177,48 @@ def test_objective_of_two_spaces_by_hand():
 def test_recovers_blobs(warm_start):
     embeddings, labels = blobs()
     cfg = CFG | {"steps": 200, "heads": 4, "warm_start": warm_start}
-    result = train_turtle([embeddings], 5, cfg, 0)
-    clusters, probability = assign(zip([embeddings]), result.weights, 0.1)
+    result = train(embeddings, 5, cfg)
+    clusters, probability = turtle.assign([embeddings], result.weights, CFG)
     assert accuracy(labels, clusters) > 0.95
     assert (clusters.dtype, probability.dtype) == (np.int32, np.float32)
-    loss = result.history["loss"]
+    loss = by_epoch(result, "loss")
     assert loss[-1].max() < loss[0].min()
-    assert result.best_head == loss[-1].argmin()
+    assert result.meta == {"best_head": loss[-1].argmin(), "objective": loss[-1].min()}
     assert len(set(loss[-1])) == 4
 
 
-def test_two_spaces_recover_blobs_and_assign_streams_them():
+def test_two_spaces_recover_blobs():
     spaces = [blobs(seed=0)[0], blobs(d=24, seed=1)[0]]
     labels = blobs()[1]
-    result = train_turtle(spaces, 5, CFG | {"steps": 200}, 0)
-    assert result.weights["prototypes_1"].shape == (5, 24)
-    starts = range(0, 200, 33)
-    blocks = ([space[i : i + 33] for space in spaces] for i in starts)
-    clusters, probability = assign(blocks, result.weights, 0.1)
-    assert accuracy(labels, clusters) > 0.95
-    whole = assign([spaces], result.weights, 0.1)
-    np.testing.assert_array_equal(clusters, whole[0])
-    np.testing.assert_allclose(probability, whole[1], rtol=1e-4)
+    task = task_of(spaces[0], 5, CFG | {"steps": 200})
+    weights = train_turtle(spaces, task).weights
+    assert weights["prototypes_1"].shape == (5, 24)
+    encoder = {name: torch.from_numpy(value)[None] for name, value in weights.items()}
+    views = [torch.from_numpy(space) for space in spaces]
+    clusters = task_log_probabilities(encoder, views, 0.1)[0].argmax(dim=-1)
+    assert accuracy(labels, clusters.numpy()) > 0.95
+
+
+def test_assign_streams_blocks_and_scores_are_its_log_probabilities():
+    embeddings, _ = blobs()
+    weights = train(embeddings, 5, CFG).weights
+    encoder = {name: torch.from_numpy(value)[None] for name, value in weights.items()}
+    views = [torch.from_numpy(embeddings)]
+    expected = task_log_probabilities(encoder, views, 0.1)[0].exp().numpy()
+    blocks = (embeddings[i : i + 33] for i in range(0, 200, 33))
+    clusters, probability = turtle.assign(blocks, weights, CFG)
+    np.testing.assert_array_equal(clusters, expected.argmax(axis=1))
+    np.testing.assert_allclose(probability, expected.max(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(np.exp(turtle.scores(embeddings, weights, CFG)), expected, rtol=1e-4)
 
 
 def test_a_head_does_not_depend_on_the_others():
     # With one batch per epoch all heads see the same images, in another order.
     embeddings, _ = blobs()
     cfg = CFG | {"steps": 5, "batch_size": 200, "heads": 1}
-    alone = train_turtle([embeddings], 5, cfg, 0)
-    together = train_turtle([embeddings], 5, cfg | {"heads": 3}, 0)
-    np.testing.assert_allclose(
-        alone.history["loss"][:, 0], together.history["loss"][:, 0], rtol=1e-4
-    )
+    alone = by_epoch(train(embeddings, 5, cfg), "loss")
+    together = by_epoch(train(embeddings, 5, cfg | {"heads": 3}), "loss")
+    np.testing.assert_allclose(alone[:, 0], together[:, 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize("warm_start", [True, False])
@@ -219,50 +226,46 @@ def test_only_warm_classifiers_go_on_where_they_ended(warm_start):
     # With the labels held fixed and the whole set in a batch, only the classifiers can improve.
     embeddings, _ = blobs()
     cfg = CFG | {"steps": 4, "batch_size": 200, "outer_lr": 0.0, "warm_start": warm_start}
-    loss = train_turtle([embeddings], 5, cfg, 0).history["loss"]
+    loss = by_epoch(train(embeddings, 5, cfg), "loss")
     if warm_start:
         assert (np.diff(loss, axis=0) < -1e-3).all()
     else:
         np.testing.assert_allclose(loss, np.broadcast_to(loss[0], loss.shape), rtol=1e-4)
 
 
-def test_history():
+def test_history(monkeypatch):
     embeddings, _ = blobs()
     rows = []
-    history = train_turtle([embeddings], 5, CFG | {"steps": 8}, 0, on_epoch=rows.append).history
-    np.testing.assert_array_equal(history["step"], [2, 5, 8])  # 200 images: at most 3 batches
-    assert history["loss"].shape == history["used"].shape == (3, 3)
-    np.testing.assert_array_equal([row["loss"] for row in rows], history["loss"])
+    monkeypatch.setattr(epochs, "log_epoch", rows.append)
+    found = train(embeddings, 5, CFG | {"steps": 8})
+    # 200 images: at most 3 batches
+    np.testing.assert_array_equal(by_epoch(found, "step")[:, 0], [2, 5, 8])
+    assert by_epoch(found, "loss").shape == by_epoch(found, "used_clusters").shape == (3, 3)
+    np.testing.assert_array_equal([row["loss"] for row in rows], by_epoch(found, "loss"))
 
 
 def test_seeds_and_float16_memory_map(tmp_path):
     np.save(tmp_path / "e.npy", blobs()[0].astype(np.float16))
     mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
-    one = train_turtle([mapped], 5, CFG, 1)
-    same_result(one, train_turtle([mapped.astype(np.float32)], 5, CFG, 1))
-    other = train_turtle([mapped], 5, CFG, 2)
+    one, again, other = (
+        train(rows, 5, CFG | {"seed": seed})
+        for rows, seed in ((mapped, 1), (mapped.astype(np.float32), 1), (mapped, 2))
+    )
+    same_clustering(one, again)
     assert one.weights["prototypes_0"].tobytes() != other.weights["prototypes_0"].tobytes()
 
 
 @pytest.mark.parametrize("warm_start", [True, False])
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, warm_start):
-    class Killed(Exception):
-        pass
-
-    def kill(row):
-        if row["epoch"] == 4:
-            raise Killed
-
-    monkeypatch.setattr("workflow_scripts.lib.clustering.heads.CHECKPOINT_SECONDS", 0)
     embeddings, _ = blobs()
-    cfg, state, epochs = CFG | {"warm_start": warm_start}, tmp_path / "state", []
+    cfg, state = CFG | {"warm_start": warm_start}, tmp_path / "state"
+    kill_after(monkeypatch, 4)
     with pytest.raises(Killed):
-        train_turtle([embeddings], 5, cfg, 0, state, on_epoch=kill)
-    resumed = train_turtle(
-        [embeddings], 5, cfg, 0, state, on_epoch=lambda row: epochs.append(row["epoch"])
-    )
-    assert epochs == list(range(5, 20))
-    same_result(resumed, train_turtle([embeddings], 5, cfg, 0))
+        train(embeddings, 5, cfg, state_path=state)
+    seen = watch_epochs(monkeypatch)
+    resumed = train(embeddings, 5, cfg, state_path=state)
+    assert seen == list(range(5, 20))
+    same_clustering(resumed, train(embeddings, 5, cfg))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -272,17 +275,17 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, warm
 @pytest.mark.parametrize("fill", [0.0, 0.25])
 def test_equal_images_train_without_nan(fill):
     embeddings = np.full((40, 16), fill, np.float32)
-    result = train_turtle([embeddings], 4, CFG, 0)
+    result = train(embeddings, 4, CFG)
     assert all(np.isfinite(value).all() for value in result.weights.values())
-    assert len(set(assign([[embeddings]], result.weights, 0.1)[0])) == 1
+    assert len(set(turtle.assign([embeddings], result.weights, CFG)[0])) == 1
 
 
 def test_inputs_that_do_not_fit():
     embeddings, _ = blobs()
     with pytest.raises(InputError, match=r"spaces of \[200, 199\] images"):
-        train_turtle([embeddings, embeddings[1:]], 5, CFG, 0)
-    with pytest.raises(InputError, match="set `clusters` from 2 to 200"):
-        train_turtle([embeddings], 201, CFG, 0)
+        train_turtle([embeddings, embeddings[1:]], task_of(embeddings, 5, CFG))
+    with pytest.raises(InputError, match="set `k` from 2 to 200"):
+        train(embeddings, 201, CFG)
     embeddings[3] = np.inf
     with pytest.raises(InputError, match="NaN or infinite values in the embeddings"):
-        train_turtle([embeddings], 5, CFG, 0)
+        train(embeddings, 5, CFG)

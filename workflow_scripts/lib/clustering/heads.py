@@ -6,62 +6,19 @@ heads are trained at once: their weights are stacked along a leading dimension H
 loss (see `train_heads`). Labels are never used.
 """
 
-import hashlib
-import json
-import logging
 import math
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from workflow_scripts.lib.artifacts import replacing
+from workflow_scripts.lib.clustering import epochs
+from workflow_scripts.lib.clustering.methods import check_k
 from workflow_scripts.lib.errors import InputError
 
-CHECKPOINT_SECONDS = 30
 WEIGHT_DECAY = 1e-4
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 LAST_LAYER = ("prototypes", "scale")
 """Parameters of the weight-normed last layer, frozen in the first epoch."""
-
-
-@dataclass
-class Result:
-    """A trained clustering.
-
-    weights: of the best head, name -> float32 array (for TEMI and SCANv2 its teacher, see
-    `log_probabilities`, without H). best_head: its index. history: arrays over epochs, `epoch` and
-    `step` (at its end) int32 [E], `loss` (epoch mean) float32 [E, H], `used` (clusters that were
-    some image's best in that epoch, for the teacher where there is one) int32 [E, H].
-    """
-
-    weights: dict
-    best_head: int
-    history: dict
-
-
-@dataclass
-class Training:
-    """All that changes during training; what a checkpoint holds.
-
-    tensors: part -> name -> tensor, changed in place. steps: parameter -> number of its updates.
-    history: one dict epoch, step, loss [H], used [H] per finished epoch.
-    """
-
-    tensors: dict
-    steps: dict
-    generator: torch.Generator
-    history: list
-
-
-def default_device(device=None):
-    """The given device; else the GPU if there is one, else the CPU."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 # ---- heads and their updates ----------------------------------------------------------------
@@ -88,25 +45,21 @@ def update_teacher(teacher, student, momentum):
         parameter.lerp_(student[name].detach(), 1 - momentum)
 
 
-def adamw_step(parameters, mean, variance, lr, steps, weight_decay=WEIGHT_DECAY):
-    """One AdamW step on every parameter that has a gradient, in place; clears the gradients.
+def adamw(student):
+    """AdamW on the parameters of all heads (a dict as in `log_probabilities`), without weight
+    decay on biases. Every step sets the learning rate (see `learning_rate`)."""
+    biases = [value for name, value in student.items() if name.endswith("bias")]
+    others = [value for name, value in student.items() if not name.endswith("bias")]
+    groups = [{"params": others}, {"params": biases, "weight_decay": 0}]
+    return torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, fused=others[0].is_cuda)
 
-    mean, variance: moving moments of the gradients, shaped like the parameters; steps: name ->
-    number of updates so far. No weight decay on biases. (Written out: the first use of
-    torch.optim costs every job two seconds of imports.)
-    """
-    for name, parameter in parameters.items():
-        gradient, parameter.grad = parameter.grad, None
-        if gradient is None:
-            continue
-        steps[name] += 1
-        mean[name].lerp_(gradient, 1 - BETA_1)
-        variance[name].mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
-        root = (variance[name] / (1 - BETA_2 ** steps[name])).sqrt_().add_(EPSILON)
-        with torch.no_grad():
-            if not name.endswith("bias"):
-                parameter.mul_(1 - lr * weight_decay)
-            parameter.addcdiv_(mean[name], root, value=-lr / (1 - BETA_1 ** steps[name]))
+
+def adamw_step(optimiser, lr):
+    """One step with this learning rate on every parameter that has a gradient; clears these."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    optimiser.step()
+    optimiser.zero_grad()
 
 
 def learning_rate(step, cfg):
@@ -119,75 +72,37 @@ def learning_rate(step, cfg):
     return peak * (1 + math.cos(math.pi * (step - warmup) / (cfg["steps"] - warmup))) / 2
 
 
-# ---- training and assignment ----------------------------------------------------------------
+# ---- training -------------------------------------------------------------------------------
 
 
-def train_heads(
-    loss, embeddings, neighbours, k, cfg, seed, state_path=None, device=None, on_epoch=None
-):
-    """Train heads with a loss and return the one whose loss is lowest.
+def train_heads(loss, task):
+    """Train heads with a loss; the Clustering of the one whose loss is lowest, with the weights of
+    its teacher (see `log_probabilities`, without H).
 
     loss: called in every step with (student, teacher, prior, cfg), where student and teacher are
         log-probabilities [H, 2B, K] of B images above their B neighbours, the teacher's without
         gradient, and prior [H, K] are running class probabilities that begin at 1 / K and that
-        the loss updates in place; gives the loss of every head [H]. A checkpoint knows it by the
-        module that defines it.
-    embeddings: [N, d], float32 or float16, may be a memory map (cast batch by batch).
-    neighbours: int32 [N, m], best first and without the image itself; the first
-    cfg["neighbours"] are used. k: number of clusters of every head.
-    cfg: steps (of the optimiser), warmup_steps, batch_size (pairs), base_lr, heads, hidden,
-    bottleneck, temperature, teacher_momentum, neighbours, and what the loss needs.
-    state_path: where an unfinished training is kept: written at the end of an epoch, at most
-    every CHECKPOINT_SECONDS, and removed at the end. A call with the same loss, data, k, cfg and
-    seed goes on from it and ends with the same bytes; any other state is ignored with a warning.
-    on_epoch: called after every epoch with a dict epoch, step, loss [H], used [H].
-    Returns a Result. Raises InputError on sizes that do not fit together.
+        the loss updates in place; gives the loss of every head [H].
+    task: a `Task` with neighbours, of which the first cfg["neighbours"] are used. Embeddings are
+        cast batch by batch. task.cfg: steps (of the optimiser), warmup_steps, batch_size (pairs),
+        base_lr, heads, hidden, bottleneck, temperature, teacher_momentum, neighbours, seed, and
+        what the loss needs.
+    Raises InputError on sizes that do not fit together.
 
-    Our choices: the steps fall into equal epochs (to a step) of at most N // batch_size; a batch
-    has at most N pairs; the best head has the lowest mean loss over the last epoch.
+    Our choices: a batch has at most N pairs; the best head has the lowest mean loss over the last
+    epoch.
     """
-    check_clusters(k, len(embeddings))
-    _check_neighbours(len(embeddings), neighbours, cfg)
-    neighbours = neighbours[:, : cfg["neighbours"]]
-    device = default_device(device)
-    training = _start(embeddings.shape[1], k, cfg, seed, device)
-    run = fingerprint(loss.__module__, (embeddings, neighbours), k, cfg, seed, device)
+    embeddings, cfg = task.images.joined(), task.cfg
+    check_k(task.k, len(embeddings), least=2)
+    _check_neighbours(len(embeddings), task.neighbours, cfg)
+    neighbours = task.neighbours[:, : cfg["neighbours"]]
+    training = _start(embeddings.shape[1], task.k, cfg)
 
     def train_epoch(epoch, first, last):
         return _train_epoch(training, loss, embeddings, neighbours, epoch, first, last, cfg)
 
-    ends = epoch_ends(len(embeddings), cfg)
-    history = run_epochs(training, train_epoch, ends, run, state_path, on_epoch)
-    best = best_head(history)
-    teacher = training.tensors["teacher"].items()
-    return Result({name: value[best].cpu().numpy() for name, value in teacher}, best, history)
-
-
-def assign(blocks, head_weights, temperature, device=None):
-    """The most probable cluster of every row under one head.
-
-    blocks: iterable of [b, d], float32 or float16, streamed. head_weights: Result.weights.
-    Returns (cluster int32 [N], its probability float32 [N]).
-    """
-    device = default_device(device)
-    head = {name: torch.from_numpy(v)[None].to(device) for name, v in head_weights.items()}
-    return most_probable(
-        log_probabilities(head, to_tensor(block, device), temperature)[0] for block in blocks
-    )
-
-
-def most_probable(blocks):
-    """The best cluster (int32 [N]) and its probability (float32 [N]) of every row.
-
-    blocks: iterable of tensors of log-probabilities [b, K], streamed.
-    """
-    clusters, probabilities = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
-    with torch.inference_mode():
-        for block in blocks:
-            best, cluster = block.max(dim=-1)
-            clusters.append(cluster.cpu().numpy().astype(np.int32))
-            probabilities.append(best.exp().cpu().numpy())
-    return np.concatenate(clusters), np.concatenate(probabilities)
+    epochs.run_epochs(training, train_epoch, task, (embeddings, neighbours))
+    return epochs.best_clustering(training.tensors["teacher"], training.history)
 
 
 def _check_neighbours(n, neighbours, cfg):
@@ -201,9 +116,10 @@ def _check_neighbours(n, neighbours, cfg):
         )
 
 
-def _start(d, k, cfg, seed, device):
+def _start(d, k, cfg):
     """Heads from a truncated normal (0.02), biases 0, last layer's norms 1; teacher = student."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(cfg["seed"])
+    device = epochs.default_device()
     heads, hidden, bottleneck = cfg["heads"], cfg["hidden"], cfg["bottleneck"]
 
     def weight(*shape):
@@ -221,11 +137,9 @@ def _start(d, k, cfg, seed, device):
     tensors = {
         "student": student,
         "teacher": {name: value.detach().clone() for name, value in student.items()},
-        "mean": zeros_like(student),
-        "variance": zeros_like(student),
         "loss": {"prior": torch.full((heads, k), 1 / k, device=device)},
     }
-    return Training(tensors, dict.fromkeys(student, 0), generator, [])
+    return epochs.Training(tensors, {"student": adamw(student)}, generator, [])
 
 
 def _train_epoch(training, loss, embeddings, neighbours, epoch, first, last, cfg):
@@ -233,11 +147,11 @@ def _train_epoch(training, loss, embeddings, neighbours, epoch, first, last, cfg
     for name in LAST_LAYER:
         training.tensors["student"][name].requires_grad_(epoch > 0)
     generator, prior = training.generator, training.tensors["loss"]["prior"]
-    log = EpochLog(prior)
-    for step, rows in batches(len(embeddings), first, last, cfg["batch_size"], generator):
+    log = epochs.EpochLog(prior)
+    for step, rows in epochs.batches(len(embeddings), first, last, cfg["batch_size"], generator):
         column = torch.randint(neighbours.shape[1], (len(rows),), generator=generator).numpy()
         pairs = np.concatenate([rows, neighbours[rows, column]])
-        x = to_tensor(embeddings[pairs], prior.device)
+        x = epochs.to_tensor(embeddings[pairs], prior.device)
         log.add(*_train_step(training, loss, x, learning_rate(step, cfg), cfg))
     return log.row(epoch, first, last)
 
@@ -253,165 +167,26 @@ def _train_step(training, loss, x, lr, cfg):
     student = log_probabilities(parts["student"], x, cfg["temperature"])
     losses = loss(student, teacher, parts["loss"]["prior"], cfg)
     losses.mean().backward()
-    adamw_step(parts["student"], parts["mean"], parts["variance"], lr, training.steps)
+    adamw_step(training.optimisers["student"], lr)
     update_teacher(parts["teacher"], parts["student"], cfg["teacher_momentum"])
     return losses.detach(), teacher[:, : len(x) // 2].argmax(dim=-1)
 
 
-# ---- what any training by epochs needs ------------------------------------------------------
+# ---- assignment -----------------------------------------------------------------------------
 
 
-def check_clusters(k, n):
-    """Raise InputError unless n images can be put into k clusters, two or more."""
-    if not 2 <= k <= n:
-        raise InputError(f"cannot make {k} clusters of {n} images: set `clusters` from 2 to {n}")
+def assign(blocks, weights, cfg):
+    """The most probable cluster of every image, and its probability (see `methods`)."""
+    return epochs.most_probable(_of_one_head(block, weights, cfg) for block in blocks)
 
 
-def to_tensor(rows, device):
-    """A float32 tensor of array rows, on the device; the rows are copied first."""
-    return torch.from_numpy(np.array(rows)).to(device).float()
+def scores(block, weights, cfg):
+    """Log-probabilities of the clusters (see `methods`)."""
+    return _of_one_head(block, weights, cfg).cpu().numpy()
 
 
-def zeros_like(tensors):
-    """Zeros in the shapes of a dict of tensors, without gradient."""
-    return {name: torch.zeros_like(value) for name, value in tensors.items()}
-
-
-def epoch_ends(n, cfg):
-    """The step after the last one of every epoch."""
-    longest = n // min(cfg["batch_size"], n)
-    epochs = math.ceil(cfg["steps"] / longest)
-    return [(epoch + 1) * cfg["steps"] // epochs for epoch in range(epochs)]
-
-
-def batches(n, first, last, size, generator):
-    """Yield (step, rows) from step `first` to before `last`, rows from a fresh permutation."""
-    order = torch.randperm(n, generator=generator).numpy()
-    size = min(size, n)
-    for step in range(first, last):
-        yield step, order[(step - first) * size :][:size]
-
-
-class EpochLog:
-    """Mean loss and used clusters of every head over an epoch; like: a tensor [H, K]."""
-
-    def __init__(self, like):
-        self.loss = torch.zeros(len(like), device=like.device)
-        self.used = torch.zeros_like(like, dtype=torch.bool)
-
-    def add(self, loss, clusters):
-        """One step's loss [H] and clusters [H, B]."""
-        self.loss += loss
-        self.used.scatter_(1, clusters, True)
-
-    def row(self, epoch, first, last):
-        """The epoch's row of the history."""
-        return {
-            "epoch": epoch,
-            "step": last,
-            "loss": (self.loss / (last - first)).cpu().numpy(),
-            "used": self.used.sum(dim=1).to(torch.int32).cpu().numpy(),
-        }
-
-
-def run_epochs(training, train_epoch, ends, run, state_path=None, on_epoch=None):
-    """Go on with a training, from its saved state if there is one of the same run, to its end.
-
-    train_epoch(epoch, first step, step after the last) changes `training` in place and returns
-    the epoch's row; ends: see `epoch_ends`; run: see `fingerprint`; state_path, on_epoch: see
-    `train_heads`. Returns the history as in Result.
-    """
-    if state_path is not None and Path(state_path).exists():
-        _load(state_path, run, training)
-    saved = time.monotonic()
-    for epoch in range(len(training.history), len(ends)):
-        row = train_epoch(epoch, ends[epoch - 1] if epoch else 0, ends[epoch])
-        training.history.append(row)
-        if state_path is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
-            _save(state_path, run, training)
-            saved = time.monotonic()
-        if on_epoch is not None:
-            on_epoch(row)
-    if state_path is not None:
-        Path(state_path).unlink(missing_ok=True)
-    return _history_arrays(training.history)
-
-
-def fingerprint(method, arrays, k, cfg, seed, device):
-    """What a state must share with a run to continue it, as JSON: settings, shapes, and a digest
-    of 64 evenly spaced rows of the data."""
-    sample = np.linspace(0, len(arrays[0]) - 1, 64).astype(np.int64)
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array[sample]).tobytes())
-    run = {
-        "method": method,
-        "cfg": dict(cfg),
-        "k": k,
-        "seed": seed,
-        "device": device.type,
-        "shapes": [list(array.shape) for array in arrays],
-        "data": digest.hexdigest(),
-    }
-    return json.dumps(run, sort_keys=True)
-
-
-def best_head(history):
-    """The head with the lowest mean loss over the last epoch; a NaN never wins.
-
-    Raises InputError if no head has a finite loss.
-    """
-    loss = history["loss"][-1]
-    if not np.isfinite(loss).any():
-        raise InputError(
-            "the training diverged, no head has a finite loss: lower the learning rate, and look "
-            "for NaN or infinite values in the embeddings"
-        )
-    return int(np.where(np.isfinite(loss), loss, np.inf).argmin())
-
-
-def _history_arrays(rows):
-    return {
-        "epoch": np.array([row["epoch"] for row in rows], dtype=np.int32),
-        "step": np.array([row["step"] for row in rows], dtype=np.int32),
-        "loss": np.stack([row["loss"] for row in rows]),
-        "used": np.stack([row["used"] for row in rows]),
-    }
-
-
-def _save(path, run, training):
-    """Write the state as safetensors, in one step; the run's fingerprint is its metadata."""
-    tensors = {"generator": training.generator.get_state()}
-    for part, values in training.tensors.items():
-        tensors |= {f"{part}/{name}": value.detach() for name, value in values.items()}
-    for name, values in _history_arrays(training.history).items():
-        tensors[f"history/{name}"] = torch.from_numpy(values)
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"run": run, "steps": json.dumps(training.steps)})
-
-
-def _load(path, run, training):
-    """Take over a saved state, or warn and leave the training as it is if it is another run's."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            same_run = metadata.get("run") == run
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if same_run else {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        logging.warning("ignoring %s, training starts anew: not readable (%s)", path, error)
-        return
-    if not same_run:
-        logging.warning("ignoring %s, training starts anew: other settings, seed or data", path)
-        return
-    training.generator.set_state(tensors["generator"])
-    training.steps.update(json.loads(metadata["steps"]))
-    with torch.no_grad():
-        for part, values in training.tensors.items():
-            for name, value in values.items():
-                value.copy_(tensors[f"{part}/{name}"])
-    columns = {
-        name: tensors[f"history/{name}"].numpy() for name in ("epoch", "step", "loss", "used")
-    }
-    training.history += [
-        {name: values[i] for name, values in columns.items()} for i in range(len(columns["epoch"]))
-    ]
+def _of_one_head(block, weights, cfg):
+    """Log-probabilities [b, K], a tensor, of embeddings [b, d] under one head's weights."""
+    device = epochs.default_device()
+    head = {name: torch.from_numpy(value)[None].to(device) for name, value in weights.items()}
+    return log_probabilities(head, epochs.to_tensor(block, device), cfg["temperature"])[0]

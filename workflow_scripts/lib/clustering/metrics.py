@@ -1,11 +1,11 @@
 """How well clusters agree with known labels. Labels serve evaluation only, never clustering.
 
-Every function takes labels [N] (integers or strings) and clusters [N] (integers). Rows without
+Every metric takes the sparse table that `contingency` makes of labels and clusters. Rows without
 a known label must be left out by the caller. Values lie in [0, 1] (AMI and ARI: at most 1, about
 0 for random clusters); higher is better.
 
-All are exact and come from the sparse contingency table alone, which holds at most N counts. So
-11 million images, 10,450 classes and twice as many clusters need no dense table.
+All are exact and come from the table alone, which has at most N counts. So 11 million images,
+10,450 classes and twice as many clusters need no dense table.
 """
 
 import numpy as np
@@ -17,51 +17,85 @@ from sklearn.metrics import mutual_info_score
 from workflow_scripts.lib.errors import InputError
 
 
+def clustering_metrics(labels, clusters):
+    """All metrics, and the numbers of images, classes and used clusters, as a dict.
+
+    labels, clusters: see `contingency`.
+    """
+    table = contingency(labels, clusters)
+    acc, balanced_acc = accuracies(table)
+    return {
+        "n": len(labels),
+        "classes": table.shape[0],
+        "used_clusters": table.shape[1],
+        "acc": acc,
+        "balanced_acc": balanced_acc,
+        "purity": purity(table),
+        "nmi": nmi(table),
+        "ami": ami(table),
+        "ari": ari(table),
+    }
+
+
 def contingency(labels, clusters):
     """Image counts, sparse int64 [classes, used clusters], both in sorted order.
 
+    labels [N]: integers or strings; clusters [N]: integers.
     Raises InputError if the arrays are empty or differ in length.
     """
-    label, cluster = _codes(labels, clusters)
-    ones = np.ones(len(label), dtype=np.int64)
-    return coo_array((ones, (label, cluster))).tocsr()
+    if len(labels) == 0 or len(labels) != len(clusters):
+        raise InputError(
+            f"got {len(labels)} labels and {len(clusters)} clusters: "
+            "clustering metrics need one known label for every clustered image, and at least one"
+        )
+    label = np.unique(np.asarray(labels), return_inverse=True)[1]
+    cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    return coo_array((np.ones(len(label), np.int64), (label, cluster))).tocsr()
 
 
-def accuracy(labels, clusters):
-    """Clustering accuracy (ACC): the share of images under the best one-to-one map of clusters
-    to classes (Hungarian). Surplus clusters map to no class and count as wrong."""
-    return _accuracy(contingency(labels, clusters))
+def accuracies(table):
+    """Clustering accuracy (ACC) and class-balanced ACC.
 
+    ACC is the share of images under the best one-to-one map of clusters to classes (Hungarian).
+    Surplus clusters map to no class and count as wrong. Class-balanced ACC is the mean over classes
+    of the share of their images that are right under the same map. A class without a cluster counts
+    as 0.
 
-def balanced_accuracy(labels, clusters):
-    """Class-balanced ACC: the mean over classes of the share of their images that are right, under
-    the map of `accuracy`. A class without a cluster counts as 0.
-
-    The map is the one that maximises ACC, not this figure (our choice: one map for both). If
+    The map is the one that maximises ACC, not class-balanced ACC (our choice: one map for both). If
     several maps reach the same ACC, which one is taken depends on the order of the labels and of
     the cluster ids alone, so that equal inputs give equal figures.
     """
-    return _balanced_accuracy(contingency(labels, clusters))
+    right, images = _right(table), table.sum(axis=1)
+    return float(right.sum() / images.sum()), float((right / images).mean())
 
 
-def purity(labels, clusters):
+def purity(table):
     """Many-to-one accuracy: every cluster maps to its most frequent class. It grows with the
     number of clusters, so compare it at an equal number only. Never call it ACC."""
-    return _purity(contingency(labels, clusters))
+    return float(table.max(axis=0).toarray().sum() / table.sum())
 
 
-def nmi(labels, clusters):
+def nmi(table):
     """Normalised mutual information, arithmetic mean of the entropies (as scikit-learn's)."""
-    return _nmi(contingency(labels, clusters))
+    if table.shape == (1, 1):
+        return 1.0
+    information = mutual_info_score(None, None, contingency=table)
+    return float(2 * information / (_entropy(table.sum(axis=1)) + _entropy(table.sum(axis=0))))
 
 
-def ami(labels, clusters):
+def ami(table):
     """Adjusted mutual information, arithmetic mean of the entropies.
 
     Equals scikit-learn's, whose time grows with images x clusters (minutes for 400,000 images of
     1,000 classes); see `expected_mutual_information`. Equal partitions have AMI 1.
     """
-    return _ami(contingency(labels, clusters))
+    if _equal_partitions(table):
+        return 1.0
+    classes, clusters = table.sum(axis=1), table.sum(axis=0)
+    information = mutual_info_score(None, None, contingency=table)
+    expected = expected_mutual_information(classes, clusters)
+    entropy = (_entropy(classes) + _entropy(clusters)) / 2
+    return float((information - expected) / (entropy - expected))
 
 
 def expected_mutual_information(class_sizes, cluster_sizes):
@@ -95,30 +129,15 @@ def expected_mutual_information(class_sizes, cluster_sizes):
     return total
 
 
-def ari(labels, clusters):
-    """Adjusted Rand index (as scikit-learn's). Equal partitions have ARI 1."""
-    return _ari(contingency(labels, clusters))
-
-
-def used_clusters(clusters):
-    """Number of clusters that hold at least one image."""
-    return len(np.unique(clusters))
-
-
-def clustering_metrics(labels, clusters):
-    """All of the above, and the numbers of images and classes, as a dict."""
-    table = contingency(labels, clusters)
-    return {
-        "n": len(labels),
-        "classes": table.shape[0],
-        "used_clusters": table.shape[1],
-        "acc": _accuracy(table),
-        "balanced_acc": _balanced_accuracy(table),
-        "purity": _purity(table),
-        "nmi": _nmi(table),
-        "ami": _ami(table),
-        "ari": _ari(table),
-    }
+def ari(table):
+    """Adjusted Rand index (as scikit-learn's), Hubert and Arabie (1985), eq. 5: pairs of images
+    that share a class, a cluster or both. Equal partitions have ARI 1."""
+    if _equal_partitions(table):
+        return 1.0
+    both = _pairs(table.data)
+    classes, clusters = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
+    expected = classes * clusters / _pairs(table.sum())
+    return float((both - expected) / ((classes + clusters) / 2 - expected))
 
 
 def best_map(table):
@@ -156,45 +175,6 @@ def _right(table):
     return found
 
 
-def _accuracy(table):
-    return float(_right(table).sum() / table.sum())
-
-
-def _balanced_accuracy(table):
-    return float((_right(table) / table.sum(axis=1)).mean())
-
-
-def _purity(table):
-    return float(table.max(axis=0).toarray().sum() / table.sum())
-
-
-def _nmi(table):
-    if table.shape == (1, 1):
-        return 1.0
-    information = mutual_info_score(None, None, contingency=table)
-    return float(2 * information / (_entropy(table.sum(axis=1)) + _entropy(table.sum(axis=0))))
-
-
-def _ami(table):
-    if _equal_partitions(table):
-        return 1.0
-    classes, clusters = table.sum(axis=1), table.sum(axis=0)
-    information = mutual_info_score(None, None, contingency=table)
-    expected = expected_mutual_information(classes, clusters)
-    entropy = (_entropy(classes) + _entropy(clusters)) / 2
-    return float((information - expected) / (entropy - expected))
-
-
-def _ari(table):
-    """Hubert and Arabie (1985), eq. 5: pairs of images that share a class, a cluster or both."""
-    if _equal_partitions(table):
-        return 1.0
-    both = _pairs(table.data)
-    classes, clusters = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
-    expected = classes * clusters / _pairs(table.sum())
-    return float((both - expected) / ((classes + clusters) / 2 - expected))
-
-
 def _equal_partitions(table):
     return table.nnz == table.shape[0] == table.shape[1]
 
@@ -206,15 +186,3 @@ def _pairs(sizes):
 def _entropy(sizes):
     share = sizes / sizes.sum()
     return -xlogy(share, share).sum()
-
-
-def _codes(labels, clusters):
-    if len(labels) == 0 or len(labels) != len(clusters):
-        raise InputError(
-            f"got {len(labels)} labels and {len(clusters)} clusters: "
-            "clustering metrics need one known label for every clustered image, and at least one"
-        )
-    return (
-        np.unique(np.asarray(labels), return_inverse=True)[1],
-        np.unique(np.asarray(clusters), return_inverse=True)[1],
-    )

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine similarity: the pairs that TEMI learns from."""
+"""Exact nearest neighbours by cosine similarity: the pairs that TEMI and SCANv2 learn from."""
 
 import faiss
 import numpy as np

@@ -12,17 +12,16 @@ import torch
 from workflow_scripts.lib.clustering import heads
 
 assign = heads.assign
+scores = heads.scores
 
 
-def train_scan(embeddings, neighbours, k, cfg, seed, state_path=None, device=None, on_epoch=None):
-    """Train SCANv2 heads and return the one with the lowest training loss, as a `heads.Result`.
+def fit(task):
+    """Train SCANv2 heads (see `methods` for the interface).
 
-    cfg: that of `heads.train_heads` (which describes all arguments), entropy_weight (SCAN: 5) and
-    entropy_momentum (see `class_probabilities`).
+    task: that of `heads.train_heads`, which describes it; its cfg also has entropy_weight (SCAN:
+    5) and entropy_momentum (see `class_probabilities`).
     """
-    return heads.train_heads(
-        _batch_loss, embeddings, neighbours, k, cfg, seed, state_path, device, on_epoch
-    )
+    return heads.train_heads(_batch_loss, task)
 
 
 def scan_loss(student_a, student_b, teacher_a, teacher_b, probabilities, entropy_weight):

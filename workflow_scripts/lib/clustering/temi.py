@@ -1,6 +1,6 @@
 """TEMI: deep clustering on frozen embeddings (Adaloglou et al., BMVC 2023, arXiv 2303.17896).
 
-Heads, teachers, optimiser and checkpoints are those of `lib.clustering.heads`; here is the loss.
+Heads, teachers and their training are those of `lib.clustering.heads`; here is the loss.
 """
 
 import torch
@@ -8,16 +8,15 @@ import torch
 from workflow_scripts.lib.clustering import heads
 
 assign = heads.assign
+scores = heads.scores
 
 
-def train_temi(embeddings, neighbours, k, cfg, seed, state_path=None, device=None, on_epoch=None):
-    """Train TEMI heads and return the one with the lowest training loss, as a `heads.Result`.
+def fit(task):
+    """Train TEMI heads (see `methods` for the interface).
 
-    cfg: that of `heads.train_heads` (which describes all arguments), beta and prior_momentum.
+    task: that of `heads.train_heads`, which describes it; its cfg also has beta and prior_momentum.
     """
-    return heads.train_heads(
-        _batch_loss, embeddings, neighbours, k, cfg, seed, state_path, device, on_epoch
-    )
+    return heads.train_heads(_batch_loss, task)
 
 
 def temi_loss(student_a, student_b, teacher_a, teacher_b, prior, beta):

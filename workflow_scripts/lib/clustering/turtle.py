@@ -13,8 +13,8 @@ Ours: Adam with a constant learning rate in both loops (plain gradient descent i
 far slower or unstable); classifiers with a bias; `warm_start` keeps their weights and Adam's
 moments from one outer step to the next, else both begin at zero; inner and outer steps use one
 batch; a temperature of the task encoder's softmax; and several task encoders at once, of which the
-one with the lowest objective wins. Weights are stacked along a leading dimension H as in
-`lib.clustering.heads`.
+one with the lowest objective wins. Weights are stacked along a leading dimension H (see
+`lib.clustering.epochs`).
 """
 
 import math
@@ -22,62 +22,63 @@ import math
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.lib.clustering import heads
+from workflow_scripts.lib.clustering import epochs
+from workflow_scripts.lib.clustering.methods import check_k
 from workflow_scripts.lib.errors import InputError
 
 
-def train_turtle(spaces, k, cfg, seed, state_path=None, device=None, on_epoch=None):
-    """Train TURTLE's task encoders and return the one with the lowest objective.
+def fit(task):
+    """Train TURTLE on the images' embeddings alone (see `methods` for the interface)."""
+    return train_turtle([task.images.joined()], task)
+
+
+def train_turtle(spaces, task):
+    """Train TURTLE's task encoders; the Clustering of the one with the lowest objective.
 
     spaces: list of embeddings [N, d_s] of the same images, one array per representation space (one
     is enough), unit norm; float32 or float16, may be memory maps (cast batch by batch).
-    k: number of clusters.
-    cfg: steps (outer), inner_steps, batch_size (images), inner_lr, outer_lr, gamma, warm_start
-    (bool), temperature, heads (task encoders).
-    state_path, on_epoch: see `heads.train_heads`.
-    Returns a `heads.Result`: weights are those of the task encoder, prototypes_s [K, d_s] and
-    scale_s [K, 1] for space s = 0, 1, ...; the history's loss is the outer objective.
-    Raises InputError on sizes that do not fit together.
+    task: a `Task`; its cfg has steps (outer), inner_steps, batch_size (images), inner_lr,
+    outer_lr, gamma, warm_start (bool), temperature, heads (task encoders) and seed.
+    The weights are prototypes_s [K, d_s] and scale_s [K, 1] for space s = 0, 1, ...; the history's
+    loss is the outer objective. Raises InputError on sizes that do not fit together.
     """
-    n = len(spaces[0])
+    n, cfg = len(spaces[0]), task.cfg
     if {len(space) for space in spaces} != {n}:
         raise InputError(
             f"representation spaces of {[len(space) for space in spaces]} images: "
             "give embeddings of the same images, in the same order"
         )
-    heads.check_clusters(k, n)
-    device = heads.default_device(device)
-    training = _start([space.shape[1] for space in spaces], k, cfg, seed, device)
-    run = heads.fingerprint(__name__, spaces, k, cfg, seed, device)
+    check_k(task.k, n, least=2)
+    training = _start([space.shape[1] for space in spaces], task.k, cfg)
+    like = training.tensors["task"]["scale_0"][..., 0]
 
     def train_epoch(epoch, first, last):
-        log = heads.EpochLog(training.tensors["task"]["scale_0"][..., 0])
-        for _, rows in heads.batches(n, first, last, cfg["batch_size"], training.generator):
-            views = [heads.to_tensor(space[rows], device) for space in spaces]
+        log = epochs.EpochLog(like)
+        for _, rows in epochs.batches(n, first, last, cfg["batch_size"], training.generator):
+            views = [epochs.to_tensor(space[rows], like.device) for space in spaces]
             log.add(*_train_step(training, views, cfg))
         return log.row(epoch, first, last)
 
-    ends = heads.epoch_ends(n, cfg)
-    history = heads.run_epochs(training, train_epoch, ends, run, state_path, on_epoch)
-    best = heads.best_head(history)
-    task = training.tensors["task"].items()
-    weights = {name: value[best].detach().cpu().numpy() for name, value in task}
-    return heads.Result(weights, best, history)
+    epochs.run_epochs(training, train_epoch, task, spaces)
+    return epochs.best_clustering(training.tensors["task"], training.history)
 
 
-def assign(blocks, weights, temperature, device=None):
-    """The most probable cluster of every image under one task encoder.
+def assign(blocks, weights, cfg):
+    """The most probable cluster of every image, and its probability (see `methods`)."""
+    return epochs.most_probable(_of_one_encoder(block, weights, cfg) for block in blocks)
 
-    blocks: iterable of tuples with one array [b, d_s] per space, float32 or float16, streamed; of
-    one space for example `zip(blocks)`. weights: Result.weights.
-    Returns (cluster int32 [N], its probability float32 [N]).
-    """
-    device = heads.default_device(device)
-    task = {name: torch.from_numpy(v)[None].to(device) for name, v in weights.items()}
-    return heads.most_probable(
-        task_log_probabilities(task, [heads.to_tensor(v, device) for v in views], temperature)[0]
-        for views in blocks
-    )
+
+def scores(block, weights, cfg):
+    """Log-probabilities of the clusters (see `methods`)."""
+    return _of_one_encoder(block, weights, cfg).cpu().numpy()
+
+
+def _of_one_encoder(block, weights, cfg):
+    """Log-probabilities [b, K], a tensor, of embeddings [b, d] under one task encoder's weights."""
+    device = epochs.default_device()
+    task = {name: torch.from_numpy(value)[None].to(device) for name, value in weights.items()}
+    views = [epochs.to_tensor(block, device)]
+    return task_log_probabilities(task, views, cfg["temperature"])[0]
 
 
 def task_log_probabilities(task, views, temperature):
@@ -93,19 +94,18 @@ def task_log_probabilities(task, views, temperature):
     return torch.logsumexp(torch.stack(parts), dim=0) - math.log(len(parts))
 
 
-def fit_classifiers(classifiers, mean, variance, counts, views, labels, lr, steps):
-    """Adam steps of a linear softmax classifier per space on its mean cross-entropy, in place.
+def fit_classifiers(classifiers, optimiser, views, labels, steps):
+    """Steps of a linear softmax classifier per space on its mean cross-entropy, in place.
 
-    classifiers: weight_s [H, K, d_s] and bias_s [H, K]; mean, variance: Adam's moments, of the same
-    shapes; counts: name -> number of updates so far; views: a list of embeddings [B, d_s]; labels:
-    probabilities [H, B, K].
+    classifiers: weight_s [H, K, d_s] and bias_s [H, K]; optimiser: theirs; views: a list of
+    embeddings [B, d_s]; labels: probabilities [H, B, K].
     """
     for _ in range(steps):
         for s, x in enumerate(views):
             residual = classifier_log_probabilities(classifiers, s, x).exp() - labels
             classifiers[f"weight_{s}"].grad = residual.mT @ x / len(x)
             classifiers[f"bias_{s}"].grad = residual.mean(dim=1)
-        heads.adamw_step(classifiers, mean, variance, lr, counts, weight_decay=0)
+        optimiser.step()
 
 
 def classifier_log_probabilities(classifiers, s, x):
@@ -128,9 +128,16 @@ def turtle_objective(task, classifiers, gamma):
     return cross_entropy + gamma * (mean * log_mean).sum(dim=-1)
 
 
-def _start(dims, k, cfg, seed, device):
+def adam(parameters, lr):
+    """Adam on the tensors of a dict, all heads at once."""
+    values = list(parameters.values())
+    return torch.optim.Adam(values, lr, fused=values[0].is_cuda)
+
+
+def _start(dims, k, cfg):
     """Random directions with norm 1; classifiers at zero."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(cfg["seed"])
+    device = epochs.default_device()
     shape = (cfg["heads"], k)
     task, classifiers = {}, {}
     for s, d in enumerate(dims):
@@ -139,15 +146,11 @@ def _start(dims, k, cfg, seed, device):
         classifiers[f"weight_{s}"] = torch.zeros(*shape, d, device=device)
         classifiers[f"bias_{s}"] = torch.zeros(shape, device=device)
     task = {name: value.to(device).requires_grad_() for name, value in task.items()}
-    tensors = {
-        "task": task,
-        "task_mean": heads.zeros_like(task),
-        "task_variance": heads.zeros_like(task),
-        "classifiers": classifiers,
-        "mean": heads.zeros_like(classifiers),
-        "variance": heads.zeros_like(classifiers),
+    optimisers = {
+        "task": adam(task, cfg["outer_lr"]),
+        "classifiers": adam(classifiers, cfg["inner_lr"]),
     }
-    return heads.Training(tensors, dict.fromkeys([*task, *classifiers], 0), generator, [])
+    return epochs.Training({"task": task, "classifiers": classifiers}, optimisers, generator, [])
 
 
 def _train_step(training, views, cfg):
@@ -155,19 +158,18 @@ def _train_step(training, views, cfg):
 
     Returns (objective [H], the task encoder's clusters [H, B]).
     """
-    parts, counts = training.tensors, training.steps
-    inner = [parts[name] for name in ("classifiers", "mean", "variance")]
+    classifiers = training.tensors["classifiers"]
+    outer, inner = training.optimisers["task"], training.optimisers["classifiers"]
     if not cfg["warm_start"]:
-        for tensors in inner:
-            for value in tensors.values():
-                value.zero_()
-        counts.update(dict.fromkeys(parts["classifiers"], 0))
-    task = task_log_probabilities(parts["task"], views, cfg["temperature"])
+        for value in classifiers.values():
+            value.zero_()
+        inner.state.clear()  # Adam's moments begin at zero again
+    task = task_log_probabilities(training.tensors["task"], views, cfg["temperature"])
     labels = task.detach().exp()
-    fit_classifiers(*inner, counts, views, labels, cfg["inner_lr"], cfg["inner_steps"])
-    fitted = [classifier_log_probabilities(parts["classifiers"], s, x) for s, x in enumerate(views)]
+    fit_classifiers(classifiers, inner, views, labels, cfg["inner_steps"])
+    fitted = [classifier_log_probabilities(classifiers, s, x) for s, x in enumerate(views)]
     objective = turtle_objective(task, fitted, cfg["gamma"])
     objective.sum().backward()
-    outer = [parts[name] for name in ("task", "task_mean", "task_variance")]
-    heads.adamw_step(*outer, cfg["outer_lr"], counts, weight_decay=0)
+    outer.step()
+    outer.zero_grad()
     return objective.detach(), labels.argmax(dim=-1)

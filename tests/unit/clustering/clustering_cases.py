@@ -1,0 +1,71 @@
+"""Small clustering tasks, shared by the tests of all methods."""
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from workflow_scripts.lib.clustering import epochs
+from workflow_scripts.lib.clustering.methods import Task
+from workflow_scripts.lib.clustering.metrics import clustering_metrics
+from workflow_scripts.lib.embeddings import Embeddings
+
+
+def blobs(classes=5, per_class=40, d=16, spread=0.08, seed=0):
+    """Unit-norm float32 rows around `classes` random directions, and their classes."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(classes, d))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    labels = np.repeat(np.arange(classes), per_class)
+    rows = centres[labels] + rng.normal(0, spread, (len(labels), d))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def task_of(rows, k, cfg, neighbours=None, state_path="missing/state", code="code@1"):
+    """A task on these embeddings. Without `state_path` it must end before a state is written."""
+    images = Embeddings([rows], pa.table({}), {})
+    return Task(images, k, cfg, neighbours, str(state_path), code)
+
+
+def random_tensors(*shape, count=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, generator=generator) for _ in range(count)]
+
+
+def accuracy(labels, clusters):
+    return clustering_metrics(labels, clusters)["acc"]
+
+
+def by_epoch(found, column):
+    """A column of a training history as [epochs, heads]."""
+    heads = max(found.history["head"]) + 1
+    return found.history[column].reshape(-1, heads)
+
+
+def same_clustering(one, other):
+    assert one.meta == other.meta
+    for a, b in ((one.weights, other.weights), (one.history, other.history)):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert a[name].tobytes() == b[name].tobytes(), name
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(monkeypatch, epoch):
+    """Save the state after every epoch, and end the training after this one."""
+
+    def kill(row):
+        if row["epoch"] == epoch:
+            raise Killed
+
+    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(epochs, "log_epoch", kill)
+
+
+def watch_epochs(monkeypatch):
+    """The list that the numbers of the epochs of later trainings are appended to."""
+    seen = []
+    monkeypatch.setattr(epochs, "log_epoch", lambda row: seen.append(row["epoch"]))
+    return seen

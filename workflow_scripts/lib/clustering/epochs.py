@@ -1,0 +1,258 @@
+"""What every clustering that torch trains by epochs needs, whatever its loss.
+
+Steps, epochs and batches; the history; the state of an unfinished training; the choice of the best
+head; the most probable clusters. Several heads are trained at once, from different random weights:
+their tensors are stacked along a leading dimension H.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from workflow_scripts.lib.artifacts import replacing
+from workflow_scripts.lib.clustering.methods import Clustering
+from workflow_scripts.lib.errors import InputError
+
+CHECKPOINT_SECONDS = 30
+HISTORY = {"epoch": np.int32, "step": np.int32, "loss": np.float32, "used": np.int32}
+
+
+@dataclass
+class Training:
+    """All that changes during training; what a saved state contains.
+
+    tensors: part -> name -> tensor, changed in place. optimisers: part -> the optimiser of its
+    tensors. generator: draws the batches. history: one dict epoch, step (at its end), loss [H]
+    (epoch mean), used [H] (clusters that were some image's best in that epoch, for the teacher
+    where there is one) per finished epoch.
+    """
+
+    tensors: dict
+    optimisers: dict
+    generator: torch.Generator
+    history: list
+
+
+def default_device():
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def to_tensor(rows, device):
+    """A float32 tensor of array rows, on the device; the rows are copied first."""
+    return torch.from_numpy(np.array(rows)).to(device).float()
+
+
+# ---- epochs and batches ---------------------------------------------------------------------
+
+
+def run_epochs(training, train_epoch, task, arrays):
+    """Go on with a training, from its saved state if there is one of the same run, to its end.
+
+    train_epoch(epoch, first step, step after the last) changes `training` in place and returns
+    the epoch's row of the history. task: a `Task`; its cfg has steps and batch_size. arrays: the
+    data that is trained on, [N, ...] each.
+    The state is written at the end of an epoch, at most every CHECKPOINT_SECONDS, and removed at
+    the end. A run with the same code, data, k and cfg goes on from it and ends with the same
+    bytes; any other state is ignored with a warning.
+    """
+    run = fingerprint(task, arrays)
+    if Path(task.state_path).exists():
+        _load(task.state_path, run, training)
+    ends = epoch_ends(len(arrays[0]), task.cfg)
+    saved = time.monotonic()
+    for epoch in range(len(training.history), len(ends)):
+        row = train_epoch(epoch, ends[epoch - 1] if epoch else 0, ends[epoch])
+        training.history.append(row)
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            _save(task.state_path, run, training)
+            saved = time.monotonic()
+        log_epoch(row)
+    Path(task.state_path).unlink(missing_ok=True)
+
+
+def epoch_ends(n, cfg):
+    """The step after the last one of every epoch. The cfg["steps"] fall into equal epochs (to a
+    step) of at most n // batch_size steps (ours)."""
+    longest = n // min(cfg["batch_size"], n)
+    epochs = math.ceil(cfg["steps"] / longest)
+    return [(epoch + 1) * cfg["steps"] // epochs for epoch in range(epochs)]
+
+
+def batches(n, first, last, size, generator):
+    """Yield (step, rows) from step `first` to before `last`, rows from a fresh permutation."""
+    order = torch.randperm(n, generator=generator).numpy()
+    size = min(size, n)
+    for step in range(first, last):
+        yield step, order[(step - first) * size :][:size]
+
+
+class EpochLog:
+    """Mean loss and used clusters of every head over an epoch; like: a tensor [H, K]."""
+
+    def __init__(self, like):
+        self.loss = torch.zeros(len(like), device=like.device)
+        self.used = torch.zeros_like(like, dtype=torch.bool)
+
+    def add(self, loss, clusters):
+        """One step's loss [H] and clusters [H, B]."""
+        self.loss += loss
+        self.used.scatter_(1, clusters, True)
+
+    def row(self, epoch, first, last):
+        """The epoch's row of the history."""
+        return {
+            "epoch": epoch,
+            "step": last,
+            "loss": (self.loss / (last - first)).cpu().numpy(),
+            "used": self.used.sum(dim=1).to(torch.int32).cpu().numpy(),
+        }
+
+
+def log_epoch(row):
+    logging.info(
+        "step %d: loss %.4f (best head), %.0f clusters used (mean over heads)",
+        row["step"], row["loss"].min(), row["used"].mean(),
+    )  # fmt: skip
+
+
+# ---- the result -----------------------------------------------------------------------------
+
+
+def best_clustering(parameters, history):
+    """The Clustering of the best head.
+
+    parameters: name -> tensor [H, ...], of which it takes the best head's. history: see `Training`.
+    Its columns have one row per epoch and head: epoch, step, head, used_clusters int32; loss
+    float32. meta: objective, the best head's mean loss over the last epoch, and best_head.
+    """
+    rows = _history_arrays(history)
+    best = best_head(rows["loss"][-1])
+    epochs, heads = rows["loss"].shape
+    columns = {
+        "epoch": np.repeat(rows["epoch"], heads),
+        "step": np.repeat(rows["step"], heads),
+        "head": np.tile(np.arange(heads, dtype=np.int32), epochs),
+        "loss": rows["loss"].ravel(),
+        "used_clusters": rows["used"].ravel(),
+    }
+    weights = {name: value[best].detach().cpu().numpy() for name, value in parameters.items()}
+    meta = {"objective": float(rows["loss"][-1, best]), "best_head": best}
+    return Clustering(weights, meta, columns)
+
+
+def best_head(loss):
+    """The head with the lowest loss, float32 [H]; a NaN never wins.
+
+    Raises InputError if no head has a finite loss.
+    """
+    if not np.isfinite(loss).any():
+        raise InputError(
+            "the training diverged, no head has a finite loss: lower the learning rate, and look "
+            "for NaN or infinite values in the embeddings"
+        )
+    return int(np.where(np.isfinite(loss), loss, np.inf).argmin())
+
+
+def most_probable(blocks):
+    """The best cluster (int32 [N]) and its probability (float32 [N]) of every row.
+
+    blocks: iterable of tensors of log-probabilities [b, K], streamed.
+    """
+    clusters, probabilities = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    for block in blocks:
+        best, cluster = block.max(dim=-1)
+        clusters.append(cluster.cpu().numpy().astype(np.int32))
+        probabilities.append(best.exp().cpu().numpy())
+    return np.concatenate(clusters), np.concatenate(probabilities)
+
+
+# ---- the state of an unfinished training ----------------------------------------------------
+
+
+def fingerprint(task, arrays):
+    """What a state must share with a run to continue it, as JSON: code, settings, shapes, and a
+    digest of 64 evenly spaced rows of the data."""
+    sample = np.linspace(0, len(arrays[0]) - 1, 64).astype(np.int64)
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array[sample]).tobytes())
+    run = {
+        "code": task.code,
+        "cfg": task.cfg,
+        "k": task.k,
+        "device": default_device().type,
+        "shapes": [list(array.shape) for array in arrays],
+        "data": digest.hexdigest(),
+    }
+    return json.dumps(run, sort_keys=True)
+
+
+def _history_arrays(history):
+    """The history as arrays: epoch and step int32 [E], loss float32 [E, H], used int32 [E, H]."""
+    return {name: np.array([row[name] for row in history], HISTORY[name]) for name in HISTORY}
+
+
+def _save(path, run, training):
+    """Write the state as safetensors, in one step; the run's fingerprint is its metadata."""
+    tensors = {"generator": training.generator.get_state()}
+    for part, values in training.tensors.items():
+        tensors |= {f"tensor/{part}/{name}": value.detach() for name, value in values.items()}
+    for part, optimiser in training.optimisers.items():
+        for number, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"moment/{part}/{number}/{name}": v for name, v in values.items()}
+    for name, values in _history_arrays(training.history).items():
+        tensors[f"history/{name}"] = torch.from_numpy(values)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"run": run})
+
+
+def _load(path, run, training):
+    """Take over a saved state, or leave the training as it is if that is another run's."""
+    tensors = _read(path, run)
+    if not tensors:
+        return
+    training.generator.set_state(tensors["generator"])
+    with torch.no_grad():
+        for part, values in training.tensors.items():
+            for name, value in values.items():
+                value.copy_(tensors[f"tensor/{part}/{name}"])
+    for part, optimiser in training.optimisers.items():
+        state = _optimiser_state(tensors, f"moment/{part}/")
+        optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+    columns = {name: tensors[f"history/{name}"].numpy() for name in HISTORY}
+    training.history += [
+        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def _read(path, run):
+    """The tensors of a saved state; {} with a warning if it is broken or another run's."""
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("run") == run:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        reason = "other code, settings, seed or data"
+    except (SafetensorError, OSError) as error:
+        reason = f"not readable ({error})"
+    logging.warning("ignoring %s, training starts anew: %s", path, reason)
+    return {}
+
+
+def _optimiser_state(tensors, prefix):
+    """Number of a parameter -> name -> tensor, as an optimiser's `state_dict` has them."""
+    state = {}
+    for key in tensors:
+        if key.startswith(prefix):
+            number, name = key.removeprefix(prefix).split("/")
+            state.setdefault(int(number), {})[name] = tensors[key]
+    return state
