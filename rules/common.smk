@@ -7,9 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
-from workflow_scripts.lib.config import resolve as configuration
+from workflow_scripts.lib.config import queries as configuration
+from workflow_scripts.lib.config.names import ablated_studies as studies_of
+from workflow_scripts.lib.config.paths import files_in_use, paths_in_run
+from workflow_scripts.lib.config.resolve import resolve_config, with_own_blocks
 from workflow_scripts.lib.encoders.clip_retrieval import clip_retrieval_files
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.folders import files_state, folder_state
@@ -33,15 +35,14 @@ def located(path):
 
 def check_paths(config):
     """Snakemake goes on with old results when a source file is gone, so look for it here."""
-    for key, path in configuration.paths_in_run(config):
+    for key, path in paths_in_run(config):
         if not path.startswith("results/") and not os.path.exists(located(path)):
             raise InputError(f"config: {key}: {path} does not exist")
 
 
 try:
-    SCHEMA = yaml.load((ROOT / "config/schemas/config.schema.yaml").read_bytes(), yaml.CSafeLoader)
     OWN = workflow.config_settings.overwrite_config  # by --configfile and --config
-    CONFIG = configuration.resolve_config(configuration.with_own_blocks(config, OWN), SCHEMA)
+    CONFIG = resolve_config(with_own_blocks(config, OWN))
     # Snakemake does not know its targets yet, and this one looks for what is missing.
     if "check_image_sets" not in [argument.partition(":")[0] for argument in sys.argv]:
         check_paths(CONFIG)
@@ -129,8 +130,8 @@ def of_method(section, *methods):
 
 
 def needs(section, name):
-    """What the method of a config block works on, e.g. ["clusters"] (schema: x-needs)."""
-    return configuration.needs(CONFIG[section][name], section, SCHEMA)
+    """What the method of a config block works on, e.g. ("clusters",)."""
+    return configuration.needs(section, CONFIG[section][name])
 
 
 def reading_labels(yes):
@@ -216,7 +217,7 @@ def sets_to_check(wildcards):
     if CONFIG["check"] == "all":
         names = dict.fromkeys(source_of(name) for name in CONFIG["image_sets"])
     stored = [name for name in names if images_of(name)[0]]
-    files = configuration.files_in_use(CONFIG)
+    files = files_in_use(CONFIG)
     return {
         "image_sets": {name: set_to_check(name) for name in stored if not is_rendered(name)},
         "files": {k: located(path) for path, k in files.items() if not path.startswith("results/")},
@@ -929,7 +930,7 @@ def contaminated_studies():
 def ablated_studies(ablations):
     """Names of all studies of these ablations."""
     blocks = {name: CONFIG["ablations"][name] for name in ablations}
-    return [s for name, block in blocks.items() for s in configuration.ablated_studies(name, block)]
+    return [s for name, block in blocks.items() for s in studies_of(name, block)]
 
 
 def ablation_studies(wildcards):
@@ -976,7 +977,7 @@ def figures():
         encoder, train = study["encoders"][0], study["train"]
         if CONFIG["encoders"][encoder]["method"] != "precomputed":
             for mining in study["minings"]:
-                if needs("minings", mining) != ["clusters"]:
+                if needs("minings", mining) != ("clusters",):
                     continue
                 mined = f"{study['corpus']}/{study['clusterings'][0]}/{mining}"
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"

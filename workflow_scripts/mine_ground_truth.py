@@ -48,7 +48,7 @@ def mine_ground_truth(index, similarity, concepts, clusters, label_names, cfg, m
     method, parameters = cfg["mining"]["method"], dict(cfg["mining"])
     del parameters["method"]
     evidence = read_evidence(similarity, len(names), clusters, true_ids)
-    columns = METHODS[method][0](evidence, **parameters)
+    columns = METHODS[method](evidence, **parameters)
     write_positives(output, columns, names, image_ids, meta | {"method": method})
 
 

@@ -17,6 +17,7 @@ from workflow_scripts.lib.concepts.mining import (
     scd,
     tac,
 )
+from workflow_scripts.lib.concepts.needs import NEEDS
 from workflow_scripts.lib.errors import InputError
 
 
@@ -510,8 +511,8 @@ def test_large_ids_do_not_overflow():
 
 @pytest.mark.parametrize("method", sorted(mining.METHODS))
 def test_all_methods_return_the_same_table_from_no_more_than_they_need(method):
-    function, needs = mining.METHODS[method]
-    assert needs <= {"clusters", "centres", "labels", "seed"}
+    function, needs = mining.METHODS[method], NEEDS[method]
+    assert set(needs) <= {"clusters", "centres", "labels", "seed"}
     parameters = {"seed": 3} if "seed" in needs else {}
 
     def mine():
@@ -541,7 +542,7 @@ def test_all_methods_return_the_same_table_from_no_more_than_they_need(method):
 @pytest.mark.parametrize("method", sorted(mining.METHODS))
 @pytest.mark.parametrize(("n", "k", "v"), [(1, 1, 1), (30, 1, 8), (60, 20, 3)])
 def test_one_cluster_and_more_clusters_than_concepts(method, n, k, v):
-    function, needs = mining.METHODS[method]
+    function, needs = mining.METHODS[method], NEEDS[method]
     data = scene(seed=5, n=n, k=k, v=v, m=min(v, 2), true_ids=np.array([0]))
     columns = function(data, **({"seed": 0} if "seed" in needs else {}))
     assert 1 <= len(columns["concept_id"]) <= v

@@ -14,6 +14,7 @@ from workflow_scripts.lib.detection import texts as detectors_texts
 from workflow_scripts.lib.detection.adaptive import adaneg
 from workflow_scripts.lib.detection.detectors import METHODS, score_blocks, with_temperatures
 from workflow_scripts.lib.detection.images import knn, mahalanobis
+from workflow_scripts.lib.detection.needs import NEEDS
 from workflow_scripts.lib.detection.texts import (
     energy,
     entropy,
@@ -460,7 +461,7 @@ def test_one_product_per_tile_and_list_of_texts(monkeypatch):
     monkeypatch.setattr(detectors, "_cosines", counted)
     monkeypatch.setattr(similarity, "TILE", 650)  # 10 images a tile
     negatives = {"far": unit(rng, 40), "rest": unit(rng, 65)}
-    config = {name: {"method": name} for name, m in METHODS.items() if "train" not in m.needs}
+    config = {name: {"method": name} for name in METHODS if "train" not in NEEDS[name]}
     for block in config.values():
         if block["method"] in ("neglabel", "negrefine"):
             block["groups"] = 5
@@ -556,12 +557,12 @@ def test_every_method_in_one_stream(monkeypatch):
     for name, method in METHODS.items():
         parameters = {key: value for key, value in config[name].items() if key != "method"}
         if method.fitted:
-            given = [{**sources, "negatives": negatives}[need] for need in method.needs]
+            given = [{**sources, "negatives": negatives}[need] for need in NEEDS[name]]
             expected = method.function(*given, **parameters)(images, positive_sims, negative_sims)
         else:
             sims = {"positives": positive_sims, "negatives": negative_sims}
-            expected = method.function(*(sims[need] for need in method.needs), **parameters)
-        against = "n" if "negatives" in method.needs else None
+            expected = method.function(*(sims[need] for need in NEEDS[name]), **parameters)
+        against = "n" if "negatives" in NEEDS[name] else None
         np.testing.assert_allclose(scores[name, against], expected, rtol=1e-4, atol=1e-5)
     assert len(scores) == len(METHODS)
 
@@ -570,9 +571,9 @@ def test_every_method_in_one_stream(monkeypatch):
 def test_every_method_names_what_is_missing(method):
     x = np.ones((20, 3), np.float32)
     sources = {"positives": x, "negatives": {"n": x}, "train": [x], "clusters": np.arange(20) % 2}
-    assert set(METHODS[method].needs) <= set(sources)
+    assert set(NEEDS[method]) <= set(sources)
     config = {"mine": {"method": method}}
-    for need in METHODS[method].needs:
+    for need in NEEDS[method]:
         given = sources | {need: {} if need == "negatives" else None}
         with pytest.raises(InputError, match=rf"detectors\.mine: {method} needs {need}"):
             score_blocks(

@@ -1,9 +1,10 @@
 """Mining positives: which concepts of a text corpus an unlabelled image set shows.
 
 Every method takes the `Evidence` of a similarity pass and returns the same columns, one row per
-distinct positive (`evidence.describe`). A new method is one function that ends in `describe` and
-one entry in METHODS, which says what it needs. Work is linear in images and in (cluster, concept)
-pairs that occur; cosines of cluster centres and concepts are worked out in blocks.
+distinct positive (`evidence.describe`). A new method is one function that ends in `describe`, one
+entry in METHODS, one in `needs.NEEDS` and one block in `models.py`. Work is linear in images and in
+(cluster, concept) pairs that occur; cosines of cluster centres and concepts are worked out in
+blocks.
 """
 
 from dataclasses import replace
@@ -144,17 +145,16 @@ def ground_truth_and_mined(evidence, **parameters):
     return describe(evidence, np.concatenate([_true_names(evidence), mined]))
 
 
-# name -> (function, what it needs). "clusters", "centres" (with the texts) and "labels" (true_ids)
-# are fields of the Evidence, "seed" is an argument.
+# `needs.NEEDS` says what each of them needs.
 METHODS = {
-    "clustermine": (clustermine, {"clusters"}),
-    "frequency": (frequency, set()),
-    "random": (random, {"clusters", "seed"}),
-    "centroid": (centroid, {"clusters", "centres"}),
-    "scd": (scd, {"clusters"}),
-    "tac": (tac, {"clusters", "centres"}),
-    "ground_truth": (ground_truth, {"labels"}),
-    "ground_truth_and_mined": (ground_truth_and_mined, {"clusters", "labels"}),
+    "clustermine": clustermine,
+    "frequency": frequency,
+    "random": random,
+    "centroid": centroid,
+    "scd": scd,
+    "tac": tac,
+    "ground_truth": ground_truth,
+    "ground_truth_and_mined": ground_truth_and_mined,
 }
 
 

@@ -1,10 +1,10 @@
 """OOD scores of images against positives, negatives or training images. Higher = more ID.
 
 A detector is a function of cosines, `f(positive_sims, **parameters)` or
-`f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one function
-and one entry in METHODS, which also says what it needs. Detectors that prepare something first are
-functions of what they need, `f(*sources, **parameters)`, that return such a score function of
-(images, positive_sims, negative_sims); they are marked `fitted`.
+`f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one
+function, one entry in METHODS, one in `needs.NEEDS` and one block in `models.py`. Detectors that
+prepare something first are functions of what they need, `f(*sources, **parameters)`, that return
+such a score function of (images, positive_sims, negative_sims); they are marked `fitted`.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import numpy as np
 from workflow_scripts.lib.concepts.similarity import tiles
 from workflow_scripts.lib.detection.adaptive import adaneg
 from workflow_scripts.lib.detection.images import knn, mahalanobis
+from workflow_scripts.lib.detection.needs import NEEDS
 from workflow_scripts.lib.detection.texts import (
     energy,
     entropy,
@@ -28,13 +29,12 @@ from workflow_scripts.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Method:
-    """A detector: its function and what it needs of positives, negatives, train and clusters.
+    """A detector: its function of what it needs (`needs.NEEDS`).
 
     fitted: the function prepares the score. stateful: scores depend on the images before.
     """
 
     function: callable
-    needs: tuple = ("positives",)
     fitted: bool = False
     stateful: bool = False
 
@@ -44,11 +44,11 @@ METHODS = {
     "mcm": Method(mcm),
     "energy": Method(energy),
     "entropy": Method(entropy),
-    "neglabel": Method(neglabel, ("positives", "negatives")),
-    "negrefine": Method(negrefine, ("positives", "negatives"), fitted=True),
-    "adaneg": Method(adaneg, ("positives", "negatives"), fitted=True, stateful=True),
-    "knn": Method(knn, ("train",), fitted=True),
-    "mahalanobis": Method(mahalanobis, ("train", "clusters"), fitted=True),
+    "neglabel": Method(neglabel),
+    "negrefine": Method(negrefine, fitted=True),
+    "adaneg": Method(adaneg, fitted=True, stateful=True),
+    "knn": Method(knn, fitted=True),
+    "mahalanobis": Method(mahalanobis, fitted=True),
 }
 
 
@@ -135,14 +135,15 @@ def _plan(sources, negatives, detectors):
                 f"detectors.{name}.method: unknown method {settings['method']!r}; "
                 f"use one of {sorted(METHODS)}"
             )
-        against = negatives if "negatives" in method.needs else {None: None}
-        for need in method.needs:
+        needs = NEEDS[settings["method"]]
+        against = negatives if "negatives" in needs else {None: None}
+        for need in needs:
             if (not negatives) if need == "negatives" else sources[need] is None:
                 raise InputError(
                     f"detectors.{name}: {settings['method']} needs {need}, but none are given"
                 )
         for key, texts in against.items():
-            given = [{**sources, "negatives": texts}[need] for need in method.needs]
+            given = [{**sources, "negatives": texts}[need] for need in needs]
             score = _score_function(method, given, parameters)
             plan.setdefault(key, []).append((name, score))
     return plan
@@ -153,6 +154,6 @@ def _score_function(method, given, parameters):
     if method.fitted:
         return method.function(*given, **parameters)
     function = partial(method.function, **parameters)
-    if "negatives" in method.needs:
+    if len(given) == 2:  # positives and negatives
         return lambda images, positive_sims, negative_sims: function(positive_sims, negative_sims)
     return lambda images, positive_sims, negative_sims: function(positive_sims)

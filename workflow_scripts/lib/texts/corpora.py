@@ -9,20 +9,10 @@ import pyarrow as pa
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.texts import trees
 from workflow_scripts.lib.texts.captions import frequent_phrases
+from workflow_scripts.lib.texts.defaults import WORD_LIST
 from workflow_scripts.lib.texts.files import TABLES, read_lines, read_rows, read_synset_mapping
 from workflow_scripts.lib.texts.names import BAD_CHARACTERS, MAX_CHARACTERS, normalise
 
-# What a config block of a word list may set, and what holds where it does not.
-DEFAULTS = {
-    "pos": "noun",
-    "column": "concept",
-    "format": "names",
-    "senses": "first",
-    "drop_files": [],
-    "proper": True,
-    "minimum_count": 1,
-    "top": None,
-}
 WORDNET_ONLY = ("senses", "drop_files", "proper")
 CAPTIONS_ONLY = ("minimum_count", "top")
 
@@ -56,7 +46,7 @@ def read_corpus(files, blocks=None, exclude=(), exclude_blocks=None):
           tinca" as in ImageNet's lists of classes;
         - .csv, .tsv or .parquet tables with a column of concepts and optionally a column pos;
         - folders with WordNet's database files, or in them data.noun or data.adj.
-    blocks: one dict per file (or None), whose keys all have a default (DEFAULTS):
+    blocks: one dict per file (or None), whose keys all have a default (`defaults.WORD_LIST`):
         pos: part of speech where the file does not say. Of WordNet: noun or adjective.
         column: the column of concepts. format: "names"; of a .txt file "synset_mapping"; or
             "captions", whose noun phrases are the concepts (`captions.frequent_phrases`).
@@ -106,7 +96,7 @@ def corpus_table(entries):
 
 def _entries(path, block):
     """Iterate over the Entries of one file, duplicates among them."""
-    options = DEFAULTS | block
+    options = WORD_LIST | block
     is_wordnet = path.is_dir() or path.name in ("data.noun", "data.adj")
     needed = dict.fromkeys(WORDNET_ONLY, "a WordNet folder as path")
     if is_wordnet:
@@ -114,7 +104,7 @@ def _entries(path, block):
     if options["format"] != "captions":
         needed |= dict.fromkeys(CAPTIONS_ONLY, "format captions")
     for key, need in needed.items():
-        if options[key] != DEFAULTS[key]:
+        if options[key] != WORD_LIST[key]:
             raise InputError(f"{path}: {key} needs {need}; leave {key} out.")
     if is_wordnet:
         yield from _read_wordnet(path, options)
