@@ -1,11 +1,15 @@
 """Mistakes in the config are answered with the key's name and the nearest valid one."""
 
 import copy
+import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from snakemake.utils import update_config
 
 from workflow_scripts.lib.config import schema
@@ -45,6 +49,7 @@ def edited(path, value):
 def message(config):
     with pytest.raises(InputError) as error:
         resolve_config(config)
+    assert "nput should" not in str(error.value)  # pydantic's own words
     return str(error.value)
 
 
@@ -112,11 +117,38 @@ def test_defaults_are_filled_in():
         ("clusterings.kmeans_60.k", float("inf"), ["clusterings.kmeans_60.k: inf"]),
         ("contaminations.by_match", {"method": "match", "encoder": "mine"},
          ["studies.demo: contaminations.by_match: encoder 'mine'", "encoders.mine.images.train"]),
+        ("detectors", [], ["detectors must be a mapping, not []"]),
+        ("detectors.mcm", {}, ["detectors.mcm needs the key 'method'", "max_logit"]),
+        ("detectors.mcm.method", [], ["detectors.mcm.method: unknown method []"]),
+        ("corpora.demo_words.prompts", "a {}", ["corpora.demo_words.prompts must be a mapping"]),
+        ("clusterings.kmeans_60.k", True, ["clusterings.kmeans_60.k: True is no number"]),
+        ("clusterings.kmeans_60.k", 2.5, ["clusterings.kmeans_60.k: 2.5 is no whole number"]),
+        ("clusterings.kmeans_60.restarts", "5.5", ["restarts: '5.5' is no whole number"]),
+        ("clusterings.kmeans_60.restarts", None, ["restarts: None is no whole number"]),
+        ("clusterings.kmeans_60.spherical", "true", ["'true' is neither true nor false"]),
+        ("clusterings.temi_60.batch_size", 1, ["1 is less than the minimum of 2"]),
+        ("negatives.rest.quantile", 1.5, ["1.5 is greater than the maximum of 1"]),
+        ("negatives.rest.limit", "near", ["negatives.rest.limit: 'near' is no number"]),
+        ("image_sets.test.folder", None, ["image_sets.test.folder: None is no text"]),
+        ("image_sets.none", {}, ["image_sets.none", "choose another name"]),
+        ("image_sets", {3: {}}, ["the name 'image_sets.3': 3 is no text"]),
+        ("run", "demo", ["run: 'demo' is no list"]),
+        ("run", [], ["run must not be empty"]),
+        ("contaminations", {}, ["studies.demo.contamination: 'by_match' is not defined", "none"]),
+        ("encoders.dino", {"method": "timm", "modle": "x"},
+         ["unknown key 'encoders.dino.modle'; did you mean 'model'?"]),
     ],
 )  # fmt: skip
 def test_mistake_is_named_with_its_remedy(path, value, parts):
     text = message(edited(path, value))
     assert all(part in text for part in parts), text
+
+
+def test_the_first_of_several_mistakes_is_named():
+    """In the order of the keys in the models, not of those in the file."""
+    config = edited("detectors.mcm.temperature", "hot")
+    config["encoders"]["dino"] |= {"threads": 0, "precision": "fp23"}
+    assert "encoders.dino.precision: 'fp23'" in message(config)
 
 
 def test_missing_key_is_named():
@@ -162,6 +194,26 @@ def test_order_of_keys_does_not_matter():
     assert repr(resolve_config(config)) == repr(resolve_config(DEMO))
 
 
+def test_the_config_imports_nothing_heavy():
+    """Every start of the workflow imports its models."""
+    heavy = [
+        "torch",
+        "faiss",
+        "numpy",
+        "scipy",
+        "pandas",
+        "pyarrow",
+        "PIL",
+        "sklearn",
+        "open_clip",
+        "timm",
+    ]
+    code = "import sys, workflow_scripts.lib.config.resolve as _; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "pydantic" in run.stdout.split(), run.stderr
+    assert not set(heavy) & set(run.stdout.split())
+
+
 def test_the_schema_for_editors_is_current():
     text = schema.FILE.read_text("utf-8")
     assert text == schema.schema_text(), "python -m workflow_scripts.lib.config.schema"
@@ -180,7 +232,25 @@ def test_shipped_configs_are_valid(file):
     config = copy.deepcopy(DEMO)
     for other in dict.fromkeys([ROOT / "config/benchmark_sets.yaml", file]):
         update_config(config, yaml.safe_load(other.read_text("utf-8")))
-    resolve_config(config)
+    resolved = resolve_config(config)
+    for block in (config, resolved):
+        Draft202012Validator(SCHEMA).validate(block)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("detectors.mcm.temprature", 1),
+        ("detectors.mcm.temperature", 0),
+        ("clusterings.kmeans_60.k", 0),
+        ("clusterings.kmeans_60.k", "many"),
+        ("encoders.tinyclip.prompts", {}),
+        ("image_sets.my photos", {}),
+        ("studies.demo.minings", []),
+    ],
+)
+def test_the_schema_for_editors_marks_mistakes(path, value):
+    assert list(Draft202012Validator(SCHEMA).iter_errors(edited(path, value)))
 
 
 def methods_of(section):
@@ -197,6 +267,40 @@ def test_models_and_code_know_the_same_methods():
     assert sorted(methods_of("negatives")) == sorted(negatives.METHODS)
     for section, methods in (("minings", mining.METHODS), ("detectors", detectors.METHODS)):
         assert sorted(methods_of(section)) == sorted(methods) == sorted(NEEDS[section])
+
+
+def test_functions_and_models_have_the_same_defaults():
+    from workflow_scripts.lib.concepts import mining, negatives
+    from workflow_scripts.lib.detection import detectors
+
+    functions = {
+        "minings": mining.METHODS,
+        "negatives": negatives.METHODS,
+        "detectors": {name: method.function for name, method in detectors.METHODS.items()},
+    }
+    for section, methods in functions.items():
+        for method, function in methods.items():
+            block = resolve_config(edited(f"{section}.x", {"method": method}))[section]["x"]
+            for name, parameter in inspect.signature(function).parameters.items():
+                if parameter.default is not parameter.empty:
+                    assert block[name] == parameter.default, f"{method}: {name}"
+
+
+def test_an_ablation_varies_a_study_that_another_one_makes():
+    one = {"study": "methods", "vary": "clusterings", "axis": "k", "values": {"t": ["temi_60"]}}
+    two = {"study": "one.t", "vary": "minings", "axis": "m", "values": {"tac": ["tac"]}}
+    config = edited("studies.methods.reference", None)
+    studies = resolve_config(config | {"ablations": {"one": one, "two": two}})["studies"]
+    assert studies["two.tac"] == studies["methods"] | {
+        "clusterings": ["temi_60"],
+        "minings": ["tac"],
+    }
+    text = message(config | {"ablations": {"two": two, "one": one}})
+    assert "ablations.two.study: 'one.t' is not defined in studies" in text
+    text = message(config | {"ablations": {"one": one | {"values": {"t": ["temi"]}}}})
+    assert "ablations.one.clusterings[0]: 'temi' is not defined" in text and "'temi_60'" in text
+    text = message(config | {"ablations": {"one": one | {"values": {"t": 5}}}})
+    assert "ablations.one.values.t: 5 is neither a name nor a list of names" in text
 
 
 def test_a_sample_of_the_tested_images_is_not_mined():

@@ -23,24 +23,28 @@ METHOD = Field(description="Kind of derivation.")
 
 
 class Derivation(Block):
-    """A way to derive an image set from a labelled one."""
+    """A way to derive an image set from another one."""
 
     method: str = METHOD
     source: Annotated[str, Names("image_sets")] = Field(
-        alias="from", description="Labelled image set."
+        alias="from", description="Image set; all methods but `sample` need its labels."
     )
 
 
-class Sample(Derivation):
+class Draw(Derivation):
+    """A derivation with a random choice of images."""
+
+    seed: Natural = Field(0, description="Seed of all draws.")
+
+
+class Sample(Draw):
     """Random images."""
 
     method: Literal["sample"] = METHOD
-    source: Annotated[str, Names("image_sets")] = Field(alias="from", description="Image set.")
     images: Count = Field(description="Number of images.")
-    seed: Natural = Field(0, description="Seed of the draw.")
 
 
-class Imbalance(Derivation):
+class Imbalance(Draw):
     """The classes whose numbers of images lie around the median."""
 
     method: Literal["imbalance"] = METHOD
@@ -52,10 +56,9 @@ class Imbalance(Derivation):
         description="equal_size cuts all classes to one size; same_shares draws as many images as "
         "equal_size does, but keeps the imbalance.",
     )
-    seed: Natural = Field(0, description="Seed of the controls.")
 
 
-class LongTail(Derivation):
+class LongTail(Draw):
     """A long-tailed subset of a balanced set."""
 
     method: Literal["long_tail"] = METHOD
@@ -63,10 +66,9 @@ class LongTail(Derivation):
     shape: Literal["exponential", "pareto"] = Field(
         "exponential", description="How class sizes fall."
     )
-    seed: Natural = Field(0, description="Seed of the order of classes and the draw.")
 
 
-class Difficulty(Derivation):
+class Difficulty(Draw):
     """Easy, hard or random classes by held-out accuracy, all with equal class sizes."""
 
     method: Literal["difficulty"] = METHOD
@@ -77,7 +79,6 @@ class Difficulty(Derivation):
         100, description="Images per class that judge; null takes all."
     )
     minimum_count: Count = Field(1, description="Least images of a class.")
-    seed: Natural = Field(0, description="Seed of all draws.")
 
 
 class Granularity(Derivation):

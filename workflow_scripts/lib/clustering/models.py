@@ -29,12 +29,17 @@ class Clustering(Block):
     threads: Count = Field(8, description="CPU threads of one job.")
 
 
-class KMeans(Clustering):
+class Centroids(Clustering):
+    """What k-means and its mini-batch variant share."""
+
+    spherical: StrictBool = Field(True, description="Cosine instead of Euclidean.")
+    restarts: Count = Field(5, description="Starts; the best objective wins.")
+
+
+class KMeans(Centroids):
     """k-means on the embeddings."""
 
     method: Literal["kmeans"] = METHOD
-    spherical: StrictBool = Field(True, description="Cosine instead of Euclidean.")
-    restarts: Count = Field(5, description="Starts; the best objective wins.")
     iterations: Count = Field(30, description="Iterations per start.")
     init: Literal["random", "kmeans++"] = Field("random", description="First centroids.")
     sample: Natural = Field(
@@ -42,18 +47,17 @@ class KMeans(Clustering):
     )
 
 
-class MiniBatch(Clustering):
+class MiniBatch(Centroids):
     """Mini-batch k-means (scikit-learn), for embeddings that do not fit in memory."""
 
     method: Literal["minibatch"] = METHOD
-    spherical: StrictBool = Field(True, description="Cosine instead of Euclidean.")
     restarts: Count = Field(3, description="Starts; the best objective wins.")
     passes: Count = Field(10, description="Passes over all images per start.")
     batch_size: Count = Field(4096, description="Images per step; at least k.")
 
 
 class Distillation(Clustering):
-    """What TEMI and SCAN share: heads that learn from each other's neighbours."""
+    """What TEMI and SCAN share, heads trained on pairs of neighbours."""
 
     neighbours: Count = Field(50, description="Nearest neighbours per image.")
     heads: Count = Field(16, description="Heads trained in parallel.")

@@ -116,7 +116,9 @@ class Negatives(Block):
 
     method: str = NEGATIVES
     quantile: Share = Field(
-        0.95, description="Quantile over the positives that the recorded similarity is."
+        0.95,
+        description="Quantile over the positives that measures the distance of a candidate; `rest` "
+        "only records it.",
     )
     limit: Number | None = Field(
         None,
@@ -150,9 +152,6 @@ class NegLabel(Negatives):
     """NegLabel's selection, the concepts farthest from the positives."""
 
     method: Literal["neglabel"] = NEGATIVES
-    quantile: Share = Field(
-        0.95, description="Quantile over the positives that measures the distance of a candidate."
-    )
     share: number(gt=0, le=1) = Field(
         0.15, description="Share of the candidates kept, per part of speech."
     )

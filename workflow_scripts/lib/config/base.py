@@ -88,8 +88,9 @@ def _free(name):
 # Letters, digits, underscores and dots, so that a name can be part of a path.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]*$"), AfterValidator(_free)]
 T = TypeVar("T")
-Named = Annotated[dict[Name, T], BeforeValidator(mapping)]
-OneOrMoreNamed = Annotated[dict[Name, T], Field(min_length=1), BeforeValidator(mapping)]
+_NO_OTHERS = Field(json_schema_extra={"additionalProperties": False})
+Named = Annotated[dict[Name, T], _NO_OTHERS, BeforeValidator(mapping)]
+OneOrMoreNamed = Annotated[dict[Name, T], Field(min_length=1), _NO_OTHERS, BeforeValidator(mapping)]
 OneOrMore = Annotated[list[T], Field(min_length=1)]
 
 
@@ -100,7 +101,7 @@ def one_of(*models):
     def choose(block, _, info):
         if not isinstance(block, dict) or "method" not in block:
             raise wrong(f" needs the key 'method' ({nearest('', by_method)})")
-        if block["method"] not in by_method:
+        if block["method"] not in list(by_method):  # it may be no text
             hint = nearest(block["method"], by_method)
             raise wrong(f".method: unknown method {block['method']!r}; {hint}")
         return by_method[block["method"]].model_validate(block, context=info.context)

@@ -13,6 +13,7 @@ PHRASES = {
     "bool_type": ": {value!r} is neither true nor false",
     "string_type": ": {value!r} is no text",
     "list_type": ": {value!r} is no list",
+    "dict_type": " must be a mapping, not {value!r}",
     "too_short": " must not be empty",
     "int_type": ": {value!r} is no whole number",
     "int_parsing": ": {value!r} is no whole number",
@@ -60,7 +61,7 @@ def input_error(error, path=()):
         key = keys.pop()
     where = _path(keys) or "the top level"
     if keys and keys[-1] == "[key]":  # pydantic's mark of a mistake in the key itself
-        where = f"the name {_path(keys[:-1])!r}"
+        where = f"the name {_path([*keys[:-2], str(keys[-2])])!r}"
     return InputError(f"config: {where}{_phrase(first, key)}")
 
 

@@ -20,8 +20,9 @@ class Names:
         return core_schema.with_info_after_validator_function(self._check, handler(source))
 
     def _check(self, name, info):
-        if name not in info.context[self.section]:
-            raise wrong(undefined(name, self.section, info.context[self.section]))
+        names = info.context.get(self.section, [])
+        if name not in names:
+            raise wrong(undefined(name, self.section, names))
         return name
 
 

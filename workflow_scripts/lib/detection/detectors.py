@@ -129,31 +129,27 @@ def _plan(sources, negatives, detectors):
     plan = {}
     for name, settings in detectors.items():
         parameters = dict(settings)
-        method = METHODS.get(parameters.pop("method"))
-        if method is None:
+        method = parameters.pop("method")
+        if method not in METHODS:
             raise InputError(
-                f"detectors.{name}.method: unknown method {settings['method']!r}; "
-                f"use one of {sorted(METHODS)}"
+                f"detectors.{name}.method: unknown method {method!r}; use one of {sorted(METHODS)}"
             )
-        needs = NEEDS[settings["method"]]
-        against = negatives if "negatives" in needs else {None: None}
-        for need in needs:
+        for need in NEEDS[method]:
             if (not negatives) if need == "negatives" else sources[need] is None:
-                raise InputError(
-                    f"detectors.{name}: {settings['method']} needs {need}, but none are given"
-                )
+                raise InputError(f"detectors.{name}: {method} needs {need}, but none are given")
+        against = negatives if "negatives" in NEEDS[method] else {None: None}
         for key, texts in against.items():
-            given = [{**sources, "negatives": texts}[need] for need in needs]
+            given = [{**sources, "negatives": texts}[need] for need in NEEDS[method]]
             score = _score_function(method, given, parameters)
             plan.setdefault(key, []).append((name, score))
     return plan
 
 
 def _score_function(method, given, parameters):
-    """A method as a function of (images, positive_sims, negative_sims)."""
-    if method.fitted:
-        return method.function(*given, **parameters)
-    function = partial(method.function, **parameters)
-    if len(given) == 2:  # positives and negatives
+    """A key of METHODS as a function of (images, positive_sims, negative_sims)."""
+    if METHODS[method].fitted:
+        return METHODS[method].function(*given, **parameters)
+    function = partial(METHODS[method].function, **parameters)
+    if "negatives" in NEEDS[method]:
         return lambda images, positive_sims, negative_sims: function(positive_sims, negative_sims)
     return lambda images, positive_sims, negative_sims: function(positive_sims)

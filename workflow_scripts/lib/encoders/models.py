@@ -72,42 +72,28 @@ class Timm(Network):
 
 
 class Stored(Block):
-    """Embeddings on disk: an array with its index, or a folder of clip-retrieval."""
+    """Embeddings on disk, an array with its index or a folder of clip-retrieval."""
 
     embeddings: str = optional("File .npy, [images or concepts, dimensions].")
-    index: str = optional("Parquet file of the same rows.")
-    clip_retrieval: str = optional("In place of these two, a folder of clip-retrieval.")
+    index: str = optional("Parquet file of the same rows, with the column image_id or concept.")
+    clip_retrieval: str = optional(
+        "In place of these two, a folder of clip-retrieval with metadata and img_emb or text_emb. "
+        "The column image_path gives the ids of images, caption the concepts."
+    )
 
     @model_validator(mode="after")
     def _one_way(self):
-        one, other = (self.embeddings, self.index), self.clip_retrieval
-        if not (all(one) and not other) and not (other and not any(one)):
+        given = self.model_fields_set & {"embeddings", "index", "clip_retrieval"}
+        if given not in ({"embeddings", "index"}, {"clip_retrieval"}):
             raise wrong(": give embeddings and index, or clip_retrieval")
         return self
 
 
 class StoredImages(Stored):
-    """Embeddings of an image set."""
+    """Embeddings of an image set, which may have labels."""
 
-    embeddings: str = optional("File .npy, [images, dimensions].")
-    index: str = optional("Parquet file with the column image_id.")
-    clip_retrieval: str = optional(
-        "In place of these two, a folder of clip-retrieval with img_emb and metadata; the column "
-        "image_path gives the ids."
-    )
     label_column: str | None = Field(
         None, description="Column of the index with class names, used for evaluation only."
-    )
-
-
-class StoredTexts(Stored):
-    """Embeddings of concepts."""
-
-    embeddings: str = optional("File .npy, [concepts, dimensions].")
-    index: str = optional("Parquet file with the column concept.")
-    clip_retrieval: str = optional(
-        "In place of these two, a folder of clip-retrieval with text_emb and metadata; the column "
-        "caption gives the concepts."
     )
 
 
@@ -117,7 +103,7 @@ class Precomputed(Block):
 
     method: Literal["precomputed"] = METHOD
     images: Named[StoredImages] = Field({}, description="Per image set, its embeddings.")
-    texts: Named[OneOrMore[StoredTexts]] = Field(
+    texts: Named[OneOrMore[Stored]] = Field(
         {},
         description="Per corpus, one or more lists of text embeddings, joined in this order. "
         "Benchmarks need none.",
