@@ -148,7 +148,7 @@ class Negatives(Block):
         return self
 
 
-class NegLabel(Negatives):
+class NegLabelNegatives(Negatives):
     """NegLabel's selection, the concepts farthest from the positives."""
 
     method: Literal["neglabel"] = NEGATIVES
@@ -163,4 +163,4 @@ class Rest(Negatives):
     method: Literal["rest"] = NEGATIVES
 
 
-AnyNegatives = one_of(NegLabel, Rest)
+AnyNegatives = one_of(NegLabelNegatives, Rest)

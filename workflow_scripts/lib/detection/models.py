@@ -23,8 +23,6 @@ from workflow_scripts.lib.texts.models import TREE
 SCORE = Field(description="Kind of score.")
 RULE = Field(description="Kind of rule.")
 Weight = number(ge=0)
-# 0.01 is CLIP's logit scale of 100. The word `encoder` is 1 / the logit scale of the encoder that
-# made the embeddings.
 Temperature = number_or("encoder", Positive)
 
 
@@ -32,7 +30,11 @@ class Softmax(Block):
     """What detectors with a softmax over cosines share."""
 
     method: str = SCORE
-    temperature: Temperature = Field(0.01, description="Temperature on cosines, or `encoder`.")
+    temperature: Temperature = Field(
+        0.01,
+        description="Temperature on cosines; 0.01 is CLIP's logit scale of 100. The word `encoder` "
+        "is 1 / the logit scale of the encoder that made the embeddings.",
+    )
 
 
 class Mcm(Softmax):
