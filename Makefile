@@ -1,10 +1,10 @@
-# make demo | make studies | make deep-clustering | make test; needs Python 3.11+ and make, nothing else.
+# make demo | make studies | make deep-clustering | make test | make schema; needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering test lock
+.PHONY: demo studies deep-clustering test schema lock
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -24,6 +24,10 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+# Renew the JSON schema for editors after a change of the config's models.
+schema: .venv/installed
+	$(BIN)/python -m workflow_scripts.lib.config.schema
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv

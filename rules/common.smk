@@ -2,10 +2,13 @@
 
 import functools
 import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from workflow_scripts.lib import config as configuration
+from workflow_scripts.lib.config import queries as configuration
+from workflow_scripts.lib.config.paths import paths_in_run
+from workflow_scripts.lib.config.resolve import resolve_config, with_own_blocks
 from workflow_scripts.lib.digest import code_digest
 from workflow_scripts.lib.encoders.files import tokenizer_files, weights_files
 from workflow_scripts.lib.errors import InputError
@@ -25,9 +28,19 @@ def located(path):
     return path if path.startswith("results/") or os.path.exists(path) else str(ROOT / path)
 
 
+def check_paths(config):
+    """Name the key of the first file or folder that the studies in `run` read and that is gone."""
+    for key, path in paths_in_run(config):
+        if not path.startswith("results/") and not os.path.exists(located(path)):
+            raise InputError(f"config: {key}: {path} does not exist")
+
+
 try:
     OWN = workflow.config_settings.overwrite_config  # by --configfile and --config
-    CONFIG = configuration.resolve_config(configuration.with_own_blocks(config, OWN))
+    CONFIG = resolve_config(with_own_blocks(config, OWN))
+    # Snakemake does not know its targets yet, and this one looks for what is missing.
+    if IS_MAIN and "check_image_sets" not in [word.partition(":")[0] for word in sys.argv]:
+        check_paths(CONFIG)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -88,7 +101,7 @@ def of_method(section, *methods):
 
 
 def needs(section, name):
-    """What the method of a config block works on, e.g. ["clusters"]."""
+    """What the method of a config block works on, e.g. ("clusters",)."""
     return configuration.needs(section, CONFIG[section][name])
 
 

@@ -5,6 +5,8 @@ results/contamination/{study}.parquet (OOD images that show an ID class),
 results/studies/{study}/{ood,comparison,concepts,label_quality,clustering,contamination}.parquet.
 """
 
+from workflow_scripts.lib.detection.methods import METHODS
+
 # ---- scores ---------------------------------------------------------------------------------------
 
 
@@ -55,6 +57,12 @@ def scoring_config(wildcards):
     }
 
 
+def detector_modules(wildcards):
+    """The modules of the detectors of one score file, for the digest of a job's code."""
+    blocks = scoring_config(wildcards)["detectors"].values()
+    return sorted({f"detection/{METHODS[block['method']].module}" for block in blocks})
+
+
 rule score_images:
     input:
         unpack(images_to_score),
@@ -66,7 +74,7 @@ rule score_images:
         "../envs/workflow.yaml"
     params:
         cfg=scoring_config,
-        code=code("score_images"),
+        code=code("score_images", detector_modules),
         above=above("score_images"),
     script:
         "../workflow_scripts/score_images.py"

@@ -6,6 +6,7 @@ results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
 Derived sets are made of the embeddings of others. `snakemake check_image_sets` counts the images.
 """
 
+from workflow_scripts.lib.config.paths import files_in_use
 from workflow_scripts.lib.images.state import current_state, recorded_state
 
 RENDERED = "results/demo/images/"
@@ -109,7 +110,7 @@ def sets_to_check(wildcards):
     if CONFIG["check"] == "all":
         names = dict.fromkeys(source_of(name) for name in CONFIG["image_sets"])
     stored = [name for name in names if images_of(name)[0]]
-    files = configuration.files_in_use(CONFIG)
+    files = files_in_use(CONFIG)
     return {
         "image_sets": {name: set_to_check(name) for name in stored if not is_rendered(name)},
         "files": {k: located(path) for path, k in files.items() if not path.startswith("results/")},

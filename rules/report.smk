@@ -5,6 +5,8 @@ summary.md,
 results/figures/ (one per study, sheets of concepts). Ablations join the comparisons of their studies.
 """
 
+from workflow_scripts.lib.config.names import ablated_studies
+
 TABLE_ENDINGS = ("parquet", "csv", "md")
 FIGURE_ENDINGS = ("svg", "png")
 
@@ -155,7 +157,7 @@ def figures():
         encoder, train = study["encoders"][0], study["train"]
         if CONFIG["encoders"][encoder]["method"] != "precomputed":
             for mining in study["minings"]:
-                if needs("minings", mining) != ["clusters"]:
+                if needs("minings", mining) != ("clusters",):
                     continue
                 mined = f"{study['corpus']}/{study['clusterings'][0]}/{mining}"
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"
@@ -175,7 +177,7 @@ def all_results(wildcards):
 def tables_of_ablation(wildcards):
     """Comparisons and label quality of every study of an ablation."""
     block = CONFIG["ablations"][wildcards.ablation]
-    names = list(configuration.ablated_studies(wildcards.ablation, block))
+    names = list(ablated_studies(wildcards.ablation, block))
     return {
         "comparisons": [f"results/studies/{name}/comparison.parquet" for name in names],
         "label_quality": [f"results/studies/{name}/label_quality.parquet" for name in names],

@@ -13,7 +13,9 @@ from conftest import MINI, make_project
 from snakemake.utils import update_config
 from unit.test_trees import database
 
-from workflow_scripts.lib.config.resolve import files_in_use, image_sets_in_use, resolve_config
+from workflow_scripts.lib.config.paths import files_in_use
+from workflow_scripts.lib.config.queries import image_sets_in_use
+from workflow_scripts.lib.config.resolve import resolve_config
 from workflow_scripts.lib.images.inventory import check_set
 
 ROOT = Path(__file__).parent.parent
@@ -132,7 +134,7 @@ def test_own_embeddings_are_files_to_find_and_no_images_to_count():
     config = read_config("config")
     update_config(config, read_config("precomputed"))
     config["image_sets"]["caltech101_train"] = {"folder": "images"}
-    config = resolve_config(config, read_config("schemas/config.schema"))
+    config = resolve_config(config)
     assert image_sets_in_use(config) == []
     found = files_in_use(config)
     assert found["embeddings/texts_lvis.npy"].startswith("encoders.clip_vitb32.texts.object_names")

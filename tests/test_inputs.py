@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from workflow_scripts.lib.config.resolve import LABELS, paths_in_run, resolve_config
+from workflow_scripts.lib.config.paths import paths_in_run
+from workflow_scripts.lib.config.resolve import resolve_config
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.files import list_folder
+from workflow_scripts.lib.images.models import LABELS
 
 ROOT = Path(__file__).parent.parent
-SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text("utf-8"))
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
 
 
@@ -27,7 +28,7 @@ def resolved(image_set):
     """The demo config with its test set replaced."""
     config = copy.deepcopy(CONFIG)
     config["image_sets"]["test"] = image_set
-    return resolve_config(config, SCHEMA)
+    return resolve_config(config)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,9 @@ def test_demo_compares_the_minings(demo):
 
 def test_demo_shows_every_method(demo):
     ood = pd.read_csv(demo.folder / "results/tables/ood.csv", keep_default_na=False)
-    from workflow_scripts.lib.concepts import mining, negatives
-    from workflow_scripts.lib.detection import detectors
+    from workflow_scripts.lib.concepts import methods as mining
+    from workflow_scripts.lib.concepts import negatives
+    from workflow_scripts.lib.detection import methods as detectors
 
     config = yaml.safe_load((demo.folder / "config/config.yaml").read_text())
 

@@ -5,7 +5,8 @@ test or OOD images. Out: one row per concept with votes, purity, size, runner-up
 """
 
 from workflow_scripts.lib.artifacts import read_table
-from workflow_scripts.lib.concepts.mining import METHODS
+from workflow_scripts.lib.concepts import mining
+from workflow_scripts.lib.concepts.methods import METHODS
 from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
 from workflow_scripts.lib.job import job
 
@@ -14,11 +15,10 @@ def mine_concepts(similarity, concepts, clusters, centres, cfg, meta, output):
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
     image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
     parameters = {key: value for key, value in cfg.items() if key != "method"}
-    function, needs = METHODS[cfg["method"]]
-    if "seed" in needs:
+    if "seed" in METHODS[cfg["method"]]:
         parameters["seed"] = meta["seed"]
     evidence = read_evidence(similarity, len(names), clusters, centres=centres)
-    columns = function(evidence, **parameters)
+    columns = getattr(mining, cfg["method"])(evidence, **parameters)
     write_positives(output, columns, names, image_ids, meta | {"method": cfg["method"]})
 
 

@@ -7,7 +7,7 @@ The only mining that reads labels. Out: as mine_concepts.
 import logging
 
 from workflow_scripts.lib.artifacts import read_table
-from workflow_scripts.lib.concepts.mining import METHODS
+from workflow_scripts.lib.concepts import mining
 from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
 from workflow_scripts.lib.concepts.quality import true_names_of
 from workflow_scripts.lib.errors import InputError
@@ -48,7 +48,7 @@ def mine_ground_truth(index, similarity, concepts, clusters, label_names, cfg, m
     method, parameters = cfg["mining"]["method"], dict(cfg["mining"])
     del parameters["method"]
     evidence = read_evidence(similarity, len(names), clusters, true_ids)
-    columns = METHODS[method][0](evidence, **parameters)
+    columns = getattr(mining, method)(evidence, **parameters)
     write_positives(output, columns, names, image_ids, meta | {"method": method})
 
 

@@ -9,14 +9,14 @@ from score_references import embeddings, slow_neglabel, unit
 
 from workflow_scripts.lib.concepts import similarity
 from workflow_scripts.lib.detection import detectors
+from workflow_scripts.lib.detection import texts as text_scores
 from workflow_scripts.lib.detection.detectors import (
-    METHODS,
-    Method,
     score_blocks,
     score_embeddings,
     with_temperatures,
 )
 from workflow_scripts.lib.detection.images import knn, mahalanobis
+from workflow_scripts.lib.detection.methods import METHODS, Method, function_of
 from workflow_scripts.lib.detection.texts import energy, entropy, max_logit
 from workflow_scripts.lib.errors import InputError
 
@@ -189,10 +189,10 @@ def test_every_method_in_one_stream(monkeypatch):
         parameters = {key: value for key, value in config[name].items() if key != "method"}
         if method.fitted:
             given = [{**sources, "negatives": negatives}[need] for need in method.needs]
-            expected = method.function(*given, **parameters)(images, positive_sims, negative_sims)
+            expected = function_of(name)(*given, **parameters)(images, positive_sims, negative_sims)
         else:
             sims = {"positives": positive_sims, "negatives": negative_sims}
-            expected = method.function(*(sims[need] for need in method.needs), **parameters)
+            expected = function_of(name)(*(sims[need] for need in method.needs), **parameters)
         against = "n" if "negatives" in method.needs else None
         np.testing.assert_allclose(scores[name, against], expected, rtol=1e-4, atol=1e-5)
     assert len(scores) == len(METHODS)
@@ -269,7 +269,8 @@ def margin(positive_sims):
 @pytest.mark.parametrize("p", [1, 2, 9])
 def test_a_new_detector_is_one_function_and_one_entry(p, monkeypatch):
     """The README's example, beside a detector that is there already."""
-    monkeypatch.setitem(METHODS, "margin", Method(margin))
+    monkeypatch.setattr(text_scores, "margin", margin, raising=False)
+    monkeypatch.setitem(METHODS, "margin", Method("texts"))
     rng = np.random.default_rng(p)
     images, positives = unit(rng, 30), unit(rng, p)
     config = {"margin": {"method": "margin"}, "max_logit": {"method": "max_logit"}}

@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from workflow_scripts.lib.detection import adaptive as detectors_adaptive
 from workflow_scripts.lib.detection.adaptive import adaneg
-from workflow_scripts.lib.detection.detectors import METHODS, score_blocks
+from workflow_scripts.lib.detection.detectors import score_blocks
+from workflow_scripts.lib.detection.methods import METHODS
 from workflow_scripts.lib.detection.texts import (
     energy,
     entropy,

@@ -2,9 +2,9 @@
 
 Every method takes the `Evidence` of a similarity pass and returns the same columns, one row per
 distinct positive (`evidence.mined_columns`). A new method is one function that ends in
-`mined_columns` and one entry in METHODS, which says what it needs. Work is linear in images and in
-(cluster, concept) pairs that occur; cosines of cluster centres and concepts are worked out in
-blocks.
+`mined_columns`, one entry in `methods.METHODS` and one block in `models.py`. Work is linear in
+images and in (cluster, concept) pairs that occur; cosines of cluster centres and concepts are
+worked out in blocks.
 """
 
 from dataclasses import replace
@@ -143,20 +143,6 @@ def ground_truth_and_mined(evidence, **parameters):
     """
     mined, _ = _names_by_vote(evidence, **parameters)
     return mined_columns(evidence, np.concatenate([_true_names(evidence), mined]))
-
-
-# name -> (function, what it needs). "clusters", "centres" (with the texts) and "labels" (true_ids)
-# are fields of the Evidence, "seed" is an argument.
-METHODS = {
-    "clustermine": (clustermine, {"clusters"}),
-    "frequency": (frequency, set()),
-    "random": (random, {"clusters", "seed"}),
-    "centroid": (centroid, {"clusters", "centres"}),
-    "scd": (scd, {"clusters"}),
-    "tac": (tac, {"clusters", "centres"}),
-    "ground_truth": (ground_truth, {"labels"}),
-    "ground_truth_and_mined": (ground_truth_and_mined, {"clusters", "labels"}),
-}
 
 
 def cluster_votes(evidence, top_m, temperature):

@@ -1,58 +1,22 @@
 """OOD scores of images against positives, negatives or training images. Higher = more ID.
 
 A detector is a function of cosines, `f(positive_sims, **parameters)` or
-`f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one function
-and one entry in METHODS, which also says what it needs. Detectors that prepare something first are
-functions of what they need, `f(*sources, **parameters)`, that return such a score function of
-(images, positive_sims, negative_sims); they are marked `fitted`.
+`f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one
+function, one entry in `methods.METHODS` and one block in `models.py`. Detectors that prepare
+something first are functions of what they need, `f(*sources, **parameters)`, that return
+such a score function of (images, positive_sims, negative_sims); they are marked `fitted`.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from workflow_scripts.lib.concepts.similarity import tiles
-from workflow_scripts.lib.detection.adaptive import adaneg
-from workflow_scripts.lib.detection.images import knn, mahalanobis
-from workflow_scripts.lib.detection.texts import (
-    energy,
-    entropy,
-    max_logit,
-    mcm,
-    neglabel,
-    negrefine,
-)
+from workflow_scripts.lib.detection.methods import METHODS, function_of
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
 
 ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
-
-
-@dataclass(frozen=True)
-class Method:
-    """A detector: its function and what it needs of positives, negatives, train and clusters.
-
-    fitted: the function prepares the score. stateful: scores depend on the images before.
-    """
-
-    function: callable
-    needs: tuple = ("positives",)
-    fitted: bool = False
-    stateful: bool = False
-
-
-METHODS = {
-    "max_logit": Method(max_logit),
-    "mcm": Method(mcm),
-    "energy": Method(energy),
-    "entropy": Method(entropy),
-    "neglabel": Method(neglabel, ("positives", "negatives")),
-    "negrefine": Method(negrefine, ("positives", "negatives"), fitted=True),
-    "adaneg": Method(adaneg, ("positives", "negatives"), fitted=True, stateful=True),
-    "knn": Method(knn, ("train",), fitted=True),
-    "mahalanobis": Method(mahalanobis, ("train", "clusters"), fitted=True),
-}
 
 
 def score_embeddings(images, positives, negatives, detectors, train=None, clusters=None):
@@ -152,30 +116,27 @@ def _plan(sources, negatives, detectors):
     plan = {}
     for name, settings in detectors.items():
         parameters = dict(settings)
-        method = METHODS.get(parameters.pop("method"))
-        if method is None:
+        method = parameters.pop("method")
+        if method not in METHODS:
             raise InputError(
-                f"detectors.{name}.method: unknown method {settings['method']!r}; "
-                f"use one of {sorted(METHODS)}"
+                f"detectors.{name}.method: unknown method {method!r}; use one of {sorted(METHODS)}"
             )
-        against = negatives if "negatives" in method.needs else {None: None}
-        for need in method.needs:
+        for need in METHODS[method].needs:
             if (not negatives) if need == "negatives" else sources[need] is None:
-                raise InputError(
-                    f"detectors.{name}: {settings['method']} needs {need}, but none are given"
-                )
+                raise InputError(f"detectors.{name}: {method} needs {need}, but none are given")
+        against = negatives if "negatives" in METHODS[method].needs else {None: None}
         for key, texts in against.items():
-            given = [{**sources, "negatives": texts}[need] for need in method.needs]
+            given = [{**sources, "negatives": texts}[need] for need in METHODS[method].needs]
             score = _score_function(method, given, parameters)
             plan.setdefault(key, []).append((name, score))
     return plan
 
 
 def _score_function(method, given, parameters):
-    """A method as a function of (images, positive_sims, negative_sims)."""
-    if method.fitted:
-        return method.function(*given, **parameters)
-    function = partial(method.function, **parameters)
-    if "negatives" in method.needs:
+    """A key of METHODS as a function of (images, positive_sims, negative_sims)."""
+    if METHODS[method].fitted:
+        return function_of(method)(*given, **parameters)
+    function = partial(function_of(method), **parameters)
+    if "negatives" in METHODS[method].needs:
         return lambda images, positive_sims, negative_sims: function(positive_sims, negative_sims)
     return lambda images, positive_sims, negative_sims: function(positive_sims)

@@ -2,15 +2,26 @@
 
 from pathlib import Path
 
-from workflow_scripts.lib.config import weights_file
-
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
+# How a weights file's name ends, if it has no slash to tell it from a tag.
+WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 # What tokenizers of transformers are read from, in a checkpoint folder.
 TOKENIZER_PATTERNS = (
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "spiece.model", "vocab.*",
     "merges.txt",
 )  # fmt: skip
+
+
+def is_weights_file(pretrained):
+    """Whether `pretrained` is a file on disk, by a slash or its ending; else it is a tag."""
+    return "/" in pretrained or pretrained.endswith(WEIGHTS_ENDINGS)
+
+
+def weights_file(encoder):
+    """The weights file on disk that an encoder's config block names, or None."""
+    pretrained = encoder.get("pretrained", "")
+    return pretrained if is_weights_file(pretrained) else None
 
 
 def weights_files(encoder, located):

@@ -17,11 +17,10 @@ from typing import NamedTuple
 import open_clip
 
 from workflow_scripts.lib.encoders.base import Encoder, dtype_of, sha256_of
+from workflow_scripts.lib.encoders.files import CONFIG_NAME, WEIGHTS_NAME
 from workflow_scripts.lib.encoders.hub import NotInHub, hub_file
 from workflow_scripts.lib.errors import InputError, reason
 
-CONFIG_NAME = "open_clip_config.json"
-WEIGHTS_NAME = "open_clip_model.safetensors"
 HUB_WEIGHTS_NAME = "open_clip_pytorch_model.bin"  # older repositories of the model hub
 TOKENIZER_NAMES = ["tokenizer.json", "tokenizer_config.json"]
 

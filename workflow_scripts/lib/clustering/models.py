@@ -1,0 +1,108 @@
+"""Config blocks of the clusterings."""
+
+from typing import Literal
+
+from pydantic import Field, StrictBool
+
+from workflow_scripts.lib.config.base import (
+    Block,
+    Count,
+    Natural,
+    Number,
+    number,
+    number_or,
+    one_of,
+    whole,
+)
+
+METHOD = Field(description="Kind of clustering.")
+
+
+class Clustering(Block):
+    """A way to cluster the images of a set."""
+
+    method: str = METHOD
+    k: number_or("classes", Count) = Field(
+        description='Number of clusters, or "classes" for the number of distinct labels (the '
+        "protocol of papers that compare clusterings)."
+    )
+    threads: Count = Field(8, description="CPU threads of one job.")
+
+
+class Centroids(Clustering):
+    """What k-means and its mini-batch variant share."""
+
+    spherical: StrictBool = Field(True, description="Cosine instead of Euclidean.")
+    restarts: Count = Field(5, description="Starts; the best objective wins.")
+
+
+class KMeans(Centroids):
+    """k-means on the embeddings."""
+
+    method: Literal["kmeans"] = METHOD
+    iterations: Count = Field(30, description="Iterations per start.")
+    init: Literal["random", "kmeans++"] = Field("random", description="First centroids.")
+    sample: Natural = Field(
+        0, description="Fit on this many random images; 0 uses all. All images are assigned."
+    )
+
+
+class MiniBatch(Centroids):
+    """Mini-batch k-means (scikit-learn), for embeddings that do not fit in memory."""
+
+    method: Literal["minibatch"] = METHOD
+    restarts: Count = Field(3, description="Starts; the best objective wins.")
+    passes: Count = Field(10, description="Passes over all images per start.")
+    batch_size: Count = Field(4096, description="Images per step; at least k.")
+
+
+class Distillation(Clustering):
+    """What TEMI and SCAN share, heads trained on pairs of neighbours."""
+
+    neighbours: Count = Field(50, description="Nearest neighbours per image.")
+    heads: Count = Field(16, description="Heads trained in parallel.")
+    hidden: Count = Field(512, description="Width of the hidden layer.")
+    bottleneck: Count = Field(256, description="Width before the clusters.")
+    steps: Count = Field(100_000, description="Optimiser steps.")
+    warmup_steps: Natural = Field(20_000, description="Steps of warm-up.")
+    batch_size: whole(ge=2) = Field(1024, description="Pairs per step.")
+    base_lr: Number = Field(1e-4, description="Learning rate per 256 pairs.")
+    temperature: Number = Field(0.1, description="Temperature of the softmax.")
+    teacher_momentum: Number = Field(0.996, description="Momentum of the teacher.")
+
+
+class Temi(Distillation):
+    """TEMI (BMVC 2023), self-distillation between neighbours. Our schedule is in steps."""
+
+    method: Literal["temi"] = METHOD
+    beta: Number = Field(0.6, description="Exponent of the loss; 1 leaves clusters empty.")
+    prior_momentum: Number = Field(0.9, description="Momentum of the class prior.")
+
+
+class Scan(Distillation):
+    """SCANv2, SCAN's loss with self-distillation (our reading). Schedule as in TEMI."""
+
+    method: Literal["scan"] = METHOD
+    entropy_weight: Number = Field(5.0, description="Weight of the entropy of the classes.")
+    entropy_momentum: number(ge=0, le=0.8) = Field(
+        0.0,
+        description="Momentum of the class probabilities; raise it if k is above the batch size.",
+    )
+
+
+class Turtle(Clustering):
+    """TURTLE (ICML 2024), clusters that linear classifiers learn easily (re-derived)."""
+
+    method: Literal["turtle"] = METHOD
+    heads: Count = Field(4, description="Task encoders trained in parallel.")
+    steps: Count = Field(6000, description="Outer steps.")
+    inner_steps: Count = Field(10, description="Steps of the classifiers per outer step.")
+    batch_size: whole(ge=2) = Field(10_000, description="Images per step.")
+    inner_lr: Number = Field(0.1, description="Learning rate of the classifiers.")
+    outer_lr: Number = Field(0.01, description="Learning rate of the task encoder.")
+    gamma: Number = Field(10.0, description="Weight of the entropy of the classes.")
+    temperature: Number = Field(0.1, description="Temperature of the task encoder's softmax.")
+    warm_start: StrictBool = Field(False, description="Keep the classifiers between outer steps.")
+
+
+AnyClustering = one_of(KMeans, MiniBatch, Temi, Scan, Turtle)

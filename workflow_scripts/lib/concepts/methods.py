@@ -1,0 +1,17 @@
+"""The mining methods and what each works on; its function of the same name is in `mining`.
+
+"clusters", "centres" (with the embeddings of the concepts) and "labels" are fields of the
+`evidence.Evidence`, "seed" is an argument. The rules read this table at every start, so nothing
+here imports NumPy.
+"""
+
+METHODS = {
+    "clustermine": ("clusters",),
+    "frequency": (),
+    "random": ("clusters", "seed"),
+    "centroid": ("clusters", "centres"),
+    "scd": ("clusters",),
+    "tac": ("clusters", "centres"),
+    "ground_truth": ("labels",),
+    "ground_truth_and_mined": ("clusters", "labels"),
+}

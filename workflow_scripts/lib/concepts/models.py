@@ -1,0 +1,166 @@
+"""Config blocks of the minings, which find positives, and of the negatives."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, model_validator
+
+from workflow_scripts.lib.config.base import (
+    Block,
+    Count,
+    Number,
+    Positive,
+    Share,
+    number,
+    one_of,
+)
+from workflow_scripts.lib.config.messages import wrong
+from workflow_scripts.lib.config.names import Names
+from workflow_scripts.lib.texts.models import TREE
+
+MINING = Field(description="Kind of mining.")
+NEGATIVES = Field(description="Kind of negatives.")
+
+
+class Votes(Block):
+    """What minings by the vote of a cluster's images share."""
+
+    method: str = MINING
+    top_m: Count = Field(
+        1,
+        description="Best concepts per image that share its vote; 1 is the hard vote. At most the "
+        "corpus's top_concepts.",
+    )
+    temperature: Positive = Field(
+        0.01,
+        description="Temperature of the shares; 0.01 is softmax(100 cosine). Unused if top_m is 1.",
+    )
+
+
+class NamesByVote(Votes):
+    """What ClusterMine's votes name."""
+
+    minimum_purity: Share = Field(
+        0.0, description="Least share of the votes in a cluster for its name to count."
+    )
+    minimum_size: Count = Field(1, description="Least images in a cluster.")
+    names_per_cluster: Count = Field(1, description="Names per cluster.")
+
+
+class ClusterMine(NamesByVote):
+    """ClusterMine, the majority vote of each cluster's images."""
+
+    method: Literal["clustermine"] = MINING
+
+
+class Frequency(Block):
+    """Baseline without clusters, the names that many images choose."""
+
+    method: Literal["frequency"] = MINING
+    minimum_count: Count = Field(1, description="Least images per name.")
+    top_n: Count | None = Field(
+        None, description="At most this many names, those with the most images."
+    )
+
+
+class GroundTruth(Block):
+    """Oracle, the true class names of the training images found in the corpus."""
+
+    method: Literal["ground_truth"] = MINING
+
+
+class GroundTruthAndMined(NamesByVote):
+    """The oracle's names and ClusterMine's together."""
+
+    method: Literal["ground_truth_and_mined"] = MINING
+
+
+class Random(Block):
+    """Baseline, random names of the corpus, drawn by the study's seeds."""
+
+    method: Literal["random"] = MINING
+    n: Count | None = Field(
+        None, description="Number of names; null takes as many as there are clusters."
+    )
+
+
+class Centroid(Block):
+    """Baseline, the name nearest to each cluster's mean embedding."""
+
+    method: Literal["centroid"] = MINING
+
+
+class Scd(Votes):
+    """One-to-one naming of clusters by votes, iterated (our reading of SCD)."""
+
+    method: Literal["scd"] = MINING
+
+
+class Tac(Block):
+    """Names that tell the cluster centres apart (our reading of TAC's choice of nouns)."""
+
+    method: Literal["tac"] = MINING
+    names_per_cluster: Count = Field(5, description="Names per cluster.")
+    temperature: Positive = Field(
+        1.0,
+        description="Temperature on cosines of the softmax over centres; public code uses 1.",
+    )
+
+
+AnyMining = one_of(
+    ClusterMine, Frequency, GroundTruth, GroundTruthAndMined, Random, Centroid, Scd, Tac
+)
+
+
+class Negatives(Block):
+    """Which concepts are candidates."""
+
+    method: str = NEGATIVES
+    quantile: Share = Field(
+        0.95,
+        description="Quantile over the positives that measures the distance of a candidate; `rest` "
+        "only records it.",
+    )
+    limit: Number | None = Field(
+        None,
+        description="Candidates closer than this cosine to a positive are dropped (CSP takes "
+        "0.95).",
+    )
+    corpora: list[Annotated[str, Names("corpora")]] = Field(
+        [], description="Corpora whose concepts are candidates; empty takes the study's corpus."
+    )
+    parts: list[str] = Field([], description="Parts of speech of the candidates; empty takes all.")
+    tree: str | None = Field(None, description=f"{TREE}.")
+    related: StrictBool = Field(
+        True,
+        description="Keep synonyms, hyponyms and hypernyms of positives (false needs `tree`).",
+    )
+    proper: StrictBool = Field(True, description="Keep proper nouns (false needs `tree`).")
+    drop_files: list[str] = Field(
+        [],
+        description="WordNet lexicographer files to drop, e.g. noun.person (needs `tree`). Phrases "
+        "of a conjugate corpus are in no tree: drop their adjectives where they are read.",
+    )
+
+    @model_validator(mode="after")
+    def _has_tree(self):
+        if not self.tree and not (self.related and self.proper and not self.drop_files):
+            raise wrong(": related, proper and drop_files need the key 'tree'")
+        return self
+
+
+class NegLabelNegatives(Negatives):
+    """NegLabel's selection, the concepts farthest from the positives."""
+
+    method: Literal["neglabel"] = NEGATIVES
+    share: number(gt=0, le=1) = Field(
+        0.15, description="Share of the candidates kept, per part of speech."
+    )
+
+
+class Rest(Negatives):
+    """All concepts of the corpus that are no positives."""
+
+    method: Literal["rest"] = NEGATIVES
+
+
+AnyNegatives = one_of(NegLabelNegatives, Rest)

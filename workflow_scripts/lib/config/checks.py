@@ -1,0 +1,150 @@
+"""Checks of a config whose blocks are each valid: do they fit together?
+
+The checks of one block are validators of its model.
+"""
+
+import itertools
+
+from workflow_scripts.lib.config.messages import nearest
+from workflow_scripts.lib.config.queries import (
+    benchmark_sources,
+    encoders_of,
+    needs,
+    source_set,
+    study_image_sets,
+)
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.models import LABELS
+from workflow_scripts.lib.texts.prompts import check_prompts
+
+# What encoders embed -> its section of the config, and the keys that say where it is.
+SOURCES = {"images": ("image_sets", tuple(LABELS)), "texts": ("corpora", ("files", "conjugate"))}
+
+
+def check_sections(config):
+    """Raise InputError for the first blocks of a resolved config that do not fit together."""
+    _check_derived(config)
+    _check_encoders(config)
+    _check_prompts(config)
+    _check_temperatures(config)
+    _check_studies(config)
+    _check_needs(config)
+
+
+def _check_derived(config):
+    """A derived image set has one source, in the end one that is not derived."""
+    for name in config["image_sets"]:
+        seen, at = [], name
+        while "derive" in config["image_sets"][at]:
+            seen.append(at)
+            at = config["image_sets"][at]["derive"]["from"]
+            if at in seen:
+                raise InputError(f"config: image_sets.{name}.derive.from leads back to {at!r}")
+
+
+def _check_encoders(config):
+    """Each encoder can embed the image sets and the corpora that it is asked to."""
+    for name, study in config["studies"].items():
+        for encoder, (image_sets, corpora) in encoders_of(study, config).items():
+            judge = encoder not in study["encoders"]
+            rule = f"contaminations.{study['contamination']}: " if judge else ""
+            where = f"config: studies.{name}: {rule}encoder {encoder!r}"
+            _check_embeds(where, encoder, "images", image_sets, config)
+            _check_embeds(where, encoder, "texts", corpora, config)
+    for name, benchmark in config["benchmarks"].items():
+        for encoder in benchmark["encoders"]:
+            where = f"config: benchmarks.{name}: encoder {encoder!r}"
+            sources = benchmark_sources(benchmark, config)
+            _check_embeds(where, encoder, "images", sources, config)
+
+
+def _check_embeds(where, encoder_name, kind, names, config):
+    """The encoder has, or can make, embeddings of these image sets or corpora.
+
+    kind: "images" or "texts". where: begins the message if not.
+    """
+    encoder, (section, sources) = config["encoders"][encoder_name], SOURCES[kind]
+    if kind == "texts" and encoder["method"] == "timm":
+        raise InputError(
+            f"{where} (timm) has no text model; use it in benchmarks of clusterings, or choose an "
+            "open_clip encoder"
+        )
+    for name in names:
+        if encoder["method"] == "precomputed":
+            found, place = name in encoder[kind], f"encoders.{encoder_name}.{kind}.{name}"
+        else:
+            found = any(source in config[section][name] for source in sources)
+            place = f"{section}.{name}.{sources[0]}"
+        if not found:
+            raise InputError(f"{where} has no {kind} for {name!r}: add {place}")
+
+
+def _check_prompts(config):
+    """Templates that hold a name, and no ablation of prompts that an encoder's own would undo."""
+    for section in ("corpora", "encoders"):
+        for name, block in config[section].items():
+            check_prompts(block.get("prompts", {}), f"config: {section}.{name}.prompts")
+    for name in config["ablate"]:
+        ablation = config["ablations"][name]
+        encoders = config["studies"][ablation["study"]]["encoders"]
+        own = [encoder for encoder in encoders if "prompts" in config["encoders"][encoder]]
+        if ablation["vary"] != "corpus" or not own:
+            continue
+        for pair in itertools.combinations(ablation["values"].values(), 2):
+            one, other = (config["corpora"][corpus] for corpus in pair)
+            if {key for key in one | other if one.get(key) != other.get(key)} == {"prompts"}:
+                raise InputError(
+                    f"config: ablations.{name}: {pair[0]!r} and {pair[1]!r} differ in prompts "
+                    f"alone, but encoders.{own[0]}.prompts come before them; use an encoder "
+                    "without prompts of its own, or take the ablation out of 'ablate'"
+                )
+
+
+def _check_temperatures(config):
+    """Precomputed embeddings do not tell the scale that `temperature: encoder` asks for."""
+    for name, study in config["studies"].items():
+        encoders = [
+            e for e in study["encoders"] if config["encoders"][e]["method"] == "precomputed"
+        ]
+        for detector in study["detectors"]:
+            if encoders and config["detectors"][detector].get("temperature") == "encoder":
+                raise InputError(
+                    f"config: detectors.{detector}.temperature: studies.{name} uses encoder "
+                    f"{encoders[0]!r}, which is precomputed and does not tell its logit scale; "
+                    "give a number, e.g. 0.01"
+                )
+
+
+def _check_studies(config):
+    """Image sets that must not meet, and a reference that must be among the study's minings."""
+    for name, study in config["studies"].items():
+        sets = study_image_sets(study)
+        twice = sorted({s for s in sets[1:] if sets[1:].count(s) > 1})
+        if twice:
+            raise InputError(f"config: studies.{name}: {twice[0]!r} is named twice; once is enough")
+        trained, *tested = (source_set(image_set, config) for image_set in sets)
+        if trained in tested[1:] or (trained == tested[0] and sets[2:]):
+            raise InputError(
+                f"config: studies.{name}: {study['train']!r} is mined and must not be tested on; "
+                "use other images"
+            )
+        if study["reference"] not in (None, *study["minings"]):
+            hint = nearest(study["reference"], study["minings"])
+            raise InputError(
+                f"config: studies.{name}.reference: {study['reference']!r} is none of its "
+                f"minings; {hint}"
+            )
+
+
+def _check_needs(config):
+    """A study must name clusterings for minings that vote by cluster, and so on."""
+    source = {"clusters": "clusterings", "negatives": "negatives"}
+    for name, study in config["studies"].items():
+        for section in ("minings", "detectors"):
+            for block in study[section]:
+                for need in needs(section, config[section][block]):
+                    if need in source and not study[source[need]]:
+                        raise InputError(
+                            f"config: studies.{name}: {section}.{block} needs {need}; "
+                            f"add studies.{name}.{source[need]}"
+                        )

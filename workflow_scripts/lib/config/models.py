@@ -1,0 +1,90 @@
+"""The whole config, section by section."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from workflow_scripts.lib.benchmarks.models import Benchmark
+from workflow_scripts.lib.clustering.models import AnyClustering
+from workflow_scripts.lib.concepts.models import AnyMining, AnyNegatives
+from workflow_scripts.lib.config.base import Block, Named, OneOrMore
+from workflow_scripts.lib.config.names import Names
+from workflow_scripts.lib.demo.models import DemoImages, TinyClip
+from workflow_scripts.lib.detection.models import (
+    Ablation,
+    AnyContamination,
+    AnyDetector,
+    Study,
+)
+from workflow_scripts.lib.encoders.models import AnyEncoder
+from workflow_scripts.lib.images.models import ImageSet
+from workflow_scripts.lib.texts.models import Corpus
+
+
+class Config(Block):
+    """Named blocks; the names become folders under results/. Unknown keys are refused."""
+
+    run: OneOrMore[Annotated[str, Names("studies")]] = Field(
+        description="The studies that `snakemake` computes and whose rows fill results/tables."
+    )
+    ablate: list[Annotated[str, Names("ablations")]] = Field(
+        [], description="The ablations that `snakemake ablations` computes."
+    )
+    ablations: Named[Ablation] = Field(
+        {}, description="Studies that differ in one key, for one table and one plot."
+    )
+    compare: list[Annotated[str, Names("benchmarks")]] = Field(
+        [], description="The benchmarks that `snakemake deep_clustering` computes."
+    )
+    benchmarks: Named[Benchmark] = Field(
+        {}, description="Comparisons of clusterings on several image sets."
+    )
+    data: str = Field(
+        "data",
+        description="Folder that `{data}` stands for at the start of any path of the config, e.g. "
+        "of the image sets in config/benchmark_sets.yaml.",
+    )
+    check: Literal["in_use", "all"] = Field(
+        "in_use",
+        description="What `snakemake check_image_sets` counts, the image sets in use or all there "
+        "are.",
+    )
+    encoders: Named[AnyEncoder] = Field(
+        description="Models that turn images and texts into embeddings."
+    )
+    image_sets: Named[ImageSet] = Field(
+        {}, description="Sets of images on disk (or only named, for precomputed embeddings)."
+    )
+    corpora: Named[Corpus] = Field(
+        {}, description="Lists of words and names (concepts) that images are matched to."
+    )
+    clusterings: Named[AnyClustering] = Field(
+        {}, description="Ways to cluster the training images."
+    )
+    minings: Named[AnyMining] = Field(
+        {},
+        description="Ways to find the positives, the names of what the training images show.",
+    )
+    negatives: Named[AnyNegatives] = Field(
+        {},
+        description="Ways to find the negatives, names of what the training images do not show.",
+    )
+    detectors: Named[AnyDetector] = Field(
+        {}, description="Scores of how much an image belongs to the positives."
+    )
+    contaminations: Named[AnyContamination] = Field(
+        {},
+        description="Ways to flag OOD images that show an ID class, for a second table without "
+        "them.",
+    )
+    studies: Named[Study] = Field(description="Experiments, each a choice of the blocks above.")
+    demo_images: Named[DemoImages] = Field(
+        {},
+        description="Image folders that the workflow renders itself, under results/demo/images.",
+    )
+    demo_encoders: Named[TinyClip] = Field(
+        {"tinyclip": {}},
+        validate_default=True,
+        description="Tiny CLIPs that the workflow trains itself, under results/demo/encoders; the "
+        "first is shipped in config/demo.",
+    )

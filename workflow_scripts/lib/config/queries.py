@@ -1,0 +1,137 @@
+"""What a resolved config says: image sets, corpora, encoders and methods behind its blocks.
+
+`config` is always what `resolve.resolve_config` returns, `study` and `benchmark` a block of it.
+"""
+
+from workflow_scripts.lib.concepts.methods import METHODS as MINING
+from workflow_scripts.lib.config.names import ablated_studies
+from workflow_scripts.lib.detection.methods import METHODS as DETECTORS
+from workflow_scripts.lib.images.models import LABELS
+
+NEEDS = {
+    "minings": MINING,
+    "detectors": {name: method.needs for name, method in DETECTORS.items()},
+}
+
+
+def needs(section, block):
+    """What the method of a mining's or detector's block works on, e.g. ("clusters",)."""
+    return NEEDS[section][block["method"]]
+
+
+def images_of(block):
+    """What holds the images of an image set: its kind, a key of LABELS, and a dict with `path`.
+
+    block: the set's config block. (None, {}) if nothing does: the set is derived, or only named
+    for precomputed embeddings.
+    """
+    for kind in LABELS:
+        if kind in block:
+            return kind, {"path": block[kind]} if isinstance(block[kind], str) else block[kind]
+    return None, {}
+
+
+def study_image_sets(study):
+    """Names of all image sets of a study: training, test, near, far and shifted."""
+    return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
+
+
+def embedded_set(image_set, config):
+    """The image set whose embeddings serve: one with coarser labels shares its source's."""
+    while config["image_sets"][image_set].get("derive", {}).get("method") == "granularity":
+        image_set = config["image_sets"][image_set]["derive"]["from"]
+    return image_set
+
+
+def source_set(image_set, config):
+    """The image set that holds the images of a derived one; other sets are their own."""
+    while "derive" in config["image_sets"].get(image_set, {}):
+        image_set = config["image_sets"][image_set]["derive"]["from"]
+    return image_set
+
+
+def label_names(image_set, config):
+    """The block of the table that names an image set's labels, or None: its source's.
+
+    Its key `coarse` says whether the labels may be nodes of a tree, which it need not name.
+    """
+    coarse = False
+    while "derive" in (block := config["image_sets"][image_set]):
+        coarse = coarse or block["derive"]["method"] == "granularity"
+        image_set = block["derive"]["from"]
+    return block["label_names"] | {"coarse": coarse} if "label_names" in block else None
+
+
+def study_sources(study, config):
+    """The image sets that a study's images come from, each once."""
+    return list(dict.fromkeys(source_set(name, config) for name in study_image_sets(study)))
+
+
+def benchmark_sources(benchmark, config):
+    """The image sets that a benchmark's images come from, each once."""
+    levels = benchmark["levels"].values()
+    return list(dict.fromkeys(source_set(image_set, config) for image_set in levels))
+
+
+def study_corpora(study, config):
+    """Names of a study's corpus and of the further ones that its negatives draw from."""
+    more = [name for block in study["negatives"] for name in config["negatives"][block]["corpora"]]
+    return list(dict.fromkeys([study["corpus"], *more]))
+
+
+def prompts_of(encoder, corpus, config):
+    """The prompts of a corpus for an encoder: its own for the parts of speech that these name."""
+    return config["corpora"][corpus]["prompts"] | config["encoders"][encoder].get("prompts", {})
+
+
+def judge_of(study, config):
+    """The encoder that looks for ID images in a study's OOD sets; None if none does."""
+    if not study["contamination"]:
+        return None
+    return config["contaminations"][study["contamination"]].get("encoder") or study["encoders"][0]
+
+
+def encoders_of(study, config):
+    """Encoder -> (image sets, corpora) that a study has it embed.
+
+    Its encoders, and the judge of its contamination if that is another one. The image sets are
+    those that hold the images.
+    """
+    sources, corpora = study_sources(study, config), study_corpora(study, config)
+    used = dict.fromkeys(study["encoders"], (sources, corpora))
+    judge = judge_of(study, config)
+    if judge and judge not in used:
+        judged = [name for name in study_image_sets(study) if name not in study["shift"]]
+        sources = list(dict.fromkeys(source_set(name, config) for name in judged))
+        used[judge] = (sources, [study["corpus"]])
+    return used
+
+
+def studies_in_use(config):
+    """Names of the studies in `run`, and of those that the ablations in `ablate` make."""
+    made = [ablated_studies(name, config["ablations"][name]) for name in config["ablate"]]
+    return [*config["run"], *(study for studies in made for study in studies)]
+
+
+def image_sets_in_use(config):
+    """The image sets that the studies in use and the benchmarks in `compare` embed."""
+    return embedded_sets(config, studies_in_use(config), config["compare"])
+
+
+def embedded_sets(config, studies=(), benchmarks=()):
+    """The image sets whose images these studies and benchmarks embed, each once; not those of
+    precomputed encoders."""
+    uses = [
+        (encoder, sets)
+        for study in studies
+        for encoder, (sets, _) in encoders_of(config["studies"][study], config).items()
+    ]
+    for block in (config["benchmarks"][name] for name in benchmarks):
+        uses += [(encoder, benchmark_sources(block, config)) for encoder in block["encoders"]]
+    names = [
+        name
+        for encoder, sets in uses
+        if config["encoders"][encoder]["method"] != "precomputed"
+        for name in sets
+    ]
+    return list(dict.fromkeys(names))

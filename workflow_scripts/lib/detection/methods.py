@@ -1,0 +1,44 @@
+"""The detectors: what each compares images with, and where its function is.
+
+The rules read this table at every start, so nothing here imports NumPy. The function of a detector
+has its name, in one of this room's modules; what it takes and returns is in `detectors`.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+NAMES = ("positives", "negatives")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A detector.
+
+    module: where its function is. needs: what it compares images with, in the order of its
+    arguments: positives, negatives, train (the training images) or clusters.
+    fitted: the function prepares the score. stateful: scores depend on the images before.
+    """
+
+    module: str
+    needs: tuple = ("positives",)
+    fitted: bool = False
+    stateful: bool = False
+
+
+METHODS = {
+    "max_logit": Method("texts"),
+    "mcm": Method("texts"),
+    "energy": Method("texts"),
+    "entropy": Method("texts"),
+    "neglabel": Method("texts", NAMES),
+    "negrefine": Method("texts", NAMES, fitted=True),
+    "adaneg": Method("adaptive", NAMES, fitted=True, stateful=True),
+    "knn": Method("images", ("train",), fitted=True),
+    "mahalanobis": Method("images", ("train", "clusters"), fitted=True),
+}
+
+
+def function_of(name):
+    """The function of a detector."""
+    module = import_module(f"workflow_scripts.lib.detection.{METHODS[name].module}")
+    return getattr(module, name)

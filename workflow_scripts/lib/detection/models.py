@@ -1,0 +1,198 @@
+"""Config blocks of the detectors and contaminations, and of the studies and their ablations."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from workflow_scripts.lib.config.base import (
+    Block,
+    Count,
+    Natural,
+    OneOrMore,
+    OneOrMoreNamed,
+    Positive,
+    Share,
+    number,
+    number_or,
+    one_of,
+)
+from workflow_scripts.lib.config.messages import wrong
+from workflow_scripts.lib.config.names import Names
+from workflow_scripts.lib.texts.models import TREE
+
+SCORE = Field(description="Kind of score.")
+RULE = Field(description="Kind of rule.")
+Weight = number(ge=0)
+Temperature = number_or("encoder", Positive)
+
+
+class Softmax(Block):
+    """What detectors with a softmax over cosines share."""
+
+    method: str = SCORE
+    temperature: Temperature = Field(
+        0.01,
+        description="Temperature on cosines; 0.01 is CLIP's logit scale of 100. The word `encoder` "
+        "is 1 / the logit scale of the encoder that made the embeddings.",
+    )
+
+
+class Mcm(Softmax):
+    """MCM, the largest softmax probability over the positives."""
+
+    method: Literal["mcm"] = SCORE
+    temperature: Temperature = Field(
+        1.0, description="Temperature on cosines (the authors' code uses 1), or `encoder`."
+    )
+
+
+class MaxLogit(Block):
+    """MaxLogit, the largest cosine to a positive."""
+
+    method: Literal["max_logit"] = SCORE
+
+
+class Energy(Softmax):
+    """Energy score, temperature times log-sum-exp over the positives."""
+
+    method: Literal["energy"] = SCORE
+
+
+class Entropy(Softmax):
+    """Negative entropy of the softmax over the positives."""
+
+    method: Literal["entropy"] = SCORE
+
+
+class Grouped(Softmax):
+    """What detectors that split the negatives into groups share."""
+
+    groups: Count = Field(100, description="Groups of negatives.")
+    seed: Natural = Field(0, description="Seed of the grouping.")
+
+
+class NegLabel(Grouped):
+    """NegLabel, the softmax mass on positives against groups of negatives."""
+
+    method: Literal["neglabel"] = SCORE
+
+
+class NegRefine(Grouped):
+    """NegRefine's multi-matching of positives and negatives on top of NegLabel (our reading)."""
+
+    method: Literal["negrefine"] = SCORE
+    top: Count = Field(5, description="Positives and negatives that are paired.")
+    weight: Weight = Field(2.0, description="Weight of multi-matching.")
+
+
+class AdaNeg(Grouped):
+    """AdaNeg, a memory filled at test time; scores depend on the order of the images."""
+
+    method: Literal["adaneg"] = SCORE
+    groups: Count = Field(5, description="Groups of negatives.")
+    memory: Count = Field(10, description="Slots per label, the first its text.")
+    threshold: Share = Field(0.5, description="NegLabel score between OOD and ID.")
+    gap: Share = Field(0.5, description="Share around the threshold that is not written.")
+    weight: Weight = Field(0.1, description="Weight of NegLabel on texts.")
+
+
+class Knn(Block):
+    """Cosine to the k-th nearest training image; no names."""
+
+    method: Literal["knn"] = SCORE
+    k: Count = Field(10, description="Neighbour; keep it below the images of a class.")
+
+
+class Mahalanobis(Block):
+    """Mahalanobis distance to the nearest cluster mean; no names."""
+
+    method: Literal["mahalanobis"] = SCORE
+    shrinkage: Share = Field(0.01, description="Share of the identity in the covariance.")
+
+
+AnyDetector = one_of(Mcm, MaxLogit, Energy, Entropy, NegLabel, NegRefine, AdaNeg, Knn, Mahalanobis)
+
+
+class Match(Block):
+    """StrictBool images whose best concept of the corpus is a true name; needs no labels."""
+
+    method: Literal["match"] = RULE
+    encoder: Annotated[str, Names("encoders")] | None = Field(
+        None, description="Encoder that judges; null takes the study's first."
+    )
+    margin: Weight = Field(
+        0.0, description="Least lead in cosine over the best concept that is no true name."
+    )
+
+
+class Label(Block):
+    """StrictBool images whose own label is a true name, or with the study's tree a synonym."""
+
+    method: Literal["label"] = RULE
+
+
+AnyContamination = one_of(Match, Label)
+
+ImageSets = list[Annotated[str, Names("image_sets")]]
+
+
+class Study(Block):
+    """One experiment."""
+
+    encoders: OneOrMore[Annotated[str, Names("encoders")]] = Field(
+        description="Encoders to compare."
+    )
+    corpus: Annotated[str, Names("corpora")] = Field(description="The corpus.")
+    train: Annotated[str, Names("image_sets")] = Field(
+        description="Unlabelled in-distribution images that are clustered and mined."
+    )
+    test: Annotated[str, Names("image_sets")] = Field(description="In-distribution test images.")
+    near: ImageSets = Field(
+        [], description="Out-of-distribution sets close to the training images."
+    )
+    far: ImageSets = Field([], description="Out-of-distribution sets far from the training images.")
+    shift: ImageSets = Field([], description="In-distribution test sets under covariate shift.")
+    clusterings: list[Annotated[str, Names("clusterings")]] = Field(
+        [], description="Clusterings that feed the minings which need one."
+    )
+    minings: OneOrMore[Annotated[str, Names("minings")]] = Field(description="Minings to compare.")
+    negatives: list[Annotated[str, Names("negatives")]] = Field(
+        [], description="Negatives for the detectors that need them."
+    )
+    detectors: OneOrMore[Annotated[str, Names("detectors")]] = Field(
+        description="Detectors to compare."
+    )
+    resamples: Natural = Field(
+        1000,
+        description="Bootstrap resamples of the images for intervals and p-values; 0 for none.",
+    )
+    reference: Annotated[str, Names("minings")] | None = Field(
+        None, description="Mining that the p-values of the OOD table compare with."
+    )
+    tree: str | None = Field(
+        None, description=f"{TREE}, for the agreement of mined and true names."
+    )
+    contamination: Annotated[str, Names("contaminations")] | None = Field(
+        None, description="How OOD images that show an ID class are flagged, if they are."
+    )
+    seeds: OneOrMore[Natural] = Field([0], description="Seeds of the clusterings.")
+
+
+def _one_or_more(value):
+    if not isinstance(value, str | list):
+        raise wrong(f": {value!r} is neither a name nor a list of names")
+    return value
+
+
+class Ablation(Block):
+    """One key of a study, varied."""
+
+    study: Annotated[str, Names("studies")] = Field(description="The study that is varied.")
+    vary: Literal[
+        "encoders", "corpus", "train", "clusterings", "minings", "negatives", "detectors"
+    ] = Field(description="Key of the study.")
+    axis: str = Field(description="What the plot's axis says.")
+    values: OneOrMoreNamed[Annotated[str | list, BeforeValidator(_one_or_more)]] = Field(
+        description="Name of a value -> the value of the key, a name or a list of names. Names "
+        "that are numbers make a line plot."
+    )

@@ -1,0 +1,105 @@
+"""Config blocks of the image sets."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.lib.benchmarks.models import AnyDerivation
+from workflow_scripts.lib.config.base import Block, Count, optional, or_path, whole
+from workflow_scripts.lib.config.messages import wrong
+
+# What can hold the images of a set -> where its labels can come from, the default first.
+LABELS = {
+    "folder": ("subfolder", "none"),
+    "list": ("column", "subfolder", "none"),
+    "tar": ("subfolder", "none", "cls", "shard"),
+    "parquet": ("column", "subfolder", "none"),
+}
+
+
+class ImageList(Block):
+    """A table that names image files."""
+
+    path: str = Field(
+        description="CSV or Parquet file with the column `path` and optionally `label`, or a .txt "
+        'file with "path label" or a path alone on each line (OpenOOD\'s lists; the label -1 is '
+        "none)."
+    )
+    root: str = optional("Folder that the paths are relative to and lie below; else the table's.")
+
+
+class ParquetImages(Block):
+    """Tables that hold images."""
+
+    path: str = Field(description="A .parquet file or a folder of such.")
+    image: str = optional("Column of the images; else the marked or only possible one.")
+    label: str = optional("Column of the labels; else `label` if there is one.")
+    ids: Literal["path", "row"] = Field(
+        "path",
+        description="Image ids from the images' `path`s where they have one, or from file and row.",
+    )
+
+
+class LabelNames(Block):
+    """A table that names labels. A plain string is the path."""
+
+    path: str = Field(
+        description="Table with a name per label (.csv, .tsv, .parquet), lines of a WordNet id and "
+        "names (.txt, as LOC_synset_mapping.txt), or WordNet's database folder."
+    )
+    label: str = Field("label", description="Column of the labels in a table.")
+    name: str = Field("name", description="Column of the names in a table.")
+
+
+class Expected(Block):
+    """What an image set should hold."""
+
+    images: Count = optional("Number of images.")
+    classes: Count = optional("Number of distinct labels.")
+
+
+class ImageSet(Block):
+    """Images from one of folder, list, tar or parquet, or derived from another set."""
+
+    derive: AnyDerivation = optional("Take images of another set.")
+    folder: str = optional("Folder with images, searched with its sub-folders.")
+    list: ImageList = optional("Image files named by a table.")
+    tar: str = optional("An archive of images (.tar, .tar.gz, .tgz), or a folder of such.")
+    parquet: ParquetImages = optional("Images in tables, as Hugging Face datasets stores them.")
+    labels: Literal["subfolder", "none", "column", "cls", "shard"] = optional(
+        "Where labels for the evaluation come from. subfolder (default of folder and tar) is the "
+        "first folder in the id, column (default of list and parquet) a column, cls a member "
+        "key.cls, .json or .txt beside key.jpg in a tar, shard the name of the tar (an archive per "
+        "class, its name is then also the first folder in the ids)."
+    )
+    label_names: or_path(LabelNames) = optional(
+        "Names of the labels where these are ids or numbers, for the comparison of labels with "
+        "concepts. A plain string is the path. A derived set has those of its source."
+    )
+    shards: whole(ge=1, le=100_000) = Field(
+        1, description="Number of parts. A changed image re-embeds its part only."
+    )
+    expected: Expected = optional(
+        "What the set should hold; only `snakemake check_image_sets` reads it."
+    )
+
+    @model_validator(mode="after")
+    def _from_one_place(self):
+        """Images come from one place, and labels from where they can be there, by default the
+        first of LABELS."""
+        given = [key for key in ("derive", *LABELS) if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise wrong(f": give one of {', '.join(given)}, not both")
+        if self.derive and self.label_names:
+            raise wrong(
+                ".label_names: a derived set has those of its source, "
+                f"{self.derive.source!r}; give them there"
+            )
+        held_by = given[0] if given else "no images"
+        valid = LABELS.get(held_by, LABELS["folder"])
+        self.labels = self.labels or valid[0]
+        if self.labels not in valid:
+            raise wrong(
+                f".labels: {self.labels!r} does not go with {held_by}; valid: {', '.join(valid)}"
+            )
+        return self
