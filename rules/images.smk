@@ -7,7 +7,7 @@ Derived sets are made of the embeddings of others. `snakemake check_image_sets` 
 """
 
 from workflow_scripts.lib.config.paths import files_in_use
-from workflow_scripts.lib.images.state import current_state, recorded_state
+from workflow_scripts.lib.images.state import fingerprint, recorded_state, set_state
 
 RENDERED = "results/demo/images/"
 
@@ -56,30 +56,42 @@ def state_of(image_set):
     options = listing_options(image_set)
     if is_rendered(image_set):
         name = RECIPES.of_file(images_of(image_set)[1]["path"])
-        return {"fingerprint": name, "listing": name, "shards": [name] * options["shards"]}
-    folder = f"results/images/{image_set}"
+        return {"listing": name, "shards": [name] * options["shards"]}
+    record = f"results/images/{image_set}/hashes.parquet"
     if not IS_MAIN:
-        return recorded_state(folder)
-    path, root = located(images_of(image_set)[1]["path"]), image_folder(image_set)
-    digest = code_digest("list_images", container_module(options["kind"]))
-    return current_state(folder, image_set, path, root, options, digest)
+        return recorded_state(record)
+    source, kind = located(images_of(image_set)[1]["path"]), options["kind"]
+    root = image_folder(image_set) if kind == "list" else None
+
+    def listed(known):
+        from workflow_scripts.lib.images.listing import scan
+
+        return scan(source, options, known, root, os.cpu_count())
+
+    now = fingerprint(source, options, code_digest("list_images", f"images/{kind}"), root)
+    return set_state(record, now, options["shards"], listed)
 
 
 def container_modules(wildcards):
     """The module of what holds the wildcards' images, for the digest of a job's code."""
-    return [container_module(images_of(wildcards.image_set)[0])]
+    return [f"images/{images_of(wildcards.image_set)[0]}"]
 
 
 def listing_config(wildcards):
-    """What to list, and the names of its state."""
-    return listing_options(wildcards.image_set) | {"state": state_of(wildcards.image_set)}
+    """What to list, and the names of its state; None for those that the workflow renders."""
+    rendered = is_rendered(wildcards.image_set)
+    state = None if rendered else state_of(wildcards.image_set)
+    return listing_options(wildcards.image_set) | {"state": state}
 
 
 def images_to_list(wildcards):
-    """What an image set is listed from. Its state is in the params, so no time matters."""
+    """What an image set is listed from. The state of the user's own is in the params."""
     kind, options = images_of(wildcards.image_set)
-    source = {"source": ancient(located(options["path"]))}
-    return source | ({"root": ancient(image_folder(wildcards.image_set))} if kind == "list" else {})
+    if is_rendered(wildcards.image_set):
+        return {"source": options["path"]}
+    source = {"source": in_config(ancient(located(options["path"])))}
+    root = in_config(ancient(image_folder(wildcards.image_set)))
+    return source | ({"root": root} if kind == "list" else {})
 
 
 rule list_images:
@@ -156,23 +168,31 @@ def derived_by(*methods):
 
 
 def stored_images(image_set):
-    """What holds the images of a set, and where in it they are.
-
-    Ancient: an image that changed is seen by its shard's state.
-    """
+    """What holds the images of a set, and where in it they are."""
     name = source_of(image_set)
     return {
-        "source": ancient(image_folder(name)),
-        "locators": ancient(f"results/images/{name}/locators.parquet"),
+        "source": in_config(ancient(image_folder(name))),
+        "locators": in_config(f"results/images/{name}/locators.parquet"),
     }
+
+
+def unless_made(rule, wildcards, files):
+    """Files of a listing as inputs: a new listing re-runs the jobs whose own params changed.
+
+    To the others they are `ancient`. Not to all: Snakemake does not compare the params of a job
+    that has an `ancient` input which another job is about to write.
+    """
+    if IS_MAIN and RECIPES.is_made(rule, wildcards):
+        return {name: ancient(file) for name, file in files.items()}
+    return files
 
 
 def shard_to_embed(wildcards):
     """The manifest of an image set, what holds its images, and local weights."""
-    return stored_images(wildcards.image_set) | {
-        "manifest": ancient(f"results/images/{wildcards.image_set}/manifest.parquet"),
-        "weights": encoder_weights(wildcards),
-    }
+    manifest = in_config(f"results/images/{wildcards.image_set}/manifest.parquet")
+    files = stored_images(wildcards.image_set) | {"manifest": manifest}
+    weights = {"weights": encoder_weights(wildcards)}
+    return unless_made("embed_images", wildcards, files) | weights
 
 
 def embedding_config(wildcards):

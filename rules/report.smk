@@ -125,9 +125,8 @@ rule plot_ood:
 
 def images_to_draw(wildcards):
     """The indexes of a set's images, and what holds the images."""
-    return stored_images(wildcards.image_set) | {
-        "index": indexes_of([wildcards.encoder], wildcards.image_set)
-    }
+    stored = unless_made("draw_concepts", wildcards, stored_images(wildcards.image_set))
+    return stored | {"index": indexes_of([wildcards.encoder], wildcards.image_set)}
 
 
 rule draw_concepts:

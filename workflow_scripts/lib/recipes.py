@@ -11,9 +11,14 @@ therefore not forgotten: the tables below still have the params of the old state
 import hashlib
 import json
 
-from snakemake.io import apply_wildcards, is_callable, is_flagged
+from snakemake.io import apply_wildcards, flag, is_callable, is_flagged
 from snakemake.iocontainers import Wildcards
 from snakemake.output_index import OutputIndex
+
+
+def in_config(path):
+    """Mark an input whose content the rule's own `cfg` tells, so that `above` leaves it out."""
+    return flag(path, "in_config")
 
 
 class Recipes:
@@ -28,24 +33,36 @@ class Recipes:
         self._source_digest = source_digest
         self._index = None
         self._of_file, self._of_job, self._above = {}, {}, {}
+        self._looking = set()  # at the inputs of these jobs
 
     def of_file(self, path):
         """The recipe of a file, 12 hex digits; of the user's own files a digest of the content."""
         if path not in self._of_file:
             rule = self._producer(path)
             self._of_file[path] = (
-                self._recipe_of_job(rule, Wildcards(fromdict=rule.get_wildcards(path)))
+                self._of(rule, Wildcards(fromdict=rule.get_wildcards(path)))
                 if rule
                 else self._source_digest(path)[:12]
             )
         return self._of_file[path]
 
     def above(self, rule):
-        """Params function of a rule: name of each input -> digest of the recipes of its files.
-
-        Inputs marked `ancient` are left out: the rule's config says what is in them.
-        """
+        """Params function of a rule: name of each input -> digest of the recipes of its files."""
         return lambda wildcards: self._recipes_above(rule, wildcards)
+
+    def is_made(self, rule, wildcards):
+        """Whether the files of a rule's job were last made with the params that it has now.
+
+        For input functions, about their own rule. While the recipes above are worked out, which
+        calls them too, the answer is no.
+        """
+        key = _key(rule, wildcards)
+        if key in self._looking or not self._workflow.persistence:
+            return False
+        params = params_of(self._workflow.get_rule(rule), wildcards)
+        output = self._workflow.get_rule(rule).output[0].apply_wildcards(wildcards)
+        made_with = self._workflow.persistence.params(output)
+        return made_with is not None and sorted(made_with) == sorted(map(repr, params.values()))
 
     def _producer(self, path):
         """The rule that makes a file, None for the user's own."""
@@ -53,28 +70,39 @@ class Recipes:
         # One at most, but for an error in the rules, which Snakemake names.
         return min(self._index.match_producers(path), key=lambda rule: rule.name, default=None)
 
-    def _recipe_of_job(self, rule, wildcards):
-        key = (rule.name, *wildcards.items())
+    def _of(self, rule, wildcards):
+        key = _key(rule.name, wildcards)
         if key not in self._of_job:
-            params = {
-                name: value(wildcards) if callable(value) else value
-                for name, value in rule.params.items()
-            }
-            self._of_job[key] = digest([rule.name, dict(wildcards.items()), params])
+            recipe = [rule.name, dict(wildcards.items()), params_of(rule, wildcards)]
+            self._of_job[key] = digest(recipe)
         return self._of_job[key]
 
     def _recipes_above(self, rule, wildcards):
-        key = (rule, *wildcards.items())
+        key = _key(rule, wildcards)
         if key not in self._above:
+            self._looking.add(key)
+            inputs = list(inputs_of(self._workflow.get_rule(rule), wildcards))
+            self._looking.remove(key)
             recipes = {}
-            for name, path in inputs_of(self._workflow.get_rule(rule), wildcards):
+            for name, path in inputs:
                 recipes.setdefault(name, []).append(self.of_file(path))
             self._above[key] = {name: digest(found) for name, found in recipes.items()}
         return self._above[key]
 
 
+def _key(rule, wildcards):
+    return rule, *sorted(wildcards.items())
+
+
+def params_of(rule, wildcards):
+    """Name -> value of the params of a rule's job. Their functions take the wildcards alone."""
+    return {
+        name: value(wildcards) if callable(value) else value for name, value in rule.params.items()
+    }
+
+
 def inputs_of(rule, wildcards):
-    """Yield (name, path) of the inputs of a rule's job, without those marked `ancient`.
+    """Yield (name, path) of the inputs of a rule's job, without those marked `in_config`.
 
     What `Rule.expand_input` gives, which makes an object of every path and would add a third to
     the time of a large dry run.
@@ -88,7 +116,7 @@ def inputs_of(rule, wildcards):
         named = value.items() if unpack else [(name, value)]
         for own_name, files in named:
             for file in [files] if isinstance(files, str) else files:
-                if not (is_flagged(item, "ancient") or is_flagged(file, "ancient")):
+                if not is_flagged(file, "in_config"):
                     yield own_name, str(file)
 
 
