@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib.config import resolve as configuration
 from workflow_scripts.lib.encoders.clip_retrieval import clip_retrieval_files
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.folders import files_state, folder_state
+from workflow_scripts.lib.images.state import fingerprint, recorded_state, set_state
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RENDERED = "results/demo/images/"
@@ -100,10 +100,11 @@ def parsed(file):
 
 
 @functools.cache
-def code(script):
-    """Name and digest of a script and of all it imports from here; the digest changes when the
-    code does, not when comments, docstrings, layout or file times do."""
-    seen, todo = set(), [ROOT / "workflow_scripts" / script]
+def code(script, *modules):
+    """Name and digest of a script, of all it imports from here, and of the modules that it loads by
+    name; the digest changes when the code does, not when comments, docstrings, layout or file times
+    do."""
+    seen, todo = set(), [ROOT / "workflow_scripts" / file for file in (script, *modules)]
     while todo:
         file = todo.pop()
         if file not in seen:
@@ -172,41 +173,52 @@ def files_of(image_set):
     return os.path.dirname(path) or "." if kind == "list" else path
 
 
-# What the user owns is looked at once per invocation; a rendered folder may appear in between.
-cached_folder_state = functools.cache(folder_state)
+def container_code(script, image_set):
+    """Code of a script that lists or reads the images of a set."""
+    return code(script, f"lib/images/{images_of(image_set)[0]}.py")
 
 
 @functools.cache
-def list_state(path, root):
-    """State of a list of images and of the files that it names."""
-    from workflow_scripts.lib.images.containers import open_container
-
-    try:
-        names = open_container("list", path, root=root).files()
-    except InputError:  # the listing says it better
-        names = []
-    return files_state([os.path.relpath(path, root), *names], root)
-
-
 def state_of(image_set):
-    """What changes whenever files of an image set are added, removed, edited or touched."""
+    """Names of the state of an image set's files; None for images that the workflow renders."""
+    if is_rendered(image_set):
+        return None
+    record = f"results/images/{image_set}/hashes.parquet"
+    if not workflow.is_main_process:
+        return recorded_state(record)
     kind, options = images_of(image_set)
-    if kind == "list":
-        return list_state(located(options["path"]), files_of(image_set))
-    return (folder_state if is_rendered(image_set) else cached_folder_state)(files_of(image_set))
+    source, cfg = located(options["path"]), what_to_list(image_set)
+    root = files_of(image_set) if kind == "list" else None
+
+    def listed(known):
+        from workflow_scripts.lib.images.listing import scan
+
+        return scan(source, cfg, known, root, os.cpu_count())
+
+    now = fingerprint(source, cfg, container_code("list_images.py", image_set), root)
+    return set_state(record, now, cfg["shards"], listed)
+
+
+def what_to_list(image_set):
+    """How an image set is listed; see `listing.scan`."""
+    kind, options = images_of(image_set)
+    return {
+        "kind": kind,
+        "labels": CONFIG["image_sets"][image_set]["labels"],
+        "options": {key: options[key] for key in options if key not in ("path", "root")},
+        "shards": CONFIG["image_sets"][image_set]["shards"],
+    }
 
 
 def listing(wildcards):
-    """Params of an image listing: what to list and the state of its files."""
-    kind, options = images_of(wildcards.image_set)
-    image_set = CONFIG["image_sets"][wildcards.image_set]
-    return {
-        "kind": kind,
-        "labels": image_set["labels"],
-        "options": {key: options[key] for key in options if key not in ("path", "root")},
-        "shards": image_set["shards"],
-        "state": state_of(wildcards.image_set),
-    }
+    """Params of an image listing: how to list, and the names of the set's state."""
+    return what_to_list(wildcards.image_set) | {"state": state_of(wildcards.image_set)}
+
+
+def shard_state(wildcards):
+    """Name of the state of one shard of an image set."""
+    state = state_of(wildcards.image_set)
+    return state and state["shards"][int(wildcards.shard)]
 
 
 def sets_to_check(wildcards):
@@ -306,10 +318,7 @@ def shards_of(encoder, image_set):
 
 
 def listed(encoders, image_sets):
-    """Wait until these image sets are listed, unless all encoders bring their own embeddings."""
-    if any(CONFIG["encoders"][encoder]["method"] != "precomputed" for encoder in encoders):
-        for image_set in image_sets:
-            checkpoints.list_images.get(image_set=source_of(image_set))
+    """No more than a mark of where rules wait for listings."""
 
 
 def images_to_list(wildcards):
@@ -317,38 +326,35 @@ def images_to_list(wildcards):
     kind, options = images_of(wildcards.image_set)
     if options["path"].startswith(RENDERED):
         checkpoints.render_images.get(demo_set=options["path"].removeprefix(RENDERED))
-    source = {"source": located(options["path"])}
-    return source | ({"root": ancient(files_of(wildcards.image_set))} if kind == "list" else {})
+    source = located(options["path"])
+    if is_rendered(wildcards.image_set):
+        return {"source": source}
+    root = {"root": ancient(files_of(wildcards.image_set))} if kind == "list" else {}
+    return {"source": ancient(source)} | root
 
 
-def stored_images(image_set, shards):
-    """What holds the images of these shards, and where in it if it is no folder.
+def stored_images(image_set):
+    """What holds the images of a set, and where in it.
 
-    Neither re-runs a job by a new time: a manifest tells which images changed.
+    Neither re-runs a job by a new time: the state tells which images changed.
     """
     name = source_of(image_set)
-    locators = [f"results/images/{name}/locators/{shard}.parquet" for shard in shards]
-    return {
-        "source": ancient(files_of(name)),
-        "locators": ancient(locators) if images_of(name)[0] in ("tar", "parquet") else [],
-    }
+    locators = f"results/images/{name}/locators.parquet"
+    return {"source": ancient(files_of(name)), "locators": ancient(locators)}
 
 
 def shard_to_embed(wildcards):
-    """Manifest of one shard, what holds its images, and local weights."""
-    listed([wildcards.encoder], [wildcards.image_set])
-    return stored_images(wildcards.image_set, [wildcards.shard]) | {
-        "manifest": f"results/images/{wildcards.image_set}/manifest/{wildcards.shard}.parquet",
+    """Manifest of the set, what holds its images, and local weights."""
+    manifest = f"results/images/{wildcards.image_set}/manifest.parquet"
+    return stored_images(wildcards.image_set) | {
+        "manifest": manifest if is_rendered(wildcards.image_set) else ancient(manifest),
         "weights": encoder_weights(wildcards),
     }
 
 
 def example_images(wildcards):
     """What holds the images of a set, to draw some of them."""
-    listed([wildcards.encoder], [wildcards.image_set])
-    return stored_images(
-        wildcards.image_set, shards_of(wildcards.encoder, source_of(wildcards.image_set))
-    )
+    return stored_images(wildcards.image_set)
 
 
 def encoder_weights(wildcards):

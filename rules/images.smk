@@ -1,27 +1,26 @@
 """Image sets -> manifests -> image embeddings.
 
 In: folders, lists, archives or tables of images, or the user's own embeddings. Out:
-results/images/{image_set}/ (manifest by shard, quarantine, locators of images in archives),
+results/images/{image_set}/ (manifest, quarantine, locators of images in archives),
 results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
 Derived sets are made of the embeddings of others. `snakemake check_image_sets` counts the images.
 """
 
 
-checkpoint list_images:
+rule list_images:
     input:
         unpack(images_to_list),
     output:
-        manifest=directory("results/images/{image_set}/manifest"),
-        locators=directory("results/images/{image_set}/locators"),
+        manifest="results/images/{image_set}/manifest.parquet",
+        locators="results/images/{image_set}/locators.parquet",
         quarantine="results/images/{image_set}/quarantine.parquet",
-        hashes=update("results/images/{image_set}/hashes.parquet"),
     log:
         "results/logs/list_images/{image_set}.log",
     conda:
         "../envs/workflow.yaml"
     params:
         cfg=listing,
-        code=code("list_images.py"),
+        code=lambda wildcards: container_code("list_images.py", wildcards.image_set),
     script:
         "../workflow_scripts/list_images.py"
 
@@ -58,7 +57,8 @@ rule embed_images:
         gpu=1,
     params:
         cfg=encoder_model,
-        code=code("embed_images.py"),
+        state=shard_state,
+        code=lambda wildcards: container_code("embed_images.py", wildcards.image_set),
     script:
         "../workflow_scripts/embed_images.py"
 

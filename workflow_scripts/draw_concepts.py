@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from workflow_scripts.lib.artifacts import read_table, replacing
 from workflow_scripts.lib.images.containers import image_readers
-from workflow_scripts.lib.images.files import BadImage, open_rgb
+from workflow_scripts.lib.images.decode import BadImage, open_rgb
 from workflow_scripts.lib.job import job
 
 ROWS, COLUMNS, TILE, GAP, TEXT = 12, 2, 72, 4, 230

@@ -16,7 +16,7 @@ from workflow_scripts.lib.embeddings import (
     read_precomputed,
 )
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.files import QUARANTINE
+from workflow_scripts.lib.images.manifest import QUARANTINE
 from workflow_scripts.lib.job import job, progress
 
 BLOCK = 65536  # rows copied at once

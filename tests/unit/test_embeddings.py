@@ -90,7 +90,7 @@ def test_normalise_rows_keeps_directions_and_names_bad_rows():
 
 def test_reading_embeddings_does_not_import_torch():
     code = (
-        "import sys, json, workflow_scripts.lib.embeddings, workflow_scripts.lib.images.files,"
+        "import sys, json, workflow_scripts.lib.embeddings, workflow_scripts.lib.images.decode,"
         "workflow_scripts.lib.texts.corpora;"
         "print(json.dumps([m for m in ('torch', 'open_clip', 'pandas') if m in sys.modules]))"
     )

@@ -51,13 +51,12 @@ def read_record(path):
     return noted if "fingerprint" in noted else None
 
 
-def write_record(path, fingerprint, listing, names):
+def write_record(path, listing, noted):
     """Write the record of a `listing.Listing`.
 
-    fingerprint: of the files as they were before they were listed. names: digest -> name of the
-    states that are not called by their digest.
+    noted: its `digests`, and fingerprint, that of the files before they were listed, and names,
+    digest -> name of the states that are not called by their digest.
     """
-    noted = {"fingerprint": fingerprint, **digests(listing), "names": names}
     write_table(path, pa.Table.from_pylist(listing.rows, schema=RECORD), noted)
 
 
@@ -83,7 +82,8 @@ def confirm(path, state, listing):
     found, noted = digests(listing), read_record(path)
     if noted is None:
         names = dict(zip(_flat(found), _flat(state), strict=True))
-        write_record(path, state["listing"], listing, names)
+        noted = {"fingerprint": state["listing"], **found, "names": names}
+        write_record(path, listing, noted)
     elif named(found, noted["names"]) != state:
         raise InputError("The images changed after the workflow looked at them: run it again.")
 

@@ -30,8 +30,8 @@ def _list_state(path, root):
     """State of a list of images and of the files that it names."""
     from workflow_scripts.lib.images.containers import open_container
 
-    names = open_container("list", path, root=root).files()
-    return [folder_state(path), files_state(names, root)]
+    container = open_container("list", path, root=root)
+    return [folder_state(path), files_state(container.files(), container.root)]
 
 
 def set_state(record, fingerprint, shards, scan):
@@ -86,8 +86,8 @@ def _decided(record, fingerprint, shards, scan):
             listing = scan(records.read_hashes(record))
         except (InputError, OSError) as error:
             return _all_named(_digest([fingerprint, str(error)]), shards)
-        records.write_record(record, fingerprint, listing, noted["names"])
-        noted |= records.digests(listing)
+        noted |= {"fingerprint": fingerprint, **records.digests(listing)}
+        records.write_record(record, listing, noted)
     return records.named(noted, noted["names"])
 
 
