@@ -304,10 +304,6 @@ def text_encoder(wildcards):
 
 
 # ---- input functions --------------------------------------------------------------------------
-# Every rule below the image listings asks for its inputs through `listed`, so that Snakemake
-# decides what to run after the listings are up to date: a listing that comes out the same, e.g.
-# of touched files, then re-runs nothing.
-
 
 def shards_of(encoder, image_set):
     """Names of the parts that an image set's embeddings are stored in."""

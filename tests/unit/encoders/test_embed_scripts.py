@@ -21,7 +21,11 @@ from workflow_scripts.lib.encoders.clip_retrieval import clip_retrieval_files
 from workflow_scripts.lib.encoders.open_clip import load_encoder
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import containers
-from workflow_scripts.lib.images.files import MANIFEST, list_folder, open_rgb, shard_of
+from workflow_scripts.lib.images.decode import open_rgb
+from workflow_scripts.lib.images.folder import list_folder
+from workflow_scripts.lib.images.listing import scan
+from workflow_scripts.lib.images.manifest import MANIFEST, read_shard, shard_of
+from workflow_scripts.lib.images.state import fingerprint, set_state
 from workflow_scripts.list_images import list_images
 
 SHARDS = 3
@@ -56,25 +60,34 @@ def run_list(folder, out, labels="subfolder", shards=SHARDS):
 
 
 def list_set(cfg, source, out, shards=SHARDS, root=None):
-    """List a set into `out`; returns the paths of the manifests."""
-    manifests = [out / f"{shard:05d}.parquet" for shard in range(shards)]
-    tables = [out / "quarantine.parquet", out / "hashes.parquet", out / "locators"]
-    out.mkdir(exist_ok=True)
-    list_images(source, manifests, *tables, {"labels": None, "options": {}} | cfg, root)
-    return manifests
+    """List a set into `out`, as the workflow does; returns the path of the manifest."""
+    tables = [out / f"{name}.parquet" for name in ("manifest", "locators", "quarantine")]
+    cfg = {"labels": None, "options": {}, "shards": shards} | cfg
+    now = fingerprint(source, cfg, "code", root)
+    state = set_state(
+        out / "hashes.parquet", now, shards, lambda known: scan(source, cfg, known, root)
+    )
+    list_images(source, *tables, cfg | {"state": state}, root)
+    return tables[0]
 
 
-def run_embed(manifest, folder, checkpoint, out, batch_size=4, locators=()):
+def shards_in(manifest):
+    return [read_shard(manifest, shard) for shard in range(SHARDS)]
+
+
+def run_embed(manifest, folder, checkpoint, out, batch_size=4, shard=0):
     cfg = {"checkpoint": checkpoint, "device": "cpu", "batch_size": batch_size}
     paths = [out / f"x{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
     out.mkdir(exist_ok=True)
-    embed_images(manifest, folder, locators, [], cfg, *paths, threads=2)
+    locators = manifest.with_name("locators.parquet")
+    embed_images(manifest, shard, folder, locators, [], cfg, *paths, threads=2)
     return paths
 
 
 def test_list_images_shards_and_quarantine(folder, tmp_path):
-    manifests = run_list(folder, tmp_path / "out")
-    tables = [pq.read_table(path) for path in manifests]
+    manifest = run_list(folder, tmp_path / "out")
+    tables = shards_in(manifest)
+    assert pa.concat_tables(tables).equals(pq.read_table(manifest))
     assert all(table.schema.equals(MANIFEST) for table in tables)
     for shard, table in enumerate(tables):
         ids = table["image_id"].to_pylist()
@@ -97,25 +110,31 @@ def test_list_images_shards_and_quarantine(folder, tmp_path):
 def test_listing_twice_or_elsewhere_gives_the_same_bytes_and_one_image_changes_one_shard(
     folder, tmp_path
 ):
-    first = run_list(folder, tmp_path / "out")
-    before = [path.read_bytes() for path in first]
+    manifest = run_list(folder, tmp_path / "out")
+    before, tables = manifest.read_bytes(), shards_in(manifest)
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere/else")
     os.utime(elsewhere / "dög/image 0.png", (1, 1))
-    second = run_list(elsewhere, tmp_path / "out")  # with the hashes of the first run
-    assert [path.read_bytes() for path in second] == before
+    run_list(elsewhere, tmp_path / "out")  # with the hashes of the first run
+    assert manifest.read_bytes() == before
     Image.new("RGB", (9, 9)).save(folder / "red fox/new.png")
-    after = [path.read_bytes() for path in run_list(folder, tmp_path / "out")]
-    changed = [i for i in range(SHARDS) if after[i] != before[i]]
+    after = shards_in(run_list(folder, tmp_path / "out"))
+    changed = [i for i in range(SHARDS) if not after[i].equals(tables[i])]
     assert changed == [shard_of("red fox/new.png", SHARDS)]
+
+
+def mark_hashes(path):
+    """Let the record say "cached" for every hash, so that rows that come from it can be told."""
+    hashes = pq.read_table(path)
+    column = hashes.schema.get_field_index("sha256")
+    cached = hashes.set_column(column, "sha256", pa.array(["cached"] * len(hashes)))
+    pq.write_table(cached.replace_schema_metadata(hashes.schema.metadata), path)
 
 
 def test_listing_rereads_a_changed_file_only(folder, tmp_path):
     run_list(folder, tmp_path / "out", shards=1)
-    hashes = pq.read_table(tmp_path / "out/hashes.parquet")
-    marked = hashes.set_column(5, "sha256", pa.array(["cached"] * len(hashes)))
-    pq.write_table(marked, tmp_path / "out/hashes.parquet")
+    mark_hashes(tmp_path / "out/hashes.parquet")
     Image.new("RGB", (9, 9)).save(folder / "red fox/image 1.png")
-    rows = pq.read_table(run_list(folder, tmp_path / "out", shards=1)[0]).to_pylist()
+    rows = pq.read_table(run_list(folder, tmp_path / "out", shards=1)).to_pylist()
     assert [row["path"] for row in rows if row["sha256"] != "cached"] == ["red fox/image 1.png"]
 
 
@@ -194,16 +213,15 @@ CONTAINERS = {
 
 @pytest.fixture(scope="module")
 def photos_embedded(photos, tmp_path_factory, checkpoint):
-    """The bytes of all manifests, the quarantine and all embeddings of the folder, by name."""
+    """The bytes of the manifest, the quarantine and all embeddings of the folder, by name."""
     return listed_and_embedded({"kind": "folder"}, photos, tmp_path_factory.mktemp("x"), checkpoint)
 
 
 def listed_and_embedded(cfg, source, out, checkpoint, root=None):
-    manifests = list_set(cfg, source, out / "list", root=root)
-    files = [*manifests, out / "list/quarantine.parquet"]
-    for path in manifests:
-        locators = [] if cfg["kind"] in ("folder", "list") else [out / "list/locators" / path.name]
-        files += run_embed(path, root or source, checkpoint, out / path.stem, locators=locators)
+    manifest = list_set(cfg, source, out / "list", root=root)
+    files = [manifest, out / "list/quarantine.parquet"]
+    for shard in range(SHARDS):
+        files += run_embed(manifest, root or source, checkpoint, out / str(shard), shard=shard)
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
@@ -228,7 +246,7 @@ def test_a_container_gives_the_bytes_of_its_folder(
     cfg, source = CONTAINERS[case](photos, tmp_path / "source")
     monkeypatch.setattr(containers, "MAX_HELD", held)
     found = listed_and_embedded(cfg, source, tmp_path, checkpoint)
-    assert len(found) == 4 * SHARDS + 1
+    assert len(found) == 3 * SHARDS + 2
     assert [name for name in found if found[name] != photos_embedded[name]] == []
 
 
@@ -261,18 +279,16 @@ def test_photos_show_what_the_byte_tests_rely_on(photos, photos_embedded):
 
 def test_listing_a_tar_again_reads_members_of_changed_archives_only(photos, tmp_path):
     cfg, source = in_tars(photos, tmp_path / "source", 2, ".tar", False)
-    before = list_set(cfg, source, tmp_path / "out", shards=1)[0].read_bytes()
-    hashes = pq.read_table(tmp_path / "out/hashes.parquet")
-    marked = hashes.set_column(5, "sha256", pa.array(["cached"] * len(hashes)))
-    pq.write_table(marked, tmp_path / "out/hashes.parquet")
+    before = list_set(cfg, source, tmp_path / "out", shards=1).read_bytes()
+    mark_hashes(tmp_path / "out/hashes.parquet")
     os.utime(source / "part1.tar", (1, 1))
-    (manifest,) = list_set(cfg, source, tmp_path / "out", shards=1)
-    locators = pq.read_table(tmp_path / "out/locators/00000.parquet")
+    manifest = list_set(cfg, source, tmp_path / "out", shards=1)
+    locators = pq.read_table(tmp_path / "out/locators.parquet")
     files = dict(zip(*(locators[key].to_pylist() for key in ("image_id", "file")), strict=True))
     for row in pq.read_table(manifest).to_pylist():
         assert (row["sha256"] == "cached") == (files[row["image_id"]] == "part0.tar")
     (tmp_path / "out/hashes.parquet").unlink()
-    assert list_set(cfg, source, tmp_path / "out", shards=1)[0].read_bytes() == before
+    assert list_set(cfg, source, tmp_path / "out", shards=1).read_bytes() == before
 
 
 def test_missing_and_damaged_entries_go_to_the_quarantine(photos, tmp_path):
@@ -301,21 +317,20 @@ def test_missing_and_damaged_entries_go_to_the_quarantine(photos, tmp_path):
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
 def test_a_damaged_container_is_refused(photos, tmp_path, checkpoint, ending):
     cfg, source = in_tars(photos, tmp_path / "source", 2, ending, False)
-    (manifest,) = list_set(cfg, source, tmp_path / "list", shards=1)
+    manifest = list_set(cfg, source, tmp_path / "list", shards=1)
     whole = (source / f"part1{ending}").read_bytes()
     (source / f"part1{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=f"part1{ending} is truncated, damaged"):
         list_set(cfg, source, tmp_path / "again", shards=1)
-    locators = [tmp_path / "list/locators/00000.parquet"]
     with pytest.raises(InputError, match=rf"part1{ending} is (shorter|truncated)"):
-        run_embed(manifest, source, checkpoint, tmp_path / "out", locators=locators)
+        run_embed(manifest, source, checkpoint, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_embed_images_keeps_rows_and_index_in_step_around_a_corrupt_image(
     folder, tmp_path, checkpoint
 ):
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     npy, index, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     listed = pq.read_table(manifest)["image_id"].to_pylist()
     assert 0 < listed.index("dög/image 4.png") < len(listed) - 1
@@ -341,16 +356,14 @@ def test_embed_images_keeps_rows_and_index_in_step_around_a_corrupt_image(
 
 
 def test_embed_images_of_an_empty_shard(folder, tmp_path, checkpoint):
-    write_table(tmp_path / "empty.parquet", MANIFEST.empty_table())
-    npy, index, quarantine = run_embed(
-        tmp_path / "empty.parquet", folder, checkpoint, tmp_path / "out"
-    )
+    manifest = run_list(folder, tmp_path / "list", shards=1)
+    npy, index, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out", shard=1)
     assert open_embeddings([npy], [index]).array().shape == (0, 16)
     assert pq.read_table(quarantine).num_rows == 0
 
 
 def test_an_image_deleted_after_listing_goes_to_the_quarantine(folder, tmp_path, checkpoint):
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     (folder / "red fox/image 1.png").unlink()
     *_, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     reasons = {row["path"]: row["reason"] for row in pq.read_table(quarantine).to_pylist()}
@@ -389,7 +402,7 @@ def test_embed_texts_and_images_share_the_encoder(folder, tmp_path, checkpoint):
     assert pq.read_table(index).to_pylist() == table.to_pylist()
     assert read_meta(index)["params"] == cfg
 
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     _, image_index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     check_same_encoder(read_meta(image_index), read_meta(index))
 
@@ -597,7 +610,7 @@ def test_bad_folders_of_clip_retrieval(tmp_path):
 
 
 def test_metadata_is_json_of_builtin_types(folder, tmp_path, checkpoint):
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     _, index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     stored = json.loads(pq.read_schema(index).metadata[b"clustermine"])
     assert stored["encoder"]["dim"] == 16

@@ -30,9 +30,9 @@ def measure(source):
         with _binary(source) as content:
             with _open(content) as image:
                 width, height = image.size
+            size = content.seek(0, io.SEEK_END)
             content.seek(0)
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-            return content.tell(), width, height, sha256
+            return size, width, height, hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise BadImage(f"cannot be read: {error.strerror}") from error
 
