@@ -24,7 +24,8 @@ def artifacts_of(project):
         for path in sorted(results.rglob("*"))
         if path.is_file()
         and path.relative_to(results).parts[0] not in {"logs", "demo"}
-        and path.name not in {"hashes.parquet", ".snakemake_timestamp"}  # these hold file times
+        and path.name
+        not in {"hashes.parquet", "state.json", ".snakemake_timestamp"}  # these hold file times
         and not path.name.endswith(".cost.json")  # seconds and memory
     }
 

@@ -9,6 +9,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from image_files import make_tar, picture
@@ -16,6 +17,7 @@ from image_files import make_tar, picture
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import listing
 from workflow_scripts.lib.images.manifest import shard_of
+from workflow_scripts.lib.images.parquet import ParquetContainer
 from workflow_scripts.lib.images.state import fingerprint, recorded_state, set_state
 from workflow_scripts.list_images import list_images
 
@@ -303,33 +305,20 @@ def test_parquet_files_that_did_not_change_are_not_read_again(tmp_path, monkeypa
     (tmp_path / "parquet").mkdir()
     for part in range(2):
         column = [picture(10 * part + i) for i in range(4)]
-        pq.write_table(pa_table(column), tmp_path / f"parquet/{part}.parquet")
+        table = pa.table({"image": pa.array(column, pa.binary())})
+        pq.write_table(table, tmp_path / f"parquet/{part}.parquet")
     images = ImageSet(tmp_path, tmp_path / "parquet", kind="parquet")
     first = images.run()
     later(tmp_path / "parquet/1.parquet")
-    read = []
-    kind = "workflow_scripts.lib.images.parquet.ParquetContainer"
-    monkeypatch.setattr(f"{kind}._read", counted(read))
-    assert images.look() == first
-    assert set(read) == {"1.parquet"}
+    read, original = [], ParquetContainer._read
 
-
-def pa_table(column):
-    import pyarrow as pa
-
-    return pa.table({"image": pa.array(column, pa.binary())})
-
-
-def counted(read):
-    from workflow_scripts.lib.images.parquet import ParquetContainer
-
-    original = ParquetContainer._read
-
-    def wrapped(self, locator):
+    def counted(self, locator):
         read.append(locator["file"])
         return original(self, locator)
 
-    return wrapped
+    monkeypatch.setattr(ParquetContainer, "_read", counted)
+    assert images.look() == first
+    assert set(read) == {"1.parquet"}
 
 
 def test_a_list_and_the_files_that_it_names(tmp_path, photos):
