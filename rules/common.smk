@@ -3,6 +3,7 @@
 import ast
 import functools
 import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -305,6 +306,7 @@ def text_encoder(wildcards):
 
 # ---- input functions --------------------------------------------------------------------------
 
+
 def shards_of(encoder, image_set):
     """Names of the parts that an image set's embeddings are stored in."""
     precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
@@ -330,22 +332,43 @@ def images_to_list(wildcards):
 
 
 def stored_images(image_set):
-    """What holds the images of a set, and where in it.
-
-    Neither re-runs a job by a new time: the state tells which images changed.
-    """
+    """What holds the images of a set, and where in it."""
     name = source_of(image_set)
-    locators = f"results/images/{name}/locators.parquet"
-    return {"source": ancient(files_of(name)), "locators": ancient(locators)}
+    return {
+        "source": ancient(files_of(name)),
+        "locators": f"results/images/{name}/locators.parquet",
+    }
 
 
 def shard_to_embed(wildcards):
-    """Manifest of the set, what holds its images, and local weights."""
-    manifest = f"results/images/{wildcards.image_set}/manifest.parquet"
-    return stored_images(wildcards.image_set) | {
-        "manifest": manifest if is_rendered(wildcards.image_set) else ancient(manifest),
-        "weights": encoder_weights(wildcards),
-    }
+    """Manifest of the set, what holds its images, and local weights.
+
+    A new listing of the set re-runs the jobs of changed shards only. To these it is not `ancient`:
+    Snakemake does not look at the params of a job whose `ancient` input will be written anew.
+    """
+    files = stored_images(wildcards.image_set)
+    files["manifest"] = f"results/images/{wildcards.image_set}/manifest.parquet"
+    if is_embedded(wildcards) and not is_rendered(wildcards.image_set):
+        files = {name: ancient(file) for name, file in files.items()}
+    return files | {"weights": encoder_weights(wildcards)}
+
+
+def embed_code(wildcards):
+    return container_code("embed_images.py", wildcards.image_set)
+
+
+def is_embedded(wildcards):
+    """Whether a shard was last embedded as it would be now."""
+    path = "results/embeddings/{encoder}/images/{image_set}/{shard}.recipe.json"
+    path = Path(path.format(**wildcards))
+    return path.exists() and path.read_text("utf-8") == embed_recipe(wildcards)
+
+
+def embed_recipe(wildcards):
+    """All that decides what comes of the embedding of a shard, as JSON."""
+    source = files_of(wildcards.image_set)
+    recipe = [encoder_model(wildcards), shard_state(wildcards), embed_code(wildcards), source]
+    return json.dumps(recipe, sort_keys=True)
 
 
 def example_images(wildcards):

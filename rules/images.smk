@@ -45,6 +45,7 @@ rule embed_images:
         embeddings="results/embeddings/{encoder}/images/{image_set}/{shard}.npy",
         index="results/embeddings/{encoder}/images/{image_set}/{shard}.parquet",
         quarantine="results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet",
+        recipe="results/embeddings/{encoder}/images/{image_set}/{shard}.recipe.json",
     log:
         "results/logs/embed_images/{encoder}/{image_set}/{shard}.log",
     wildcard_constraints:
@@ -57,8 +58,7 @@ rule embed_images:
         gpu=1,
     params:
         cfg=encoder_model,
-        state=shard_state,
-        code=lambda wildcards: container_code("embed_images.py", wildcards.image_set),
+        recipe=embed_recipe,
     script:
         "../workflow_scripts/embed_images.py"
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from workflow_scripts.lib.images.folder import list_folder
 
 from workflow_scripts.lib.config.resolve import LABELS, paths_in_run, resolve_config
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
+from workflow_scripts.lib.images.folder import list_folder
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text("utf-8"))
@@ -92,7 +92,7 @@ def make_parquet(folder, path):
 
 
 # What depends on files' times or places, too.
-NOT_OF_THE_IMAGES = ("hashes.parquet", "state.json", "locators.parquet", ".snakemake_timestamp")
+NOT_OF_THE_IMAGES = ("hashes.parquet", "state.json", "locators.parquet", ".recipe.json")
 
 
 def results_of(project):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import write_array, write_table
+from workflow_scripts.lib.artifacts import write_array, write_table, write_text
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
 from workflow_scripts.lib.encoders.open_clip import load_encoder, with_weights
 from workflow_scripts.lib.errors import InputError
@@ -95,3 +95,4 @@ if __name__ == "__main__":
             snakemake.output.quarantine,
             snakemake.threads,
         )
+        write_text(snakemake.output.recipe, snakemake.params.recipe)
