@@ -175,7 +175,7 @@ def files_of(image_set):
 
 
 def container_code(script, image_set):
-    """Code of a script that lists or reads the images of a set."""
+    """Code of a script that opens the container of an image set."""
     return code(script, f"lib/images/{images_of(image_set)[0]}.py")
 
 
@@ -354,7 +354,10 @@ def shard_to_embed(wildcards):
 
 
 def embed_code(wildcards):
-    return container_code("embed_images.py", wildcards.image_set)
+    """Code of an embedding; images that are files of their own are read without their container."""
+    if images_of(wildcards.image_set)[0] in ("tar", "parquet"):
+        return container_code("embed_images.py", wildcards.image_set)
+    return code("embed_images.py")
 
 
 def is_embedded(wildcards):
