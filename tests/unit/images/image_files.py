@@ -20,6 +20,15 @@ def picture(seed, kind="PNG"):
     return content.getvalue()
 
 
+def make_folder(folder):
+    """A folder with the images IDS and LONG."""
+    for seed, name in enumerate([*IDS, LONG]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        kind = "JPEG" if "j" in name.lower().rpartition(".")[2] else "PNG"
+        (folder / name).write_bytes(picture(seed, kind))
+    return folder
+
+
 def make_tar(path, members, mode="w", **options):
     """members: pairs of name (or TarInfo) and bytes."""
     with tarfile.open(path, mode, **options) as archive:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from image_files import make_tar, picture
+from image_files import make_folder, make_tar, picture
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import containers
@@ -11,6 +11,11 @@ from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.decode import BadImage
 from workflow_scripts.lib.images.listing import scan
 from workflow_scripts.lib.images.manifest import shard_of
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_folder(tmp_path / "photos")
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])

@@ -3,10 +3,15 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from image_files import IDS, LONG, outcome
+from image_files import IDS, LONG, make_folder, outcome
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_folder(tmp_path / "photos")
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -8,12 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from image_files import list_rows, make_tar, outcome, picture
+from image_files import list_rows, make_folder, make_tar, outcome, picture
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import tar
 from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.tar import split_key
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_folder(tmp_path / "photos")
 
 
 def link(name, kind=tarfile.SYMTYPE):
