@@ -5,7 +5,9 @@ import tarfile
 import numpy as np
 
 from workflow_scripts.embed_images import embed_images
-from workflow_scripts.lib.images.files import list_folder
+from workflow_scripts.lib.images.folder import list_folder
+from workflow_scripts.lib.images.listing import scan
+from workflow_scripts.lib.images.state import fingerprint, set_state
 from workflow_scripts.list_images import list_images
 
 SHARDS = 3
@@ -16,15 +18,18 @@ def run_list(folder, out, labels="subfolder", shards=SHARDS):
 
 
 def list_set(cfg, source, out, shards=SHARDS, root=None):
-    """List a set into `out`; returns the paths of the manifests."""
-    manifests = [out / f"{shard:05d}.parquet" for shard in range(shards)]
-    tables = [out / "quarantine.parquet", out / "hashes.parquet", out / "locators"]
-    out.mkdir(exist_ok=True)
-    list_images(source, manifests, *tables, {"labels": None, "options": {}} | cfg, root)
-    return manifests
+    """List a set into `out`, as the workflow does; returns the path of the manifest."""
+    tables = [out / f"{name}.parquet" for name in ("manifest", "locators", "quarantine")]
+    cfg = {"labels": None, "options": {}, "shards": shards} | cfg
+    now = fingerprint(source, cfg, "code", root)
+    state = set_state(
+        out / "hashes.parquet", now, shards, lambda known: scan(source, cfg, known, root)
+    )
+    list_images(source, *tables, cfg | {"state": state}, root)
+    return tables[0]
 
 
-def run_embed(manifest, folder, checkpoint, out, batch_size=4, locators=()):
+def run_embed(manifest, folder, checkpoint, out, batch_size=4, shard=0):
     cfg = {
         "method": "open_clip",
         "checkpoint": checkpoint,
@@ -33,7 +38,8 @@ def run_embed(manifest, folder, checkpoint, out, batch_size=4, locators=()):
     }
     paths = [out / f"x{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
     out.mkdir(exist_ok=True)
-    embed_images(manifest, folder, locators, [], cfg, *paths, threads=2)
+    locators = manifest.with_name("locators.parquet")
+    embed_images(manifest, shard, folder, locators, [], cfg, *paths, threads=2)
     return paths
 
 

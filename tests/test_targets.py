@@ -205,7 +205,7 @@ def test_other_encoders(finished, tmp_path):
     torch.manual_seed(0)
     save_file(timm.create_model("test_vit").state_dict(), folder / "vit.safetensors")
     rng = np.random.default_rng(0)
-    listed = pq.read_table(folder / "results/images/photos_test/manifest/00000.parquet")
+    listed = pq.read_table(folder / "results/images/photos_test/manifest.parquet")
     for part, rows in (("0", listed[:7]), ("1", listed[7:])):
         for kind in ("img_emb", "text_emb"):
             (folder / "retrieval" / kind).mkdir(parents=True, exist_ok=True)

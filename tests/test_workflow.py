@@ -15,6 +15,8 @@ import yaml
 from conftest import MINI, WORDS, make_project
 from sklearn.metrics import roc_auc_score
 
+HOLD_TIMES = ("hashes.parquet", "state.json", ".recipe.json", ".snakemake_timestamp", ".cost.json")
+
 
 def artifacts_of(project):
     """Bytes of every artifact of a run by its path, logs and pictures of the demo left out."""
@@ -24,8 +26,7 @@ def artifacts_of(project):
         for path in sorted(results.rglob("*"))
         if path.is_file()
         and path.relative_to(results).parts[0] not in {"logs", "demo"}
-        and path.name not in {"hashes.parquet", ".snakemake_timestamp"}  # these hold file times
-        and not path.name.endswith(".cost.json")  # seconds and memory
+        and not path.name.endswith(HOLD_TIMES)
     }
 
 

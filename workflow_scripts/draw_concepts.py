@@ -5,10 +5,11 @@ Out: a PNG sheet, one row per concept: its name, votes and purity, and up to fiv
 
 from PIL import Image
 
-from workflow_scripts.lib.artifacts import read_meta, read_table, replacing
+from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.images.containers import image_readers
-from workflow_scripts.lib.images.files import BadImage, open_rgb
+from workflow_scripts.lib.images.decode import BadImage, open_rgb
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.replacing import replacing
 from workflow_scripts.lib.report.sheets import TILE, concept_sheet
 
 CONCEPTS = 24  # on a sheet

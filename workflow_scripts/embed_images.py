@@ -9,41 +9,42 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_table, write_array, write_table
+from workflow_scripts.lib.artifacts import write_array, write_table
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
 from workflow_scripts.lib.encoders.loading import load_encoder, with_weights
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images import files as images
 from workflow_scripts.lib.images.containers import image_readers
+from workflow_scripts.lib.images.decode import BadImage, open_rgb
+from workflow_scripts.lib.images.manifest import QUARANTINE, read_shard
 from workflow_scripts.lib.job import job, progress
 
 
 def embed_images(
-    manifest, source, locators, weights, cfg, embeddings, index, quarantine, threads=1
+    manifest, shard, source, locators, weights, cfg, embeddings, index, quarantine, threads=1
 ):
     """Write unit-norm embeddings, float16 [n, d], and their index, row by row in step.
 
-    source: what holds the images; locators: where in it, none for a folder (see `image_readers`).
-    weights: the files of a local encoder (see `with_weights`). cfg: the encoder's config block
-    (see `load_encoder`). Images are decoded by `threads` threads ahead of the model.
+    shard: its number in the manifest. source: what holds the images; locators: where in it (see
+    `image_readers`). weights: the files of a local encoder (see `with_weights`). cfg: the encoder's
+    config block (see `load_encoder`). Images are decoded by `threads` threads ahead of the model.
     """
     if not Path(source).exists():
         raise InputError(f"{source} does not exist: correct the path in the config.")
-    rows = read_table(manifest).to_pylist()
+    rows = read_shard(manifest, shard).to_pylist()
     encoder = load_encoder(with_weights(cfg, weights), threads, texts=False)
     kept, rejected, blocks = [], [], [np.empty((0, encoder.dim), np.float16)]
 
     def load(read):
         try:
-            return encoder.preprocess(images.open_rgb(read()))
-        except images.BadImage as reason:
+            return encoder.preprocess(open_rgb(read()))
+        except BadImage as reason:
             return reason
 
     def decoded():
-        reads = image_readers([row["image_id"] for row in rows], source, locators)
+        reads = image_readers([row["image_id"] for row in rows], source, locators, shard)
         loaded = prefetched(load, reads, threads, ahead=2 * encoder.batch_size)
         for row, image in zip(progress(rows, unit="images"), loaded, strict=True):
-            if isinstance(image, images.BadImage):
+            if isinstance(image, BadImage):
                 rejected.append({**row, "stage": "decode", "reason": str(image)})
             else:
                 kept.append(row)
@@ -58,7 +59,7 @@ def embed_images(
     write_array(embeddings, np.concatenate(blocks))
     meta = {"encoder": encoder.describe(), "params": cfg}
     write_table(index, pa.Table.from_pylist(kept, schema=IMAGE_INDEX), meta)
-    write_table(quarantine, pa.Table.from_pylist(rejected, schema=images.QUARANTINE))
+    write_table(quarantine, pa.Table.from_pylist(rejected, schema=QUARANTINE))
 
 
 def prefetched(function, items, threads, ahead):
@@ -84,10 +85,11 @@ if __name__ == "__main__":
     with job(snakemake):
         embed_images(
             snakemake.input.manifest,
+            snakemake.params.cfg["shard"],
             snakemake.input.source,
             snakemake.input.locators,
             snakemake.input.weights,
-            snakemake.params.cfg,
+            snakemake.params.cfg["encoder"],
             snakemake.output.embeddings,
             snakemake.output.index,
             snakemake.output.quarantine,

@@ -16,7 +16,7 @@ from workflow_scripts.lib.encoders.precomputed import (
     read_index,
 )
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.files import QUARANTINE
+from workflow_scripts.lib.images.manifest import QUARANTINE
 from workflow_scripts.lib.job import job
 
 LABEL_COLUMNS = ("label_name", "label")  # the first that exists is taken

@@ -111,7 +111,7 @@ def test_no_script_of_this_repository_imports_what_its_rule_should_name():
         "cluster": "clustering/{kmeans,minibatch,temi,scan,turtle}",
         "embed_images": "encoders/{open_clip,timm}",
         "embed_texts": "encoders/{open_clip,timm}",
-        "list_images": "images/{folder,path_list,tar,parquet}",
+        "list_images": "images/{folder,list,tar,parquet}",
         "build_corpus": "texts/sources/{names,synset_mapping,captions,wordnet}",
     }
     scripts = Path(digest.SCRIPTS)

@@ -119,7 +119,7 @@ def test_check_same_encoder_names_what_differs():
 
 def test_reading_embeddings_does_not_import_torch():
     code = (
-        "import sys, json, workflow_scripts.lib.embeddings, workflow_scripts.lib.images.files,"
+        "import sys, json, workflow_scripts.lib.embeddings, workflow_scripts.lib.images.decode,"
         "workflow_scripts.lib.texts.corpora, workflow_scripts.import_images,"
         "workflow_scripts.import_texts;"
         "print(json.dumps([m for m in ('torch', 'open_clip', 'pandas') if m in sys.modules]))"

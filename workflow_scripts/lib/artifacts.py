@@ -4,31 +4,16 @@ Every file is written under a temporary name and renamed, so a reader never sees
 Tables carry a JSON description of what made them in their schema metadata. Nothing is pickled.
 """
 
-import contextlib
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.replacing import replacing
 
 META_KEY = b"clustermine"
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path, text):
@@ -54,11 +39,12 @@ def read_array(path):
         raise InputError(f"{path} is not a readable .npy array ({error})") from error
 
 
-def write_table(path, columns, meta=None):
+def write_table(path, columns, meta=None, row_group_size=None):
     """Write a Parquet file in one step.
 
     columns: a pyarrow Table, or a mapping from column names to arrays of equal length.
     meta: a JSON-able dict that says what made the table; `read_meta` returns it.
+    row_group_size: rows that are stored and read together, at most; None: 1,048,576.
     """
     table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
     if meta is not None:
@@ -67,7 +53,7 @@ def write_table(path, columns, meta=None):
             {**(table.schema.metadata or {}), META_KEY: text.encode()}
         )
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, row_group_size=row_group_size, compression="zstd")
 
 
 def read_table(path, columns=None):

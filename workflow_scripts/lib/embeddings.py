@@ -9,8 +9,9 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_array, read_meta, read_table, replacing
+from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.replacing import replacing
 
 IMAGE_INDEX = pa.schema([(name, pa.string()) for name in ("image_id", "label", "sha256")])
 BLOCK = 8192  # rows of embeddings that a stream holds at a time

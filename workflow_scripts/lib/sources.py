@@ -8,7 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from workflow_scripts.lib.artifacts import write_text
+from workflow_scripts.lib.replacing import replacing
 
 MISSING = "missing"
 
@@ -45,8 +45,13 @@ class Sources:
             with Path(path).open("rb") as file:
                 known = [*state, hashlib.file_digest(file, "sha256").hexdigest()]
             self._known[path] = known
-            write_text(self._record, json.dumps(self._known, indent=0, sort_keys=True) + "\n")
+            self._write()
         return known[2]
+
+    def _write(self):
+        with replacing(self._record) as temporary:
+            text = json.dumps(self._known, indent=0, sort_keys=True)
+            temporary.write_text(text + "\n", "utf-8")
 
 
 def _read(record):

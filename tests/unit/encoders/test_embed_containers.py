@@ -10,7 +10,7 @@ from tiny_checkpoint import load
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import containers
-from workflow_scripts.lib.images.files import list_folder
+from workflow_scripts.lib.images.folder import list_folder
 
 
 def in_parquet(root, out, shuffled):
@@ -50,16 +50,15 @@ CONTAINERS = {
 
 @pytest.fixture(scope="module")
 def photos_embedded(photos, tmp_path_factory, checkpoint):
-    """The bytes of all manifests, the quarantine and all embeddings of the folder, by name."""
+    """The bytes of the manifest, the quarantine and all embeddings of the folder, by name."""
     return listed_and_embedded({"kind": "folder"}, photos, tmp_path_factory.mktemp("x"), checkpoint)
 
 
 def listed_and_embedded(cfg, source, out, checkpoint, root=None):
-    manifests = list_set(cfg, source, out / "list", root=root)
-    files = [*manifests, out / "list/quarantine.parquet"]
-    for path in manifests:
-        locators = [] if cfg["kind"] in ("folder", "list") else [out / "list/locators" / path.name]
-        files += run_embed(path, root or source, checkpoint, out / path.stem, locators=locators)
+    manifest = list_set(cfg, source, out / "list", root=root)
+    files = [manifest, out / "list/quarantine.parquet"]
+    for shard in range(SHARDS):
+        files += run_embed(manifest, root or source, checkpoint, out / str(shard), shard=shard)
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
@@ -84,7 +83,7 @@ def test_a_container_gives_the_bytes_of_its_folder(
     cfg, source = CONTAINERS[case](photos, tmp_path / "source")
     monkeypatch.setattr(containers, "MAX_HELD", held)
     found = listed_and_embedded(cfg, source, tmp_path, checkpoint)
-    assert len(found) == 4 * SHARDS + 1
+    assert len(found) == 3 * SHARDS + 2
     assert [name for name in found if found[name] != photos_embedded[name]] == []
 
 
@@ -118,12 +117,11 @@ def test_photos_show_what_the_byte_tests_rely_on(photos, photos_embedded):
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
 def test_a_damaged_container_is_refused(photos, tmp_path, checkpoint, ending):
     cfg, source = in_tars(photos, tmp_path / "source", 2, ending, False)
-    (manifest,) = list_set(cfg, source, tmp_path / "list", shards=1)
+    manifest = list_set(cfg, source, tmp_path / "list", shards=1)
     whole = (source / f"part1{ending}").read_bytes()
     (source / f"part1{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=f"part1{ending} is truncated, damaged"):
         list_set(cfg, source, tmp_path / "again", shards=1)
-    locators = [tmp_path / "list/locators/00000.parquet"]
     with pytest.raises(InputError, match=rf"part1{ending} is (shorter|truncated)"):
-        run_embed(manifest, source, checkpoint, tmp_path / "out", locators=locators)
+        run_embed(manifest, source, checkpoint, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())

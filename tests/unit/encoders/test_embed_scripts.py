@@ -13,13 +13,13 @@ from workflow_scripts.embed_texts import embed_texts
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.files import MANIFEST, open_rgb
+from workflow_scripts.lib.images.decode import open_rgb
 
 
 def test_embed_images_keeps_rows_and_index_in_step_around_a_corrupt_image(
     folder, tmp_path, checkpoint
 ):
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     npy, index, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     listed = pq.read_table(manifest)["image_id"].to_pylist()
     assert 0 < listed.index("dög/image 4.png") < len(listed) - 1
@@ -45,16 +45,14 @@ def test_embed_images_keeps_rows_and_index_in_step_around_a_corrupt_image(
 
 
 def test_embed_images_of_an_empty_shard(folder, tmp_path, checkpoint):
-    write_table(tmp_path / "empty.parquet", MANIFEST.empty_table())
-    npy, index, quarantine = run_embed(
-        tmp_path / "empty.parquet", folder, checkpoint, tmp_path / "out"
-    )
+    manifest = run_list(folder, tmp_path / "list", shards=1)
+    npy, index, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out", shard=1)
     assert open_embeddings([npy], [index]).array().shape == (0, 16)
     assert pq.read_table(quarantine).num_rows == 0
 
 
 def test_an_image_deleted_after_listing_goes_to_the_quarantine(folder, tmp_path, checkpoint):
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     (folder / "red fox/image 1.png").unlink()
     *_, quarantine = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     reasons = {row["path"]: row["reason"] for row in pq.read_table(quarantine).to_pylist()}
@@ -93,13 +91,13 @@ def test_embed_texts_and_images_share_the_encoder(folder, tmp_path, checkpoint):
     assert pq.read_table(index).to_pylist() == table.to_pylist()
     assert read_meta(index)["params"] == cfg
 
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     _, image_index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     check_same_encoder(read_meta(image_index), read_meta(index))
 
 
 def test_metadata_is_json_of_builtin_types(folder, tmp_path, checkpoint):
-    manifest = run_list(folder, tmp_path / "list", shards=1)[0]
+    manifest = run_list(folder, tmp_path / "list", shards=1)
     _, index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     stored = json.loads(pq.read_schema(index).metadata[b"clustermine"])
     assert stored["encoder"]["dim"] == 16

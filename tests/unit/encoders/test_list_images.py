@@ -9,12 +9,17 @@ from listed_sets import SHARDS, in_tars, list_set, run_list
 from PIL import Image
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.files import MANIFEST, shard_of
+from workflow_scripts.lib.images.manifest import MANIFEST, read_shard, shard_of
+
+
+def shards_in(manifest):
+    return [read_shard(manifest, shard) for shard in range(SHARDS)]
 
 
 def test_list_images_shards_and_quarantine(folder, tmp_path):
-    manifests = run_list(folder, tmp_path / "out")
-    tables = [pq.read_table(path) for path in manifests]
+    manifest = run_list(folder, tmp_path / "out")
+    tables = shards_in(manifest)
+    assert pa.concat_tables(tables).equals(pq.read_table(manifest))
     assert all(table.schema.equals(MANIFEST) for table in tables)
     for shard, table in enumerate(tables):
         ids = table["image_id"].to_pylist()
@@ -37,25 +42,31 @@ def test_list_images_shards_and_quarantine(folder, tmp_path):
 def test_listing_twice_or_elsewhere_gives_the_same_bytes_and_one_image_changes_one_shard(
     folder, tmp_path
 ):
-    first = run_list(folder, tmp_path / "out")
-    before = [path.read_bytes() for path in first]
+    manifest = run_list(folder, tmp_path / "out")
+    before, tables = manifest.read_bytes(), shards_in(manifest)
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere/else")
     os.utime(elsewhere / "dög/image 0.png", (1, 1))
-    second = run_list(elsewhere, tmp_path / "out")  # with the hashes of the first run
-    assert [path.read_bytes() for path in second] == before
+    run_list(elsewhere, tmp_path / "out")  # with the hashes of the first run
+    assert manifest.read_bytes() == before
     Image.new("RGB", (9, 9)).save(folder / "red fox/new.png")
-    after = [path.read_bytes() for path in run_list(folder, tmp_path / "out")]
-    changed = [i for i in range(SHARDS) if after[i] != before[i]]
+    after = shards_in(run_list(folder, tmp_path / "out"))
+    changed = [i for i in range(SHARDS) if not after[i].equals(tables[i])]
     assert changed == [shard_of("red fox/new.png", SHARDS)]
+
+
+def mark_hashes(path):
+    """Let the record say "cached" for every hash, so that rows that come from it can be told."""
+    hashes = pq.read_table(path)
+    column = hashes.schema.get_field_index("sha256")
+    cached = hashes.set_column(column, "sha256", pa.array(["cached"] * len(hashes)))
+    pq.write_table(cached.replace_schema_metadata(hashes.schema.metadata), path)
 
 
 def test_listing_rereads_a_changed_file_only(folder, tmp_path):
     run_list(folder, tmp_path / "out", shards=1)
-    hashes = pq.read_table(tmp_path / "out/hashes.parquet")
-    marked = hashes.set_column(5, "sha256", pa.array(["cached"] * len(hashes)))
-    pq.write_table(marked, tmp_path / "out/hashes.parquet")
+    mark_hashes(tmp_path / "out/hashes.parquet")
     Image.new("RGB", (9, 9)).save(folder / "red fox/image 1.png")
-    rows = pq.read_table(run_list(folder, tmp_path / "out", shards=1)[0]).to_pylist()
+    rows = pq.read_table(run_list(folder, tmp_path / "out", shards=1)).to_pylist()
     assert [row["path"] for row in rows if row["sha256"] != "cached"] == ["red fox/image 1.png"]
 
 
@@ -68,18 +79,16 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 def test_listing_a_tar_again_reads_members_of_changed_archives_only(photos, tmp_path):
     cfg, source = in_tars(photos, tmp_path / "source", 2, ".tar", False)
-    before = list_set(cfg, source, tmp_path / "out", shards=1)[0].read_bytes()
-    hashes = pq.read_table(tmp_path / "out/hashes.parquet")
-    marked = hashes.set_column(5, "sha256", pa.array(["cached"] * len(hashes)))
-    pq.write_table(marked, tmp_path / "out/hashes.parquet")
+    before = list_set(cfg, source, tmp_path / "out", shards=1).read_bytes()
+    mark_hashes(tmp_path / "out/hashes.parquet")
     os.utime(source / "part1.tar", (1, 1))
-    (manifest,) = list_set(cfg, source, tmp_path / "out", shards=1)
-    locators = pq.read_table(tmp_path / "out/locators/00000.parquet")
+    manifest = list_set(cfg, source, tmp_path / "out", shards=1)
+    locators = pq.read_table(tmp_path / "out/locators.parquet")
     files = dict(zip(*(locators[key].to_pylist() for key in ("image_id", "file")), strict=True))
     for row in pq.read_table(manifest).to_pylist():
         assert (row["sha256"] == "cached") == (files[row["image_id"]] == "part0.tar")
     (tmp_path / "out/hashes.parquet").unlink()
-    assert list_set(cfg, source, tmp_path / "out", shards=1)[0].read_bytes() == before
+    assert list_set(cfg, source, tmp_path / "out", shards=1).read_bytes() == before
 
 
 def test_missing_and_damaged_entries_go_to_the_quarantine(photos, tmp_path):

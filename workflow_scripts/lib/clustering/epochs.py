@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from workflow_scripts.lib.artifacts import replacing
 from workflow_scripts.lib.clustering.methods import Clustering
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.replacing import replacing
 
 CHECKPOINT_SECONDS = 30
 HISTORY = {"epoch": np.int32, "step": np.int32, "loss": np.float32, "used": np.int32}

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.replacing import replacing
 
 
 def number_of_clusters(k, images):
@@ -37,5 +38,5 @@ def write_clusters(outputs, images, found, assigned, value, meta, started):
     columns = {"image_id": images.index["image_id"], "cluster": assigned, "value": value}
     artifacts.write_table(outputs.clusters, columns, meta)
     artifacts.write_table(outputs.history, found.history, meta)
-    with artifacts.replacing(outputs.model) as temporary:
+    with replacing(outputs.model) as temporary:
         save_file(found.weights, temporary)

@@ -17,9 +17,10 @@ import torch
 from open_clip.loss import ClipLoss
 from safetensors.torch import save
 
-from workflow_scripts.lib.artifacts import replacing, write_text
+from workflow_scripts.lib.artifacts import write_text
 from workflow_scripts.lib.demo import drawing, world
 from workflow_scripts.lib.job import progress
+from workflow_scripts.lib.replacing import replacing
 
 CONTEXT_LENGTH = 16
 MODEL = {

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import EXTENSIONS, open_container, subfolder
+from workflow_scripts.lib.images.containers import open_container
+from workflow_scripts.lib.images.decode import EXTENSIONS
 from workflow_scripts.lib.images.folders import walk
+from workflow_scripts.lib.images.manifest import subfolder
 
 OK = "ok"
 

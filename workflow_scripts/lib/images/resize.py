@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.files import MAX_PIXELS, BadImage
+from workflow_scripts.lib.images.decode import MAX_PIXELS, BadImage
 
 MODES = ("shortest", "squash", "longest")
 INTERPOLATIONS = ("bicubic", "bilinear")

@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from workflow_scripts.lib.artifacts import replacing
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.replacing import replacing
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9"]
 MARKERS = "osD^v"

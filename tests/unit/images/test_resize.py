@@ -13,7 +13,7 @@ from PIL import Image
 from timm.data import create_transform
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images import files as images
+from workflow_scripts.lib.images import decode as images
 from workflow_scripts.lib.images import resize as decoding
 from workflow_scripts.lib.images.resize import fit
 

@@ -1,0 +1,72 @@
+"""A scan reads new and changed files only, and says so when there are many."""
+
+import os
+
+import pytest
+from image_files import list_rows
+from PIL import Image
+
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images import listing
+from workflow_scripts.lib.images.record import RECORD, read_hashes, write_record
+
+
+def save(path, side=9):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (side, side)).save(path)
+
+
+def test_known_hashes_spare_reading_unchanged_files_only(tmp_path):
+    photos, table = tmp_path / "photos", tmp_path / "hashes.parquet"
+    save(photos / "a.png")
+    row = list_rows(photos)[0]["a.png"]
+    assert read_hashes(table) == {}
+    write_record(table, listing.Listing([[row]], [], False), {})
+    known = read_hashes(table)
+    assert known == {
+        tuple(row[n] for n in RECORD.names[:3]): tuple(row[n] for n in RECORD.names[3:])
+    }
+    assert list_rows(photos, known=known)[0] == {"a.png": row}
+
+    marked = dict.fromkeys(known, (3, 1, 2, "on record"))
+    assert list_rows(photos, known=marked)[0]["a.png"]["sha256"] == "on record"
+    os.utime(photos / "a.png", ns=(row["mtime_ns"], row["mtime_ns"] + 1))
+    assert list_rows(photos, known=marked)[0]["a.png"]["sha256"] == row["sha256"]
+
+    table.write_text("no table")
+    assert read_hashes(table) == {}
+
+
+def test_many_files_to_read_are_announced(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(listing, "MANY", 3)
+    for i in range(3):
+        save(tmp_path / f"{i}.png")
+    list_rows(tmp_path)
+    assert capsys.readouterr().err == ""
+    save(tmp_path / "3.png")
+    rows, _ = list_rows(tmp_path)
+    message = f"{tmp_path}: 4 files are new or changed; reading them\n"
+    assert capsys.readouterr().err.startswith(message)
+    known = {tuple(r[n] for n in RECORD.names[:3]): (1, 2, 3, "x") for r in rows.values()}
+    list_rows(tmp_path, known=known)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_give_the_same_listing(tmp_path, threads):
+    for i in range(30):
+        save(tmp_path / f"{i % 4}/{i}.png", 5 + i)
+    (tmp_path / "x.txt").write_text("no image")
+    cfg = {"kind": "folder", "labels": None, "options": {}, "shards": 4}
+    found = listing.scan(tmp_path, cfg, {}, threads=threads)
+    assert [r["width"] for r in sorted(found.rows, key=lambda r: r["width"])] == list(range(5, 35))
+    for number, shard in enumerate(found.shards):
+        assert {row["shard"] for row in shard} == {number}
+        assert [row["image_id"] for row in shard] == sorted(row["image_id"] for row in shard)
+    assert [row["path"] for row in found.rejected] == ["x.txt"]
+
+
+def test_a_set_without_images_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"None of the 1 files .* a.txt: not an image"):
+        list_rows(tmp_path)

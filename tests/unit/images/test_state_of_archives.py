@@ -1,0 +1,98 @@
+"""The state of archives, tables and lists follows the files that hold the images."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from image_files import make_tar, picture
+from image_sets import NAMES, SHARDS, ImageSet, changed_shards, edit, later, make_photos
+
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.manifest import shard_of
+from workflow_scripts.lib.images.parquet import ParquetContainer
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def tars(tmp_path):
+    folder = tmp_path / "tars"
+    folder.mkdir()
+    pack(folder, NAMES)
+    images = ImageSet(tmp_path, folder, kind="tar")
+    images.first = images.run()
+    return images
+
+
+def pack(folder, names):
+    """Deal images to two archives, in this order."""
+    for part in range(2):
+        members = [(name, picture(NAMES.index(name))) for name in names[part::2]]
+        make_tar(folder / f"{part}.tar", members)
+        later(folder / f"{part}.tar")
+
+
+def test_repacked_archives_change_the_listing_and_no_shard(tars):
+    later(tars.source / "0.tar")
+    assert tars.look() == tars.first
+    pack(tars.source, NAMES[::-1])
+    state = tars.run()
+    assert state["listing"] != tars.first["listing"]
+    assert changed_shards(tars.first, state) == []
+    pack(tars.source, NAMES[:-1])
+    assert changed_shards(tars.first, tars.look()) == [shard_of(NAMES[-1], SHARDS)]
+
+
+def test_a_damaged_archive_has_a_name_of_its_own(tars):
+    archive = tars.source / "1.tar"
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 4])
+    state = tars.look()
+    assert state["listing"] != tars.first["listing"]
+    with pytest.raises(InputError, match=r"1\.tar is truncated, damaged"):
+        tars.list(state)
+    archive.write_bytes(whole)
+    assert tars.look() == tars.first
+
+
+def test_parquet_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
+    (tmp_path / "parquet").mkdir()
+    for part in range(2):
+        column = [picture(10 * part + i) for i in range(4)]
+        table = pa.table({"image": pa.array(column, pa.binary())})
+        pq.write_table(table, tmp_path / f"parquet/{part}.parquet")
+    images = ImageSet(tmp_path, tmp_path / "parquet", kind="parquet")
+    first = images.run()
+    later(tmp_path / "parquet/1.parquet")
+    read, original = [], ParquetContainer._read
+
+    def counted(self, locator):
+        read.append(locator["file"])
+        return original(self, locator)
+
+    monkeypatch.setattr(ParquetContainer, "_read", counted)
+    assert images.look() == first
+    assert set(read) == {"1.parquet"}
+
+
+def test_a_list_and_the_files_that_it_names(tmp_path, photos):
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(["path,label", *(f"{name},a" for name in NAMES)]))
+    images = ImageSet(tmp_path, path, photos, kind="list")
+    first = images.run()
+    (photos / "ant/other.png").write_bytes(picture(50))
+    assert images.look() == first
+    assert images.scans == 0, "the list does not name it"
+    later(path)
+    later(photos / NAMES[0])
+    assert images.look() == first
+    edit(photos / NAMES[0], seed=99)
+    assert changed_shards(first, images.look()) == [shard_of(NAMES[0], SHARDS)]
+    path.write_text(path.read_text().replace(f"{NAMES[7]},a", f"{NAMES[7]},b"))
+    later(path)
+    edit(photos / NAMES[0], seed=0)
+    assert changed_shards(first, images.look()) == [shard_of(NAMES[7], SHARDS)]
+    path.unlink()
+    assert images.look()["listing"] != first["listing"]

@@ -1,0 +1,110 @@
+"""Image files: size and hash by their header and content, and decoding to RGB."""
+
+import contextlib
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+# Raster formats only: others that Pillow knows start external programs (EPS) or are not photos.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+MAX_PIXELS = 178_956_970  # where Pillow refuses by default: 512 MiB of RGB
+EXTENSIONS = {ext for ext, name in Image.registered_extensions().items() if name in FORMATS}
+
+Image.init()  # loads all format plugins now: doing so lazily is not thread-safe
+
+
+class BadImage(ValueError):
+    """A file that cannot be used as an image; the message is the reason for the quarantine."""
+
+
+def measure(source):
+    """Size (bytes), width and height as stored (pixels, before any EXIF rotation) and SHA-256 (hex
+    digits) of an image: a path or the bytes of a file.
+
+    Raises BadImage if it is no image; pixels are not decoded.
+    """
+    try:
+        with _binary(source) as content:
+            with _open(content) as image:
+                width, height = image.size
+            size = content.seek(0, io.SEEK_END)
+            content.seek(0)
+            return size, width, height, hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror}") from error
+
+
+def _open(content):
+    """Open an image's header from a binary file. Raises BadImage."""
+    if not content.read(1):
+        raise BadImage("empty file (zero bytes)")
+    content.seek(0)
+    try:
+        return Image.open(content, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"too many pixels: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadImage(f"not an image (supported: {', '.join(FORMATS)})") from error
+    except Exception as error:  # format plugins raise many kinds of errors on damaged headers
+        raise BadImage(f"damaged header: {type(error).__name__}: {error}") from error
+
+
+def open_rgb(source, max_pixels=MAX_PIXELS):
+    """Decode an image fully and return it as an upright RGB `PIL.Image`.
+
+    source: a path, or the bytes of an image file.
+    max_pixels: images of more pixels are refused by their header, before any pixel is decoded.
+        Above 178,956,970 Pillow's own limit refuses them too.
+
+    EXIF orientation is applied. Palette images are converted before any resize. Alpha is dropped,
+    not blended, as open_clip does in its own preprocessing. 16-bit grey keeps its high byte, as
+    Pillow does for 16-bit colour. Of an animation, the first frame is taken.
+    Raises BadImage if any part of the file is missing, damaged or too large.
+    """
+    try:
+        with _binary(source) as content, _open(content) as image:
+            _check_pixels(image.width * image.height, max_pixels)
+            image.load()
+            _turn_upright(image)
+            return image if image.mode == "RGB" else _to_rgb(image)
+    except BadImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"too many pixels: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
+    except Exception as error:  # decoders raise many kinds of errors on damaged content
+        raise BadImage(f"cannot be decoded: {type(error).__name__}: {error}") from error
+
+
+def _binary(source):
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    return Path(source).open("rb")
+
+
+def _check_pixels(pixels, limit):
+    if pixels > limit:
+        raise BadImage(f"too many pixels: {pixels} exceed the limit of {limit}")
+
+
+def _turn_upright(image):
+    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _to_rgb(image):
+    if image.mode == "F":
+        raise BadImage("floating-point pixels: convert the image to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise BadImage("32-bit pixels: convert the image to 8 or 16 bits")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "P":
+        image = image.convert("RGBA")  # resolves transparency given as bytes
+    return image.convert("RGB")

@@ -1,0 +1,55 @@
+"""Image files below a folder."""
+
+import os
+import stat
+from pathlib import Path
+
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.containers import Container, located
+from workflow_scripts.lib.images.decode import BadImage, measure
+from workflow_scripts.lib.images.folders import walk
+from workflow_scripts.lib.images.manifest import subfolder
+
+
+def list_folder(folder):
+    """All files below `folder`, as sorted relative POSIX paths (str).
+
+    Symbolic links are followed, links to a parent folder are not. Hidden files and folders are
+    skipped; every other file is listed, an image or not, so that none vanishes silently.
+    Raises InputError if the folder is missing or holds no files.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"Image folder {folder} does not exist: correct the path in the config.")
+    paths = sorted(path for path, _ in walk(folder))
+    if not paths:
+        raise InputError(f"Image folder {folder} holds no files: put images below it.")
+    return paths
+
+
+class FolderContainer(Container):
+    """All files below a folder, but hidden ones; see `list_folder`."""
+
+    label_modes = ("subfolder", "none")
+
+    def measure(self, locator):
+        return measure(self.root / locator["file"])
+
+    def _entries(self):
+        for path in list_folder(self.path):
+            yield path, located(path, label=subfolder(path) if self.labels == "subfolder" else None)
+
+    def _status(self, file):
+        try:
+            status = os.stat(f"{self.root}/{file}")  # noqa: PTH116 - a Path would double the time
+        except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+            reason = getattr(error, "strerror", None) or error
+            raise BadImage(f"cannot be opened: {reason}") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImage("not a regular file")
+        return status
+
+    def _read(self, locator):
+        try:
+            return (self.root / locator["file"]).read_bytes()
+        except OSError as error:
+            raise BadImage(f"cannot be read: {error.strerror}") from error

@@ -1,0 +1,72 @@
+"""The tables of a listed image set, and what an image's id tells: its shard and its folder.
+
+An image's id is its POSIX path relative to its set's folder. What cannot be used is recorded in a
+quarantine table, with the reason.
+"""
+
+import os
+import zlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workflow_scripts.lib.artifacts import write_table
+from workflow_scripts.lib.errors import InputError
+
+# Sorted by shard, then image_id; equal images have equal manifests, wherever they are stored.
+MANIFEST = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+        ("shard", pa.int32()),
+    ]
+)
+# Where the images of archives and tables are; sorted as the manifest.
+LOCATORS = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("shard", pa.int32()),
+    ]
+)
+QUARANTINE = pa.schema([(name, pa.string()) for name in ("image_id", "path", "stage", "reason")])
+ROW_GROUP = 65_536  # rows that are read together, so a reader of one shard reads little more
+
+
+def printable(path):
+    """A path as valid Unicode: bytes of a file name that are not UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", errors="replace")
+
+
+def shard_of(image_id, shards):
+    """The shard (0..shards-1) of an image: CRC-32 of its id, so a new image changes one shard."""
+    return zlib.crc32(os.fsencode(image_id)) % shards
+
+
+def subfolder(image_id):
+    """The first folder of an image's id; None if it has none."""
+    folder, slash, _ = image_id.partition("/")
+    return folder if slash else None
+
+
+def write_rows(path, rows, schema, meta=None):
+    """Write dicts, sorted by shard, as a table that `read_shard` reads; see `write_table`."""
+    write_table(path, pa.Table.from_pylist(rows, schema=schema), meta, row_group_size=ROW_GROUP)
+
+
+def read_shard(path, shard):
+    """The rows of one shard (int) of a manifest or of locators, as a pyarrow Table.
+
+    Row groups without this shard are not read. Raises InputError if the file cannot be read.
+    """
+    try:
+        return pq.read_table(path, filters=[("shard", "=", shard)], partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file ({error})") from error

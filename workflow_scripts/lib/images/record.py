@@ -1,0 +1,103 @@
+"""The record of an image set: what its files were when it was last listed, and the names of states.
+
+It saves reading unchanged files again, and tells which shards changed. A state's name is the digest
+of what was listed. The first listing's is given before anything is read; it is kept beside the
+digest, for as long as the record exists.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.manifest import LOCATORS, MANIFEST, QUARANTINE
+
+RECORD = pa.schema(
+    [
+        ("path", pa.string()),
+        ("file_bytes", pa.int64()),  # of the file that holds the image
+        ("mtime_ns", pa.int64()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+    ]
+)
+
+
+def read_hashes(path):
+    """Known hashes, (path, file_bytes, mtime_ns) -> (bytes, width, height, sha256); {} without."""
+    if not Path(path).exists():
+        return {}
+    try:
+        columns = read_table(path).cast(RECORD).to_pydict()
+    except (InputError, ValueError):  # a broken record costs time, not correctness
+        return {}
+    keys = zip(*(columns[name] for name in RECORD.names[:3]), strict=True)
+    values = zip(*(columns[name] for name in RECORD.names[3:]), strict=True)
+    return dict(zip(keys, values, strict=True))
+
+
+def read_record(path):
+    """What `write_record` noted of the state, a dict with fingerprint, listing, shards and names;
+    None without a record that can be read. Reads no rows."""
+    try:
+        noted = read_meta(path)
+    except (OSError, ValueError):  # pyarrow.ArrowInvalid is a ValueError
+        return None
+    return noted if "fingerprint" in noted else None
+
+
+def write_record(path, listing, noted):
+    """Write the record of a `listing.Listing`.
+
+    noted: its `digests`, and fingerprint, that of the files before they were listed, and names,
+    digest -> name of the states that are not called by their digest.
+    """
+    write_table(path, pa.Table.from_pylist(listing.rows, schema=RECORD), noted)
+
+
+def digests(listing):
+    """Digests (12 hex digits) of all that a listing writes, and of each shard's manifest."""
+    shards = [_digest(rows, MANIFEST) for rows in listing.shards]
+    places = _digest(listing.rows if listing.located else [], LOCATORS)
+    parts = [*shards, places, _digest(listing.rejected, QUARANTINE)]
+    return {"listing": _short(hashlib.sha256("".join(parts).encode())), "shards": shards}
+
+
+def named(digests, names):
+    """The state's names, as its digests: {"listing": name, "shards": [name, ...]}."""
+    shards = [names.get(digest, digest) for digest in digests["shards"]]
+    return {"listing": names.get(digests["listing"], digests["listing"]), "shards": shards}
+
+
+def confirm(path, state, listing):
+    """Check that a listing is the one that has these names, or note them if it is the first.
+
+    state: names as `state.set_state` gave them. Raises InputError if the images have changed since.
+    """
+    found, noted = digests(listing), read_record(path)
+    if noted is None:
+        names = dict(zip(_flat(found), _flat(state), strict=True))
+        noted = {"fingerprint": state["listing"], **found, "names": names}
+        write_record(path, listing, noted)
+    elif named(found, noted["names"]) != state:
+        raise InputError("The images changed after the workflow looked at them: run it again.")
+
+
+def _flat(state):
+    return [state["listing"], *state["shards"]]
+
+
+def _digest(rows, schema):
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps([row[name] for name in schema.names]).encode())
+    return _short(digest)
+
+
+def _short(digest):
+    return digest.hexdigest()[:12]

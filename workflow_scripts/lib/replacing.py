@@ -1,0 +1,55 @@
+"""Writing files in one step: under a temporary name, then renamed."""
+
+import contextlib
+import glob
+import os
+import platform
+import time
+from pathlib import Path
+
+DAY = 86_400  # seconds
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+
+    The temporary name has host and process, `.name.tmp-HOST-PID`. What killed processes left of
+    the same target is removed first.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = f".{path.name}.tmp-"
+    for leftover in path.parent.glob(f"{glob.escape(start)}*"):
+        if _stale(leftover, leftover.name.removeprefix(start)):
+            leftover.unlink(missing_ok=True)
+    temporary = path.with_name(f"{start}{platform.node()}-{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stale(file, owner):
+    """Whether the process that writes a temporary file (owner: HOST-PID) is gone.
+
+    Of other hosts that is unknown; their files are stale after a day (our choice).
+    """
+    host, _, pid = owner.rpartition("-")
+    if host == platform.node() and pid.isdecimal():
+        return not _runs(int(pid))
+    try:
+        return time.time() - file.stat().st_mtime > DAY
+    except FileNotFoundError:  # its process has just renamed it
+        return False
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
