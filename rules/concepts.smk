@@ -5,14 +5,11 @@ votes), results/negatives/.... Labels enter one rule only, mine_ground_truth, th
 """
 
 
-def images_and_texts(wildcards):
-    """Embeddings of an image set and of a corpus by the same encoder."""
-    return image_embeddings(wildcards) | texts_of(wildcards.encoder, [wildcards.corpus])
-
-
 rule match_concepts:
     input:
-        unpack(images_and_texts),
+        unpack(image_embeddings),
+        texts="results/embeddings/{encoder}/texts/{corpus}.npy",
+        concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
     output:
         similarity="results/similarity/{encoder}/{image_set}/{corpus}.parquet",
     log:

@@ -116,7 +116,7 @@ def test_no_script_of_this_repository_imports_what_its_rule_should_name():
     }
     scripts = Path(digest.SCRIPTS)
     for script, pattern in own.items():
-        room, _, names = pattern.partition("/")
+        room, _, names = pattern.rpartition("/")
         methods = {scripts / f"lib/{room}/{name}.py" for name in names.strip("{}").split(",")}
         assert all(method.is_file() for method in methods), script
         assert not methods & digest.files_of([scripts / f"{script}.py"]), script
