@@ -12,19 +12,19 @@ from workflow_scripts.lib.images.state import fingerprint, recorded_state, set_s
 RENDERED = "results/demo/images/"
 
 
-def images_of(image_set):
+def container_of(image_set):
     """(kind, options) of what holds an image set's images; options has its `path`."""
     return configuration.images_of(CONFIG["image_sets"][source_of(image_set)])
 
 
 def is_rendered(image_set):
     """Whether an image set's images are of the demo, which renders them."""
-    return images_of(image_set)[1]["path"].startswith(RENDERED)
+    return container_of(image_set)[1]["path"].startswith(RENDERED)
 
 
 def image_folder(image_set):
     """The folder, archive or table that an image set's images are in; of a list their root."""
-    kind, options = images_of(image_set)
+    kind, options = container_of(image_set)
     if "root" in options:
         return located(options["root"])
     path = located(options["path"])
@@ -36,7 +36,7 @@ def image_folder(image_set):
 
 def listing_options(image_set):
     """What decides how an image set is listed, beside its images."""
-    kind, options = images_of(image_set)
+    kind, options = container_of(image_set)
     block = CONFIG["image_sets"][image_set]
     return {
         "kind": kind,
@@ -55,12 +55,12 @@ def state_of(image_set):
     """
     options = listing_options(image_set)
     if is_rendered(image_set):
-        name = RECIPES.of_file(images_of(image_set)[1]["path"])
+        name = RECIPES.of_file(container_of(image_set)[1]["path"])
         return {"listing": name, "shards": [name] * options["shards"]}
     record = f"results/images/{image_set}/hashes.parquet"
     if not IS_MAIN:
         return recorded_state(record)
-    source, kind = located(images_of(image_set)[1]["path"]), options["kind"]
+    source, kind = located(container_of(image_set)[1]["path"]), options["kind"]
     root = image_folder(image_set) if kind == "list" else None
 
     def listed(known):
@@ -74,7 +74,7 @@ def state_of(image_set):
 
 def container_modules(wildcards):
     """The module of what holds the wildcards' images, for the digest of a job's code."""
-    return [f"images/{images_of(wildcards.image_set)[0]}"]
+    return [f"images/{container_of(wildcards.image_set)[0]}"]
 
 
 def listing_config(wildcards):
@@ -86,7 +86,7 @@ def listing_config(wildcards):
 
 def images_to_list(wildcards):
     """What an image set is listed from. The state of the user's own is in the params."""
-    kind, options = images_of(wildcards.image_set)
+    kind, options = container_of(wildcards.image_set)
     if is_rendered(wildcards.image_set):
         return {"source": options["path"]}
     source = {"source": in_config(ancient(located(options["path"])))}
@@ -121,7 +121,7 @@ def sets_to_check(wildcards):
     names = configuration.image_sets_in_use(CONFIG)
     if CONFIG["check"] == "all":
         names = dict.fromkeys(source_of(name) for name in CONFIG["image_sets"])
-    stored = [name for name in names if images_of(name)[0]]
+    stored = [name for name in names if container_of(name)[0]]
     files = files_in_use(CONFIG)
     return {
         "image_sets": {name: set_to_check(name) for name in stored if not is_rendered(name)},
@@ -131,7 +131,7 @@ def sets_to_check(wildcards):
 
 def set_to_check(image_set):
     """Where the images of a set are, and what is expected."""
-    kind, options = images_of(image_set)
+    kind, options = container_of(image_set)
     block = CONFIG["image_sets"][image_set]
     places = {key: located(options[key]) for key in ("path", "root") if key in options}
     return {
