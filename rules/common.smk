@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib.config import queries as configuration
-from workflow_scripts.lib.config.paths import paths_in_run
+from workflow_scripts.lib.config.paths import key_of
 from workflow_scripts.lib.config.resolve import resolve_config, with_own_blocks
 from workflow_scripts.lib.digest import code_digest
 from workflow_scripts.lib.encoders.files import tokenizer_files, weights_files
@@ -23,26 +23,27 @@ IS_MAIN = workflow.is_main_process
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+try:
+    OWN = workflow.config_settings.overwrite_config  # by --configfile and --config
+    CONFIG = resolve_config(with_own_blocks(config, OWN))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
 def located(path):
     """A path of the config: from the working directory, else from the repository."""
     return path if path.startswith("results/") or os.path.exists(path) else str(ROOT / path)
 
 
-def check_paths(config):
-    """Name the key of the first file or folder that the studies in `run` read and that is gone."""
-    for key, path in paths_in_run(config):
-        if not path.startswith("results/") and not os.path.exists(located(path)):
-            raise InputError(f"config: {key}: {path} does not exist")
+def source(path):
+    """Where a file or folder of the user's is, as an input.
 
-
-try:
-    OWN = workflow.config_settings.overwrite_config  # by --configfile and --config
-    CONFIG = resolve_config(with_own_blocks(config, OWN))
-    # Snakemake does not know its targets yet, and this one looks for what is missing.
-    if IS_MAIN and "check_image_sets" not in [word.partition(":")[0] for word in sys.argv]:
-        check_paths(CONFIG)
-except InputError as error:
-    raise WorkflowError(str(error)) from None
+    Snakemake goes on with old results when a source is gone. So end here, with the config's key.
+    """
+    place = located(path)
+    if IS_MAIN and not path.startswith("results/") and not os.path.exists(place):
+        sys.exit(f"config: {key_of(path, CONFIG)}: {path} does not exist")
+    return place
 
 
 wildcard_constraints:
@@ -131,7 +132,7 @@ def encoder_threads(wildcards):
 
 def encoder_weights(wildcards):
     """The encoder's weights on disk; none for a pretrained tag."""
-    return weights_files(CONFIG["encoders"][wildcards.encoder], located)
+    return weights_files(CONFIG["encoders"][wildcards.encoder], source)
 
 
 # ---- embeddings ---------------------------------------------------------------------------------
@@ -200,9 +201,9 @@ def precomputed_files(files, kind):
     from workflow_scripts.lib.encoders.clip_retrieval import clip_retrieval_files
 
     if "clip_retrieval" not in files:
-        return [located(files["embeddings"])], [located(files["index"])]
+        return [source(files["embeddings"])], [source(files["index"])]
     try:
-        return clip_retrieval_files(located(files["clip_retrieval"]), kind)
+        return clip_retrieval_files(source(files["clip_retrieval"]), kind)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -214,7 +215,7 @@ def tree_files(trees):
     """The files of concept trees, given as the config does: folders, tables, or None."""
     files = []
     for tree in dict.fromkeys(trees):
-        folder = located(tree) if tree else None
+        folder = source(tree) if tree else None
         if folder and os.path.isdir(folder):
             files += [
                 f"{folder}/{kind}.{pos}" for kind in ("data", "index") for pos in ("noun", "adj")
@@ -226,7 +227,7 @@ def tree_files(trees):
 
 def label_tables(*image_sets):
     """The tables that name these sets' labels, as input files, for the sets that have one."""
-    paths = [located(block["path"]) for block in label_name_blocks(image_sets) if block]
+    paths = [source(block["path"]) for block in label_name_blocks(image_sets) if block]
     return [f"{path}/data.noun" if os.path.isdir(path) else path for path in paths]
 
 

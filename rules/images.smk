@@ -26,8 +26,8 @@ def image_folder(image_set):
     """The folder, archive or table that an image set's images are in; of a list their root."""
     kind, options = container_of(image_set)
     if "root" in options:
-        return located(options["root"])
-    path = located(options["path"])
+        return source(options["root"])
+    path = source(options["path"])
     return os.path.dirname(path) or "." if kind == "list" else path
 
 
@@ -60,15 +60,15 @@ def state_of(image_set):
     record = f"results/images/{image_set}/hashes.parquet"
     if not IS_MAIN:
         return recorded_state(record)
-    source, kind = located(container_of(image_set)[1]["path"]), options["kind"]
+    stored, kind = source(container_of(image_set)[1]["path"]), options["kind"]
     root = image_folder(image_set) if kind == "list" else None
 
     def listed(known):
         from workflow_scripts.lib.images.listing import scan
 
-        return scan(source, options, known, root, os.cpu_count())
+        return scan(stored, options, known, root, os.cpu_count())
 
-    now = fingerprint(source, options, code_digest("list_images", f"images/{kind}"), root)
+    now = fingerprint(stored, options, code_digest("list_images", f"images/{kind}"), root)
     return set_state(record, now, options["shards"], listed)
 
 
@@ -95,9 +95,9 @@ def images_to_list(wildcards):
     kind, options = container_of(wildcards.image_set)
     if is_rendered(wildcards.image_set):
         return {"source": options["path"]}
-    source = {"source": in_config(ancient(located(options["path"])))}
+    files = {"source": in_config(ancient(source(options["path"])))}
     root = in_config(ancient(image_folder(wildcards.image_set)))
-    return source | ({"root": root} if kind == "list" else {})
+    return files | ({"root": root} if kind == "list" else {})
 
 
 rule list_images:

@@ -17,7 +17,7 @@ def corpora_with(key):
 
 def database_file(file, kind):
     """A word list's path, or for a folder of WordNet its file with this part of speech."""
-    path = located(file["path"])
+    path = source(file["path"])
     ending = "adj" if file["pos"] == "adjective" else "noun"
     return f"{path}/{kind}.{ending}" if os.path.isdir(path) else path
 
@@ -95,7 +95,7 @@ rule conjugate_corpus:
 
 def encoder_tokenizer(wildcards):
     """The tokenizer's files, if the encoder has one of its own on disk."""
-    return tokenizer_files(CONFIG["encoders"][wildcards.encoder], located)
+    return tokenizer_files(CONFIG["encoders"][wildcards.encoder], source)
 
 
 def encoder_and_prompts(wildcards):

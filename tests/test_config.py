@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from snakemake.utils import update_config
 
 from workflow_scripts.lib.config import schema
-from workflow_scripts.lib.config.paths import files_in_use, paths_in_run
+from workflow_scripts.lib.config.paths import files_in_use, key_of, paths_in_run
 from workflow_scripts.lib.config.queries import (
     NEEDS,
     image_sets_in_use,
@@ -342,6 +342,13 @@ def test_defaults_of_word_lists_are_those_of_the_reader():
 
     block = resolve_config(edited("corpora.x", {"files": ["a"]}))["corpora"]["x"]["files"][0]
     assert block == DEFAULTS | {"path": "a"}
+
+
+def test_a_path_is_found_by_its_key():
+    config = resolve_config(edited("corpora.words", {"files": ["a.txt", "b.txt"]}))
+    assert key_of("b.txt", config) == "corpora.words.files[1].path"
+    assert key_of("results/demo/images/train", config) == "image_sets.train.folder"
+    assert key_of("nowhere", config) == ""
 
 
 def precomputed(image_sets, corpora):

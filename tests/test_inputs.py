@@ -187,7 +187,7 @@ def test_missing_files_are_named(moved, tmp_path):
     (project.folder / "strange.parquet").unlink()
     done = project.run("-n", check=False)
     assert done.returncode != 0
-    assert "image_sets.strange.parquet: strange.parquet does not exist" in done.stdout
+    assert "image_sets.strange.parquet.path: strange.parquet does not exist" in done.stdout
 
 
 NUMBERS = {"solid_red_circle": "7", "solid_blue_square": "0", "striped_green_star": "12"}
@@ -199,7 +199,7 @@ def judged_by_labels(project):
     folder = project.folder / "results"
     files = [*(folder / "studies/mini").glob("*.parquet")]
     files += (folder / "concepts").rglob("ground_truth/*.parquet")
-    return {str(path.relative_to(folder)): pq.read_table(path).to_pydict() for path in files}
+    return {str(path.relative_to(folder)): str(pq.read_table(path).to_pydict()) for path in files}
 
 
 @pytest.fixture(scope="session")
@@ -264,4 +264,4 @@ def test_new_names_re_run_what_compares_them(numbered, tmp_path):
     assert sorted(mined) == ["pentagram", "solid blue square", "solid red circle"]
     names.unlink()
     done = project.run("-n", check=False)
-    assert "image_sets.photos.label_names: names.csv does not exist" in done.stdout
+    assert "image_sets.photos.label_names.path: names.csv does not exist" in done.stdout

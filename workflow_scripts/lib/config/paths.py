@@ -11,6 +11,22 @@ from workflow_scripts.lib.config.queries import (
 from workflow_scripts.lib.encoders.files import weights_file
 
 
+def key_of(path, config):
+    """The first key of a resolved config that has this path, like "corpora.words.files[0].path"."""
+    return next(_keys_of(path, config, ""), "")
+
+
+def _keys_of(path, value, key):
+    if value == path:
+        yield key.lstrip(".")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _keys_of(path, item, f"{key}.{name}")
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _keys_of(path, item, f"{key}[{i}]")
+
+
 def files_in_use(config):
     """Path -> key of the config, of what the studies in use and the benchmarks in `compare` read
     beside images: word lists, trees, weights, embeddings."""
