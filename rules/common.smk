@@ -29,7 +29,7 @@ def located(path):
 
 
 def check_paths(config):
-    """Name the key of the first file or folder that the studies in `run` read and that is gone."""
+    """Raise InputError for the first missing file or folder of the studies in `run`, with its key."""
     for key, path in paths_in_run(config):
         if not path.startswith("results/") and not os.path.exists(located(path)):
             raise InputError(f"config: {key}: {path} does not exist")
@@ -138,7 +138,7 @@ def encoder_weights(wildcards):
 
 
 def source_of(image_set):
-    """The image set that holds the images of this one."""
+    """The image set that the images of this one are from."""
     return configuration.source_set(image_set, CONFIG)
 
 
