@@ -72,9 +72,15 @@ def state_of(image_set):
     return set_state(record, now, options["shards"], listed)
 
 
-def container_modules(wildcards):
-    """The module of the container of the wildcards' images, for the digest of a job's code."""
+def listing_modules(wildcards):
+    """The module that lists the wildcards' images, for the digest of a job's code."""
     return [f"images/{container_of(wildcards.image_set)[0]}"]
+
+
+def reading_modules(wildcards):
+    """The module that reads the wildcards' images, if they are no files of their own."""
+    kind, _ = container_of(wildcards.image_set)
+    return [f"images/{kind}"] if kind in ("tar", "parquet") else []
 
 
 def listing_config(wildcards):
@@ -107,7 +113,7 @@ rule list_images:
         "../envs/workflow.yaml"
     params:
         cfg=listing_config,
-        code=code("list_images", container_modules),
+        code=code("list_images", listing_modules),
         above=above("list_images"),
     script:
         "../workflow_scripts/list_images.py"
@@ -224,7 +230,7 @@ rule embed_images:
         gpu=1,
     params:
         cfg=embedding_config,
-        code=code("embed_images", lambda wc: encoder_module(wc) + container_modules(wc)),
+        code=code("embed_images", lambda wc: encoder_module(wc) + reading_modules(wc)),
         above=above("embed_images"),
     script:
         "../workflow_scripts/embed_images.py"

@@ -142,7 +142,7 @@ rule draw_concepts:
         "../envs/workflow.yaml"
     params:
         cfg={},
-        code=code("draw_concepts", container_modules),
+        code=code("draw_concepts", reading_modules),
         above=above("draw_concepts"),
     script:
         "../workflow_scripts/draw_concepts.py"

@@ -71,3 +71,26 @@ def write_wordnet(folder):
         write(folder / f"data.{ending}", LICENCE + data.replace("\n", "  \n"))
         write(folder / f"index.{ending}", LICENCE + index.replace("\n", "  \n"))
     return folder
+
+
+def database(folder, ending, letter, synsets):
+    """Write data.* and index.* as wndb(5WN) describes them."""
+    senses = {}
+    with (folder / f"data.{ending}").open("w") as file:
+        file.write(LICENCE)
+        for offset, number, words, hypernyms, instances in synsets:
+            fields = [offset, f"{number:02d}", letter, f"{len(words):02x}"]
+            for word in words:
+                fields += [word, "0"]
+                senses.setdefault(word.lower(), []).append(offset)
+            pointers = [("@", h) for h in hypernyms] + [("@i", h) for h in instances]
+            pointers.append(("~", "99999999"))  # hyponyms are not read
+            fields.append(f"{len(pointers):03d}")
+            for symbol, target in pointers:
+                fields += [symbol, target, letter, "0000"]
+            file.write(" ".join(fields) + ' | a gloss; "@ 00000001 n 0000 | not a pointer"  \n')
+    with (folder / f"index.{ending}").open("w") as file:
+        file.write(LICENCE)
+        for word, offsets in senses.items():
+            n = len(offsets)
+            file.write(f"{word} {letter} {n} 2 @ ~ {n} 1 {' '.join(offsets)}  \n")

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import MINI, make_project
+from small_corpora import database
 from snakemake.utils import update_config
-from unit.test_trees import database
 
 from workflow_scripts.lib.config.paths import files_in_use
 from workflow_scripts.lib.config.queries import image_sets_in_use

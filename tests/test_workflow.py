@@ -15,7 +15,7 @@ import yaml
 from conftest import MINI, WORDS, make_project
 from sklearn.metrics import roc_auc_score
 
-HOLD_TIMES = ("hashes.parquet", "state.json", ".recipe.json", ".snakemake_timestamp", ".cost.json")
+HOLD_TIMES = ("hashes.parquet", "state.json", "sources.json", ".snakemake_timestamp", ".cost.json")
 
 
 def artifacts_of(project):

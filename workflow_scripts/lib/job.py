@@ -2,6 +2,8 @@
 
 import contextlib
 import contextvars
+import functools
+import hashlib
 import logging
 import sys
 import time
@@ -16,8 +18,8 @@ from workflow_scripts.lib.errors import InputError
 # A line of progress with the rate every few seconds, readable in a log file.
 progress = partial(tqdm, mininterval=5, ascii=True, dynamic_ncols=False, ncols=100)
 
-RECIPE = contextvars.ContextVar("recipe", default=None)
-"""What the running job makes its files of (see `recipe_of`); None outside a job."""
+RECIPE = contextvars.ContextVar("recipe", default=dict)
+"""A function that tells what the running job makes its files of; see `recipe_of`."""
 
 
 @contextlib.contextmanager
@@ -28,7 +30,7 @@ def job(snakemake):
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    RECIPE.set(recipe_of(snakemake))
+    RECIPE.set(functools.cache(lambda: recipe_of(snakemake)))
     started = time.monotonic()
     with path.open("w", encoding="utf-8", buffering=1) as log, contextlib.redirect_stderr(log):
         logging.basicConfig(
@@ -46,6 +48,22 @@ def job(snakemake):
 
 
 def recipe_of(snakemake):
-    """The rule, its wildcards and its params (lib/recipes.py), a nested dict of builtins."""
-    params = {name: snakemake.params[name] for name in ("cfg", "code", "above")}
-    return {"rule": snakemake.rule, "wildcards": dict(snakemake.wildcards.items()), **params}
+    """The rule, its wildcards, its config, the digest of its code, and digests of its inputs.
+
+    The digest of a file is the start of its SHA-256; that of several is of theirs.
+    """
+    inputs = {name: _digest(files) for name, files in snakemake.input.items()}
+    return {
+        "rule": snakemake.rule,
+        "wildcards": dict(snakemake.wildcards.items()),
+        "cfg": snakemake.params.cfg,
+        "code": snakemake.params.code,
+        "inputs": inputs,
+    }
+
+
+def _digest(files):
+    if not isinstance(files, str):
+        return hashlib.sha256("".join(map(_digest, files)).encode()).hexdigest()[:12]
+    with Path(files).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

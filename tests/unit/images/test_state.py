@@ -129,6 +129,17 @@ def test_code_and_labels_that_change_no_row_change_no_name(images):
     assert images.scans == 2
 
 
+def test_a_shard_that_becomes_empty_beside_one_that_was(tmp_path, photos):
+    for name in NAMES[5:]:
+        (photos / name).unlink()
+    images = ImageSet(tmp_path, photos, kind="folder")  # the second shard is empty
+    first = images.run()
+    for name in NAMES[:5]:
+        (photos / name).unlink()
+    (photos / NAMES[5]).write_bytes(picture(5))  # now the first one is
+    assert changed_shards(first, images.look()) == [0, 1]
+
+
 def test_other_labels_change_all_shards(images):
     images.cfg["labels"] = "none"
     state = images.look()

@@ -5,6 +5,7 @@ from PIL import Image
 
 from workflow_scripts.draw_concepts import draw_concepts
 from workflow_scripts.lib.artifacts import write_table
+from workflow_scripts.lib.images.containers import write_locators
 from workflow_scripts.lib.report import sheets
 from workflow_scripts.lib.report.sheets import concept_sheet, fitted, font
 
@@ -49,7 +50,9 @@ def write_concepts(path, names, examples=()):
 def draw(tmp_path):
     def call(names, examples=()):
         positives = write_concepts(tmp_path / "positives.parquet", names, examples)
-        draw_concepts(positives, tmp_path, [], tmp_path / "sheet.png")
+        locators = tmp_path / "locators.parquet"
+        write_locators(locators, [], {"kind": "folder", "labels": "none", "options": {}})
+        draw_concepts(positives, tmp_path, locators, tmp_path / "sheet.png")
         with Image.open(tmp_path / "sheet.png") as sheet:
             return sheet.convert("RGB")
 

@@ -5,12 +5,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_corpora import database
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.texts import trees
 
 WORDNET = Path("/usr/share/wordnet")
-LICENCE = "  1 This software and database is being provided to you, the LICENSEE, by  \n"
 
 # offset, lexicographer file, words, hypernyms, instance hypernyms; dog has two parents.
 NOUNS = [
@@ -25,29 +25,6 @@ NOUNS = [
     ("00000009", 18, ["Paris"], [], ["00000007"]),
     ("00000010", 18, ["Rex"], ["00000001"], ["00000005"]),
 ]
-
-
-def database(folder, ending, letter, synsets):
-    """Write data.* and index.* as wndb(5WN) describes them."""
-    senses = {}
-    with (folder / f"data.{ending}").open("w") as file:
-        file.write(LICENCE)
-        for offset, number, words, hypernyms, instances in synsets:
-            fields = [offset, f"{number:02d}", letter, f"{len(words):02x}"]
-            for word in words:
-                fields += [word, "0"]
-                senses.setdefault(word.lower(), []).append(offset)
-            pointers = [("@", h) for h in hypernyms] + [("@i", h) for h in instances]
-            pointers.append(("~", "99999999"))  # hyponyms are not read
-            fields.append(f"{len(pointers):03d}")
-            for symbol, target in pointers:
-                fields += [symbol, target, letter, "0000"]
-            file.write(" ".join(fields) + ' | a gloss; "@ 00000001 n 0000 | not a pointer"  \n')
-    with (folder / f"index.{ending}").open("w") as file:
-        file.write(LICENCE)
-        for word, offsets in senses.items():
-            n = len(offsets)
-            file.write(f"{word} {letter} {n} 2 @ ~ {n} 1 {' '.join(offsets)}  \n")
 
 
 @pytest.fixture

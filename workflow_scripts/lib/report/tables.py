@@ -25,8 +25,8 @@ def write_frame(path, frame, meta=None):
     meta: a dict to store with it, beside the recipe of the running job under the key "recipe".
     """
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    recipe = {"recipe": RECIPE.get()} if RECIPE.get() else {}
-    artifacts.write_table(path, table, (meta or {}) | recipe or None)
+    recipe = RECIPE.get()()
+    artifacts.write_table(path, table, (meta or {}) | ({"recipe": recipe} if recipe else {}))
 
 
 def markdown(frame, digits=3):
