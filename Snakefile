@@ -1,6 +1,6 @@
 """Concepts and outliers of image collections: ClusterMine and deep clustering, stage by stage.
 
-Image sets and corpora -> embeddings -> clusters -> mined concepts -> OOD tables (README.md).
+Image sets and corpora -> embeddings -> clusters -> mined concepts -> OOD tables (README.md shows the graph).
 """
 
 from snakemake.utils import min_version

@@ -139,7 +139,7 @@ def encoder_weights(wildcards):
 
 
 def source_of(image_set):
-    """The image set that holds the images of this one."""
+    """The image set that the images of this one are from."""
     return configuration.source_set(image_set, CONFIG)
 
 

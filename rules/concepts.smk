@@ -1,7 +1,7 @@
 """Image and text embeddings, clusters -> mined concepts (positives) and negatives.
 
 Out: results/similarity/... (best concepts per image), results/concepts/... (positives with their
-votes), results/negatives/.... Labels enter one rule only, mine_ground_truth, the oracle.
+votes), results/negatives/.... Only one rule reads labels: mine_ground_truth, the oracle.
 """
 
 

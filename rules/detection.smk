@@ -84,7 +84,7 @@ rule score_images:
 
 
 def groups_of_judged_sets(study):
-    """Image set -> its group, of the sets looked at for ID images: OOD, and the ID test set."""
+    """Image set -> its group, of the sets that are searched for ID images: OOD, and the ID test set."""
     groups = {study["test"]: "test"}
     return groups | {name: group for group in ("near", "far") for name in study[group]}
 

@@ -13,17 +13,17 @@ RENDERED = "results/demo/images/"
 
 
 def container_of(image_set):
-    """(kind, options) of what holds an image set's images; options has its `path`."""
+    """(kind, options) of an image set's container: folder, list, archive; options has its `path`."""
     return configuration.images_of(CONFIG["image_sets"][source_of(image_set)])
 
 
 def is_rendered(image_set):
-    """Whether an image set's images are of the demo, which renders them."""
+    """Whether the demo renders an image set's images."""
     return container_of(image_set)[1]["path"].startswith(RENDERED)
 
 
 def image_folder(image_set):
-    """The folder, archive or table that an image set's images are in; of a list their root."""
+    """The folder, archive or table with an image set's images; of a list, the images' root."""
     kind, options = container_of(image_set)
     if "root" in options:
         return source(options["root"])
@@ -91,7 +91,7 @@ def listing_config(wildcards):
 
 
 def images_to_list(wildcards):
-    """What an image set is listed from. The state of the user's own is in the params."""
+    """What an image set is listed from. The params have the state of the user's own sets."""
     kind, options = container_of(wildcards.image_set)
     if is_rendered(wildcards.image_set):
         return {"source": options["path"]}
@@ -123,7 +123,7 @@ rule list_images:
 
 
 def sets_to_check(wildcards):
-    """The image sets to count, and further files that must be there; nothing that rules make."""
+    """The image sets to count and other files to look for, without those that rules make."""
     names = configuration.image_sets_in_use(CONFIG)
     if CONFIG["check"] == "all":
         names = dict.fromkeys(source_of(name) for name in CONFIG["image_sets"])
@@ -174,7 +174,7 @@ def derived_by(*methods):
 
 
 def stored_images(image_set):
-    """What holds the images of a set, and where in it they are."""
+    """The container of a set's images, and where the images are in it."""
     name = source_of(image_set)
     return {
         "source": in_config(ancient(image_folder(name))),
@@ -194,7 +194,7 @@ def unless_made(rule, wildcards, files):
 
 
 def shard_to_embed(wildcards):
-    """The manifest of an image set, what holds its images, and local weights."""
+    """The manifest of an image set, the container of its images, and local weights."""
     manifest = in_config(f"results/images/{wildcards.image_set}/manifest.parquet")
     files = stored_images(wildcards.image_set) | {"manifest": manifest}
     weights = {"weights": encoder_weights(wildcards)}

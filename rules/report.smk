@@ -2,7 +2,8 @@
 
 Out: results/tables/{ood,comparison,concepts,label_quality,clustering,contamination}.{parquet,csv,md},
 summary.md,
-results/figures/ (one per study, sheets of concepts). Ablations join the comparisons of their studies.
+results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
+comparisons of its studies.
 """
 
 from workflow_scripts.lib.config.names import ablated_studies
@@ -124,7 +125,7 @@ rule plot_ood:
 
 
 def images_to_draw(wildcards):
-    """The indexes of a set's images, and what holds the images."""
+    """The indexes of a set's images, and the container of the images."""
     stored = unless_made("draw_concepts", wildcards, stored_images(wildcards.image_set))
     return stored | {"index": indexes_of([wildcards.encoder], wildcards.image_set)}
 
@@ -148,7 +149,8 @@ rule draw_concepts:
 
 
 def figures():
-    """Per study of the run a plot of its AUROC, and per mining by clusters a sheet of concepts."""
+    """A plot of the AUROC of every study in the run, and a sheet of concepts of every mining method
+    that uses clusters."""
     for name, study in zip(CONFIG["run"], studies_in_run(), strict=True):
         named = any(detector_needs(detector) == "positives" for detector in study["detectors"])
         if named and (study["near"] or study["far"]):

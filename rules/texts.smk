@@ -23,7 +23,7 @@ def database_file(file, kind):
 
 
 def word_lists(wildcards):
-    """The word lists of a corpus, those whose names it leaves out, and what belongs to WordNet's."""
+    """The word lists of a corpus, those whose names it leaves out, and the indexes of WordNet's."""
     block = CONFIG["corpora"][wildcards.corpus]
     folders = [f for f in block["files"] + block["exclude"] if os.path.isdir(located(f["path"]))]
     return {

@@ -1,6 +1,6 @@
 """Mine the positives: the concepts of a corpus that the unlabelled training images show.
 
-Reads the similarity pass and, for minings that need them, clusters and their centres; never labels,
+Reads the similarity pass and, for methods that need them, clusters and their centres; never labels,
 test or OOD images. Out: one row per concept with votes, purity, size, runner-up and example images.
 """
 

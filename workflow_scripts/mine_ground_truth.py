@@ -1,7 +1,7 @@
 """The oracle: take the true class names of the training images, as far as the corpus has them,
 alone or together with mined names.
 
-The only mining that reads labels. Out: as mine_concepts.
+The only mining method that reads labels. Out: as mine_concepts.
 """
 
 import logging

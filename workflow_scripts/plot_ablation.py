@@ -1,4 +1,4 @@
-"""Plot the AUROC of an ablation over its values: a line per mining if they are numbers, else dots.
+"""Plot the AUROC of an ablation over its values: lines per mining method for numbers, else dots.
 
 Out: SVG and PNG. Means over all OOD sets and the seeds; the bars are 95 % bootstrap intervals.
 """

@@ -268,7 +268,7 @@ def margin(positive_sims):
 
 @pytest.mark.parametrize("p", [1, 2, 9])
 def test_a_new_detector_is_one_function_and_one_entry(p, monkeypatch):
-    """The README's example, beside a detector that is there already."""
+    """The example of workflow_scripts/README.md, beside a detector that is there already."""
     monkeypatch.setattr(text_scores, "margin", margin, raising=False)
     monkeypatch.setitem(METHODS, "margin", Method("texts"))
     rng = np.random.default_rng(p)

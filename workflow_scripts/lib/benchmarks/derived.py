@@ -1,8 +1,9 @@
 """How an image set is derived from another one: which of its images, by method.
 
 Every method is a function of (images: `Embeddings` of N images, labels: object [N], None where
-unknown, cfg: its config block) and returns rows, sorted int64. A new method is one function and one
-entry in METHODS. Labels choose images here, for benchmarks; no clustering sees them.
+unknown, cfg: its config block) and returns rows, sorted int64. A new method is one function, one
+entry in METHODS and one block in `models.py`. Labels choose images here, for benchmarks; no
+clustering sees them.
 """
 
 import logging

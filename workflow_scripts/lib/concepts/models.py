@@ -1,4 +1,4 @@
-"""Config blocks of the minings, which find positives, and of the negatives."""
+"""Config blocks of the mining methods, which find positives, and of the negatives."""
 
 from typing import Annotated, Literal
 

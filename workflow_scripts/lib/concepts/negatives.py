@@ -2,7 +2,8 @@
 
 `candidates` are the concepts that are no positives and pass the filters; one of METHODS chooses
 and orders negatives among them. CSP (NeurIPS 2024) is NegLabel's choice among nouns and
-conjugated adjectives (`conjugate`). A new method is one function and one entry in METHODS.
+conjugated adjectives (`conjugate`). A new method is one function, one entry in METHODS
+and one block in `models.py`.
 """
 
 import numpy as np
