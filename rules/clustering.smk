@@ -91,7 +91,7 @@ rule average_clusters:
     output:
         centres="results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy",
     log:
-        "results/logs/centres/{encoder}/{image_set}/{clustering}/seed{seed}.log",
+        "results/logs/average_clusters/{encoder}/{image_set}/{clustering}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
     params:

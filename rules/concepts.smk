@@ -61,7 +61,7 @@ rule mine_concepts:
     output:
         positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     log:
-        "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
+        "results/logs/mine_concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     wildcard_constraints:
         mining=reading_labels(False),
     conda:
@@ -90,7 +90,7 @@ rule mine_ground_truth:
     output:
         positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     log:
-        "results/logs/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
+        "results/logs/mine_ground_truth/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     wildcard_constraints:
         mining=reading_labels(True),
     conda:
@@ -136,7 +136,7 @@ rule mine_negatives:
     output:
         negatives="results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
     log:
-        "results/logs/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
+        "results/logs/mine_negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
     params:

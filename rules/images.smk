@@ -7,6 +7,7 @@ Derived sets are made of the embeddings of others. `snakemake check_image_sets` 
 """
 
 from workflow_scripts.lib.config.paths import files_in_use
+from workflow_scripts.lib.images.kinds import ARCHIVES
 from workflow_scripts.lib.images.state import fingerprint, recorded_state, set_state
 
 RENDERED = "results/demo/images/"
@@ -80,7 +81,7 @@ def listing_modules(wildcards):
 def reading_modules(wildcards):
     """The module that reads the wildcards' images, if they are no files of their own."""
     kind, _ = container_of(wildcards.image_set)
-    return [f"images/{kind}"] if kind in ("tar", "parquet") else []
+    return [f"images/{kind}"] if kind in ARCHIVES else []
 
 
 def listing_config(wildcards):

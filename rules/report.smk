@@ -137,7 +137,7 @@ rule draw_concepts:
     output:
         png="results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
     log:
-        "results/logs/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
+        "results/logs/draw_concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
     params:

@@ -1,6 +1,6 @@
 """The changes that the product's promise is proved with, and the rules that run after each.
 
-`tests/test_recompute.py` makes every change in the miniature project of conftest.py.
+`tests/test_recompute.py` makes every change in the miniature project of projects.py.
 `python tests/changes.py` writes the matrix in workflow_scripts/README.md from this list.
 """
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import MINI, make_project
+from projects import MINI, make_project
 from small_corpora import database
 from snakemake.utils import update_config
 

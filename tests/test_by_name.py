@@ -4,7 +4,7 @@ import re
 import shutil
 import zipfile
 
-from conftest import Project
+from projects import Project
 
 SCORES = "results/scores/mini/tinyclip/kmeans_3/clustermine/seed0.parquet"
 NEGATIVES = "results/negatives/mini/tinyclip/kmeans_3/clustermine/seed0.parquet"

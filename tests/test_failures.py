@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from changes import set_key
-from conftest import WORDS
+from projects import WORDS
 from test_targets import TREE
 
 from workflow_scripts.lib.artifacts import read_meta

@@ -17,7 +17,7 @@ from workflow_scripts.lib.config.resolve import resolve_config
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.folder import list_folder
-from workflow_scripts.lib.images.models import LABELS
+from workflow_scripts.lib.images.kinds import ARCHIVES, LABELS
 
 ROOT = Path(__file__).parent.parent
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
@@ -67,7 +67,9 @@ def test_mistakes_in_image_sets(image_set, message):
 
 def test_config_and_containers_know_the_same_labels(tmp_path):
     for kind, labels in LABELS.items():
-        assert open_container(kind, tmp_path).label_modes == labels
+        container = open_container(kind, tmp_path)
+        assert container.label_modes == labels
+        assert container.archived == (kind in ARCHIVES)
 
 
 def make_tars(folder, target, step=1):

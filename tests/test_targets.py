@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import MINI
+from projects import MINI
 
 from workflow_scripts.lib.artifacts import read_meta
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import MINI, WORDS, make_project
+from projects import MINI, WORDS, make_project
 from sklearn.metrics import roc_auc_score
 
 HOLD_TIMES = ("hashes.parquet", "state.json", "sources.json", ".snakemake_timestamp", ".cost.json")

@@ -4,9 +4,9 @@ Out: a concept table as of build_corpus; part of speech and source are "conjugat
 """
 
 from workflow_scripts.lib.artifacts import read_table, write_table
-from workflow_scripts.lib.concepts.negatives import conjugate
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import job
+from workflow_scripts.lib.texts.conjugation import conjugate
 from workflow_scripts.lib.texts.entries import Entry, corpus_table
 
 

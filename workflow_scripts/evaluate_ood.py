@@ -13,15 +13,16 @@ import pandas as pd
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.detection.bootstrap import interval, resample_counts
 from workflow_scripts.lib.detection.comparison import against_oracle, compare, p_values
+from workflow_scripts.lib.detection.metrics import METRICS
 from workflow_scripts.lib.detection.samples import flags_by_set, samples_of
-from workflow_scripts.lib.detection.table import ALL, measure, row_draws, table_rows
+from workflow_scripts.lib.detection.table import ALL, DRAWN, measure, row_draws, table_rows
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
 
 KEYS = ["study", "encoder", "id_set", "ood_set", "group", "condition", "ood_group", "images"]
 KEYS += ["clustering", "mining", "negatives", "detector", "seed"]
-METRICS = ["n_positives", "n_id", "n_ood", "auroc", "auroc_low", "auroc_high"]
-METRICS += ["fpr95", "fpr95_low", "fpr95_high", "fpr95_ood_pos", "aupr_in", "aupr_out", "tied"]
+VALUES = ["n_positives", "n_id", "n_ood"]
+VALUES += [name for m in METRICS for name in ([m, f"{m}_low", f"{m}_high"] if m in DRAWN else [m])]
 
 
 def evaluate_scores(path, flags, cfg, counts_of):
@@ -60,7 +61,7 @@ def evaluate_ood(scores, flags, cfg, output, comparison_output):
         counts_of = functools.cache(lambda name, n: resample_counts(name, n, cfg["resamples"]))
     files = progress(scores, unit="file")
     results = [r for path in files for r in evaluate_scores(path, flags, cfg, counts_of)]
-    frame = pd.DataFrame([row for row, _ in results], columns=[*KEYS, *METRICS, "oracle"])
+    frame = pd.DataFrame([row for row, _ in results], columns=[*KEYS, *VALUES, "oracle"])
     draws = np.array([drawn for _, drawn in results]) if results and counts_of else None
     frame["auroc_minus_oracle"] = against_oracle(frame) if results else []
     frame["p_value"] = p_values(frame, draws, cfg["reference"])

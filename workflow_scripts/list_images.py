@@ -30,7 +30,7 @@ def list_images(source, manifest, locators, quarantine, cfg, root=None, threads=
     rows = listing.rows
     logging.info("%d images, %d files in quarantine", len(rows), len(listing.rejected))
     write_rows(manifest, rows, MANIFEST)
-    write_locators(locators, rows if listing.located else [], cfg)
+    write_locators(locators, listing, cfg)
     write_table(quarantine, pa.Table.from_pylist(listing.rejected, schema=QUARANTINE))
     if cfg["state"]:
         confirm(record, cfg["state"], listing)

@@ -11,7 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_table, write_table
-from workflow_scripts.lib.concepts.negatives import METHODS, candidates, common, outside, unrelated
+from workflow_scripts.lib.concepts.negatives import (
+    METHODS,
+    OF_CANDIDATES,
+    candidates,
+    common,
+    outside,
+    unrelated,
+)
 from workflow_scripts.lib.concepts.positives import read_corpora
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.texts.trees import read_trees
@@ -65,7 +72,7 @@ def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):
                 list(filters_of(block, tree_of(block, trees), names)),
             )
         ]
-        parameters = {key: block[key] for key in ("quantile", "share", "limit") if key in block}
+        parameters = {key: value for key, value in block.items() if key not in OF_CANDIDATES}
         pos = corpora["pos"].take(rows).to_pylist()
         ids, similarity = METHODS[block["method"]](
             vectors[rows], positive_vectors, pos, **parameters

@@ -183,18 +183,3 @@ def test_filter_of_lexicographer_files():
 def test_filters_compose():
     both = negatives.common(TREES), negatives.outside(TREES, ["noun.artifact"])
     assert dropped(*both) == {"rex", "stephen crane", "tool", "hammer"}
-
-
-def test_conjugate_draws_a_superclass_for_each_adjective():
-    adjectives = [f"word{i}" for i in range(1400)]
-    phrases = negatives.conjugate(adjectives, seed=3)
-    assert [phrase.split(" ")[0] for phrase in phrases] == adjectives
-    counts = np.unique([phrase.split(" ")[1] for phrase in phrases], return_counts=True)
-    assert counts[0].tolist() == sorted(negatives.SUPERCLASSES)
-    assert len(negatives.SUPERCLASSES) == 14
-    assert counts[1].min() > 60  # 100 on average
-    assert counts[1].max() < 150
-    assert phrases == negatives.conjugate(adjectives, seed=3)
-    assert phrases != negatives.conjugate(adjectives, seed=4)
-    assert negatives.conjugate(["furry", "old"], ["thing"]) == ["furry thing", "old thing"]
-    assert negatives.conjugate([]) == []

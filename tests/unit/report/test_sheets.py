@@ -6,6 +6,7 @@ from PIL import Image
 from workflow_scripts.draw_concepts import draw_concepts
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.images.containers import write_locators
+from workflow_scripts.lib.images.listing import Listing
 from workflow_scripts.lib.report import sheets
 from workflow_scripts.lib.report.sheets import concept_sheet, fitted, font
 
@@ -51,7 +52,8 @@ def draw(tmp_path):
     def call(names, examples=()):
         positives = write_concepts(tmp_path / "positives.parquet", names, examples)
         locators = tmp_path / "locators.parquet"
-        write_locators(locators, [], {"kind": "folder", "labels": "none", "options": {}})
+        cfg = {"kind": "folder", "labels": "none", "options": {}}
+        write_locators(locators, Listing([], [], archived=False), cfg)
         draw_concepts(positives, tmp_path, locators, tmp_path / "sheet.png")
         with Image.open(tmp_path / "sheet.png") as sheet:
             return sheet.convert("RGB")

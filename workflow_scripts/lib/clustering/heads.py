@@ -63,8 +63,10 @@ def adamw_step(optimiser, lr):
 
 
 def learning_rate(step, cfg):
-    """base_lr * batch_size / 256 after a linear warm-up, then cosine decay to 0 (as in TEMI's
-    public code, which ends at 1e-6)."""
+    """base_lr * batch_size / 256 after a linear warm-up, then cosine decay to 0.
+
+    The decay is ours: the published commands keep the rate constant after the warm-up.
+    """
     peak = cfg["base_lr"] * cfg["batch_size"] / 256
     warmup = cfg["warmup_steps"]
     if step < warmup:

@@ -22,7 +22,7 @@ NEGATIVES = Field(description="Kind of negatives.")
 
 
 class Votes(Block):
-    """What minings by the vote of a cluster's images share."""
+    """What mining methods by the vote of a cluster's images share."""
 
     method: str = MINING
     top_m: Count = Field(

@@ -2,7 +2,7 @@
 
 `candidates` are the concepts that are no positives and pass the filters; one of METHODS chooses
 and orders negatives among them. CSP (NeurIPS 2024) is NegLabel's choice among nouns and
-conjugated adjectives (`conjugate`). A new method is one function, one entry in METHODS
+conjugated adjectives (`lib.texts.conjugation`). A new method is one function, one entry in METHODS
 and one block in `models.py`.
 """
 
@@ -11,34 +11,8 @@ import numpy as np
 from workflow_scripts.lib.concepts.similarity import split_rows
 from workflow_scripts.lib.errors import InputError
 
-# CSP's superclasses: broad words that any adjective can describe.
-SUPERCLASSES = [
-    "environment",
-    "space",
-    "object",
-    "scene",
-    "place",
-    "item",
-    "area",
-    "view",
-    "thing",
-    "pattern",
-    "structure",
-    "landscape",
-    "vista",
-    "creature",
-]
-
-
-def conjugate(adjectives, superclasses=SUPERCLASSES, seed=0):
-    """Each adjective joined to one random superclass: "furry" -> "furry creature" (CSP).
-
-    The phrases are new concepts, to be embedded like any other. An adjective's draw depends on the
-    seed and on its place in the list.
-    """
-    drawn = np.random.default_rng(seed).integers(len(superclasses), size=len(adjectives))
-    return [f"{word} {superclasses[i]}" for word, i in zip(adjectives, drawn, strict=True)]
-
+# Keys of a config block that say which concepts are candidates; the others are of the method.
+OF_CANDIDATES = ("method", "corpora", "parts", "tree", "related", "proper", "drop_files")
 
 # ---- candidates and their filters ---------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from workflow_scripts.lib.config.queries import (
     study_image_sets,
 )
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.models import LABELS
+from workflow_scripts.lib.images.kinds import LABELS
 from workflow_scripts.lib.texts.prompts import check_prompts
 
 # What encoders embed -> its section of the config, and the keys that say where it is.

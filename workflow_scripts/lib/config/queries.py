@@ -6,7 +6,7 @@
 from workflow_scripts.lib.concepts.methods import METHODS as MINING
 from workflow_scripts.lib.config.names import ablated_studies
 from workflow_scripts.lib.detection.methods import METHODS as DETECTORS
-from workflow_scripts.lib.images.models import LABELS
+from workflow_scripts.lib.images.kinds import LABELS
 
 NEEDS = {
     "minings": MINING,

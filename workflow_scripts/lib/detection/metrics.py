@@ -35,6 +35,9 @@ import numpy as np
 
 from workflow_scripts.lib.errors import InputError
 
+METRICS = ("auroc", "fpr95", "fpr95_ood_pos", "aupr_in", "aupr_out", "tied")
+"""What `ood_metrics` returns beside the numbers of images; columns of the OOD table, in order."""
+
 
 def ood_metrics(id_scores, ood_scores):
     """Detection metrics of one ID set against one OOD set, as fractions in 0..1.
@@ -47,16 +50,16 @@ def ood_metrics(id_scores, ood_scores):
     """
     id_scores = _checked(id_scores, "in-distribution")
     ood_scores = _checked(ood_scores, "out-of-distribution")
-    return {
-        "auroc": _auroc(id_scores, ood_scores),
-        "fpr95": _fpr95(id_scores, ood_scores),
-        "fpr95_ood_pos": _fpr95(-ood_scores, -id_scores),
-        "aupr_in": _aupr(id_scores, ood_scores),
-        "aupr_out": _aupr(-ood_scores, -id_scores),
-        "tied": _tied(np.concatenate([id_scores, ood_scores])),
-        "n_id": len(id_scores),
-        "n_ood": len(ood_scores),
-    }
+    values = (
+        _auroc(id_scores, ood_scores),
+        _fpr95(id_scores, ood_scores),
+        _fpr95(-ood_scores, -id_scores),
+        _aupr(id_scores, ood_scores),
+        _aupr(-ood_scores, -id_scores),
+        _tied(np.concatenate([id_scores, ood_scores])),
+    )
+    counts = {"n_id": len(id_scores), "n_ood": len(ood_scores)}
+    return dict(zip(METRICS, values, strict=True)) | counts
 
 
 def _checked(scores, name):

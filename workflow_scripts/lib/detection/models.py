@@ -114,7 +114,7 @@ AnyDetector = one_of(Mcm, MaxLogit, Energy, Entropy, NegLabel, NegRefine, AdaNeg
 
 
 class Match(Block):
-    """StrictBool images whose best concept of the corpus is a true name; needs no labels."""
+    """Flag images whose best concept of the corpus is a true name; needs no labels."""
 
     method: Literal["match"] = RULE
     encoder: Annotated[str, Names("encoders")] | None = Field(
@@ -126,7 +126,7 @@ class Match(Block):
 
 
 class Label(Block):
-    """StrictBool images whose own label is a true name, or with the study's tree a synonym."""
+    """Flag images whose own label is a true name, or with the study's tree a synonym."""
 
     method: Literal["label"] = RULE
 
@@ -153,9 +153,11 @@ class Study(Block):
     far: ImageSets = Field([], description="Out-of-distribution sets far from the training images.")
     shift: ImageSets = Field([], description="In-distribution test sets under covariate shift.")
     clusterings: list[Annotated[str, Names("clusterings")]] = Field(
-        [], description="Clusterings that feed the minings which need one."
+        [], description="Clusterings for the mining methods that need one."
     )
-    minings: OneOrMore[Annotated[str, Names("minings")]] = Field(description="Minings to compare.")
+    minings: OneOrMore[Annotated[str, Names("minings")]] = Field(
+        description="Mining methods to compare."
+    )
     negatives: list[Annotated[str, Names("negatives")]] = Field(
         [], description="Negatives for the detectors that need them."
     )

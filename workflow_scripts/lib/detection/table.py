@@ -20,10 +20,9 @@ from math import isqrt
 import numpy as np
 
 from workflow_scripts.lib.detection.bootstrap import metric_draws
-from workflow_scripts.lib.detection.metrics import fpr95_place, ood_metrics
+from workflow_scripts.lib.detection.metrics import METRICS, fpr95_place, ood_metrics
 
 ALL, MEAN = "(all)", "(mean)"
-AVERAGED = ("auroc", "fpr95", "fpr95_ood_pos", "aupr_in", "aupr_out", "tied")
 DRAWN = ("auroc", "fpr95")  # the metrics that get intervals
 
 
@@ -119,7 +118,7 @@ def measure(rows, scores):
 def _averaged(of_pair):
     n_id = {one: metrics["n_id"] for (one, _), metrics in of_pair.items()}
     n_ood = {other: metrics["n_ood"] for (_, other), metrics in of_pair.items()}
-    means = {key: np.mean([metrics[key] for metrics in of_pair.values()]) for key in AVERAGED}
+    means = {key: np.mean([metrics[key] for metrics in of_pair.values()]) for key in METRICS}
     return {"n_id": sum(n_id.values()), "n_ood": sum(n_ood.values())} | means
 
 

@@ -27,14 +27,6 @@ from workflow_scripts.lib.images.decode import BadImage, measure
 from workflow_scripts.lib.images.folders import walk
 from workflow_scripts.lib.images.manifest import LOCATORS, printable, read_shard, write_rows
 
-# Kind -> its class, in the module of this package that is called as the kind.
-KINDS = {
-    "folder": "FolderContainer",
-    "list": "ListContainer",
-    "tar": "TarContainer",
-    "parquet": "ParquetContainer",
-}
-LOCATED_KINDS = ("tar", "parquet")  # an image's id is no path of a file there: it needs a locator
 MAX_HELD = 1 << 30  # bytes of images that wait in memory for their turn
 
 
@@ -56,9 +48,7 @@ def open_container(kind, path, labels=None, **options):
     reason (str if the entry cannot be used, else None).
     Raises InputError.
     """
-    if kind not in KINDS:
-        raise InputError(f"container kind {kind!r} must be one of {', '.join(KINDS)}.")
-    container = getattr(import_module(f"workflow_scripts.lib.images.{kind}"), KINDS[kind])
+    container = import_module(f"workflow_scripts.lib.images.{kind}").CONTAINER
     labels = labels or container.label_modes[0]
     if labels not in container.label_modes:
         modes = ", ".join(container.label_modes)
@@ -66,14 +56,15 @@ def open_container(kind, path, labels=None, **options):
     return container(Path(path), labels, **options)
 
 
-def write_locators(path, rows, cfg):
+def write_locators(path, listing, cfg):
     """Write where images are stored, a table of LOCATORS that `image_readers` reads.
 
-    rows: dicts as `listing.scan` gives them, in the order of the manifest; of folders and lists
-    none. cfg: kind, labels and options of `open_container`.
+    listing: a `listing.Listing`; only images in archives get rows. cfg: kind, labels and options of
+    `open_container`.
     """
     meta = {key: cfg[key] for key in ("kind", "labels", "options")}
-    write_rows(path, rows, LOCATORS, meta)
+    rows = listing.rows if listing.archived else []
+    write_rows(path, rows, LOCATORS, meta | {"archived": listing.archived})
 
 
 def image_readers(ids, source, locators, shard=None):
@@ -84,7 +75,7 @@ def image_readers(ids, source, locators, shard=None):
     The functions may run in any thread. They raise BadImage; going on may raise InputError.
     """
     meta = read_meta(locators)
-    if meta["kind"] not in LOCATED_KINDS:
+    if not meta["archived"]:
         return (partial(Path, source, image_id) for image_id in ids)
     found = _locators(ids, locators, shard)
     gone = located("", 0, 0, reason="no longer in its container")
@@ -147,6 +138,7 @@ class Container:
     """What the kinds have in common. One adds `label_modes`, `_entries` and `_read`."""
 
     duplicate_hint = ""
+    archived = False  # whether images are no files of their own
     sequential = False  # whether images must be read in the order of storage
 
     def __init__(self, path, labels):

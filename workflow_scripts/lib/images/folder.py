@@ -53,3 +53,6 @@ class FolderContainer(Container):
             return (self.root / locator["file"]).read_bytes()
         except OSError as error:
             raise BadImage(f"cannot be read: {error.strerror}") from error
+
+
+CONTAINER = FolderContainer

@@ -96,6 +96,9 @@ class ListContainer(FolderContainer):
         return None
 
 
+CONTAINER = ListContainer
+
+
 def _read_list(path):
     """A .txt list as a table of `path` and `label`.
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import LOCATED_KINDS, open_container
+from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.decode import BadImage
 from workflow_scripts.lib.images.manifest import printable, shard_of
 from workflow_scripts.lib.job import progress
@@ -20,7 +20,7 @@ class Listing(NamedTuple):
 
     shards: list  # per shard a list of rows, as MANIFEST, LOCATORS and RECORD name their entries
     rejected: list  # rows of QUARANTINE
-    located: bool  # whether images need locators
+    archived: bool  # whether images are no files of their own, and need locators
 
     @property
     def rows(self):
@@ -54,7 +54,7 @@ def scan(source, cfg, known, root=None, threads=1):
             f"(first: {first['path']}: {first['reason']})."
         )
     rejected.sort(key=_image_id)
-    return Listing(_dealt(rows, cfg["shards"]), rejected, cfg["kind"] in LOCATED_KINDS)
+    return Listing(_dealt(rows, cfg["shards"]), rejected, container.archived)
 
 
 def _compared(container, known):

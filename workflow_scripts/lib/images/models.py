@@ -7,14 +7,7 @@ from pydantic import Field, model_validator
 from workflow_scripts.lib.benchmarks.models import AnyDerivation
 from workflow_scripts.lib.config.base import Block, Count, optional, or_path, whole
 from workflow_scripts.lib.config.messages import wrong
-
-# What can hold the images of a set -> where its labels can come from, the default first.
-LABELS = {
-    "folder": ("subfolder", "none"),
-    "list": ("column", "subfolder", "none"),
-    "tar": ("subfolder", "none", "cls", "shard"),
-    "parquet": ("column", "subfolder", "none"),
-}
+from workflow_scripts.lib.images.kinds import LABELS
 
 
 class ImageList(Block):

@@ -35,6 +35,7 @@ class ParquetContainer(Container):
     """
 
     label_modes = ("column", "subfolder", "none")
+    archived = True
     duplicate_hint = ": set ids to 'row'"
     sequential = True
 
@@ -155,6 +156,9 @@ class ParquetContainer(Container):
             )
         values = _read_group(source, group, [column], path)[image].combine_chunks()
         return pc.struct_field(values, "bytes") if struct else values
+
+
+CONTAINER = ParquetContainer
 
 
 def _open_parquet(path):

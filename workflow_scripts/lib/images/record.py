@@ -64,7 +64,7 @@ def digests(listing):
     """Digests (12 hex digits) of all that a listing writes, and of each shard's manifest."""
     # With its number, since one shard may come to be as empty as another was at first.
     shards = [_digest(rows, MANIFEST, number) for number, rows in enumerate(listing.shards)]
-    places = _digest(listing.rows if listing.located else [], LOCATORS)
+    places = _digest(listing.rows if listing.archived else [], LOCATORS)
     parts = [*shards, places, _digest(listing.rejected, QUARANTINE)]
     return {"listing": _short(hashlib.sha256("".join(parts).encode())), "shards": shards}
 

@@ -61,6 +61,7 @@ class TarContainer(Container):
     """
 
     label_modes = ("subfolder", "none", "cls", "shard")
+    archived = True
     duplicate_hint = ": rename it"
 
     def __init__(self, path, labels):
@@ -178,6 +179,9 @@ class TarContainer(Container):
                 self._streams.popitem(last=False)[1].close()
             stream.seek(offset)
             return stream.read(size)
+
+
+CONTAINER = TarContainer
 
 
 def _stem(file):
