@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from workflow_scripts import plot_ood
 from workflow_scripts.evaluate_clustering import evaluate_clustering
 from workflow_scripts.evaluate_concepts import evaluate_concepts
-from workflow_scripts.evaluate_ood import KEYS, METRICS, evaluate_ood
+from workflow_scripts.evaluate_ood import KEYS, VALUES, evaluate_ood
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.errors import InputError
@@ -68,7 +68,7 @@ def write_flags(path, flagged, missing=()):
 
 def test_ood_table_follows_from_the_score_files(study, tmp_path):
     ood, comparison = run(study, tmp_path, shift=["blur"])
-    assert list(ood.columns) == [*KEYS, *METRICS, "auroc_minus_oracle", "p_value"]
+    assert list(ood.columns) == [*KEYS, *VALUES, "auroc_minus_oracle", "p_value"]
     assert len(ood) == 3 * (5 + 5 + 3 + 5)
     table = pd.read_parquet(study[2])
     value = {name: rows["mcm"] for name, rows in table.groupby("image_set", observed=True)}
