@@ -131,9 +131,14 @@ def _is_number(text):
 
 def or_path(model):
     """The type of a block for which a plain string, its `path`, may stand."""
+    return or_text(model, "path")
+
+
+def or_text(model, key):
+    """The type of a block for which a plain string, the value of this key, may stand."""
 
     def read(value, _, info):
-        block = {"path": value} if isinstance(value, str) else value
+        block = {key: value} if isinstance(value, str) else value
         return model.model_validate(block, context=info.context)
 
     return Annotated[model | str, WrapValidator(read)]
