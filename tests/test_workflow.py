@@ -49,7 +49,7 @@ def test_demo_compares_the_minings(demo):
     assert set(columns.split()) <= set(ood.columns)
     groups = {"near", "far", "all", "shift", "full_spectrum", "unflagged"}
     assert set(ood["group"]) == groups
-    assert set(ood["study"]) == {"demo", "methods"}
+    assert set(ood["study"]) == {"demo", "methods", "screening"}
     mcm = ood[(ood["study"] == "demo") & (ood["detector"] == "mcm") & (ood["group"] == "all")]
     auroc = mcm.groupby("mining")["auroc"].mean()  # over OOD sets, clusterings and seeds
     assert auroc["clustermine"] > auroc[auroc.index.str.startswith("frequency")].max()

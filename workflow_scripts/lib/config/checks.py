@@ -14,7 +14,6 @@ from workflow_scripts.lib.config.queries import (
     scored_sets,
     source_set,
     study_image_sets,
-    trains_on_test,
 )
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.kinds import LABELS
@@ -157,27 +156,32 @@ def _check_needs(config):
 def _check_decisions(config):
     """What decides is of the study, and no image is compared with itself."""
     for name, study in config["studies"].items():
-        for key, chosen in study["decide_by"].items():
-            valid = study[key if key == "negatives" else f"{key}s"]
-            if chosen is not None and chosen not in valid:
-                raise InputError(
-                    f"config: studies.{name}.decide_by.{key}: {chosen!r} is none of the study's; "
-                    f"{nearest(chosen, valid)}"
-                )
+        _check_decide_by(name, study)
         calibration = calibration_set(study)
         if calibration and not _are_apart(study["train"], calibration, config):
             raise InputError(
                 f"config: studies.{name}.calibrate.set: {calibration!r} has images that are mined "
                 f"({study['train']!r}); use other images, or give a share"
             )
-        if trains_on_test(study, config) and not _are_apart(study["train"], study["test"], config):
-            for detector in study["detectors"]:
-                if "train" in needs("detectors", config["detectors"][detector]):
-                    raise InputError(
-                        f"config: studies.{name}: detectors.{detector} would compare images of "
-                        f"{study['test']!r} with themselves, since they are also mined; leave it "
-                        "out, or score other images"
-                    )
+        if _are_apart(study["train"], study["test"], config):
+            continue
+        for detector in study["detectors"]:
+            if "train" in needs("detectors", config["detectors"][detector]):
+                raise InputError(
+                    f"config: studies.{name}: detectors.{detector} would compare images of "
+                    f"{study['test']!r} with themselves, since they are also mined; leave it out, "
+                    "or score other images"
+                )
+
+
+def _check_decide_by(name, study):
+    for key, chosen in study["decide_by"].items():
+        valid = study[key if key == "negatives" else f"{key}s"]
+        if chosen is not None and chosen not in valid:
+            raise InputError(
+                f"config: studies.{name}.decide_by.{key}: {chosen!r} is none of the study's; "
+                f"{nearest(chosen, valid)}"
+            )
 
 
 def _are_apart(one, other, config):

@@ -47,11 +47,6 @@ def scored_sets(study):
     return [*study_image_sets(study)[1:], *filter(None, [calibration_set(study)])]
 
 
-def trains_on_test(study, config):
-    """Whether the test images of a study may be among its training images."""
-    return source_set(study["train"], config) == source_set(study["test"], config)
-
-
 def deciding(study, config):
     """Detector and negatives ("none" if it needs none) that sort the images of a study.
 

@@ -87,22 +87,24 @@ def _hold_out(config, names):
     """Fill in the test and calibration sets of the studies.
 
     `calibrate.share` of X adds the image sets X.fit and X.calibration. The study trains on the
-    first, and its `calibrate` becomes {"set": the second}.
+    first and is calibrated on the second, which `calibrate.set` then names.
     """
     for name, study in config["studies"].items():
         train, calibrate = study["train"], study["calibrate"]
         study["test"] = study["test"] or train
-        if not calibrate:
-            continue
-        if "share" in calibrate:
+        if calibrate and "share" in calibrate:
             for part in ("fit", "calibration"):
                 cut = calibrate | {"method": "holdout", "from": train, "part": part}
                 block = _resolved(ImageSet, {"derive": cut}, names)
-                if config["image_sets"].setdefault(f"{train}.{part}", block) != block:
-                    raise InputError(
-                        f"config: studies.{name}.calibrate: '{train}.{part}' is another image set "
-                        f"already; hold out the same share of {train!r} with the same seed in all "
-                        "studies, or derive image sets of your own (method holdout)"
-                    )
+                _add_part(config["image_sets"], f"{train}.{part}", block, name)
             study["train"] = f"{train}.fit"
-        study["calibrate"] = {"set": calibrate.get("set", f"{train}.calibration")}
+            study["calibrate"] = {"seed": calibrate["seed"], "set": f"{train}.calibration"}
+
+
+def _add_part(image_sets, name, block, study):
+    if image_sets.setdefault(name, block) != block:
+        raise InputError(
+            f"config: studies.{study}.calibrate: {name!r} is another image set already; hold out "
+            "the same share with the same seed in all studies of these images, or derive image "
+            "sets of your own (method holdout)"
+        )
