@@ -37,16 +37,15 @@ def decision_files(study, places):
     return [path.format(study, *place) for place in places]
 
 
-def outlier_root(image_set, encoder):
-    """What the paths of a set's images are relative to; None for precomputed embeddings."""
+def root_of(image_set, encoder):
+    """What holds a set's images; None for precomputed embeddings."""
     precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
     return None if precomputed else image_folder(image_set)
 
 
-def is_archive(image_set, encoder):
-    """Whether the images of a set are no files of their own."""
-    precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
-    return not precomputed and container_of(image_set)[0] in ARCHIVES
+def is_archived(image_set, encoder):
+    """Whether what holds a set's images is no folder of files."""
+    return bool(root_of(image_set, encoder)) and container_of(image_set)[0] in ARCHIVES
 
 
 def images_to_sort(wildcards):
@@ -55,7 +54,7 @@ def images_to_sort(wildcards):
     places = configuration.deciding_scores(study, CONFIG)
     encoder, image_set = places[0][0], wildcards.image_set
     train, locators = embeddings_of(encoder, [study["train"]]), []
-    if is_archive(image_set, encoder):
+    if is_archived(image_set, encoder):
         locators = f"results/images/{source_of(image_set)}/locators.parquet"
     return {
         "decisions": decision_files(wildcards.study, places),
@@ -69,15 +68,13 @@ def images_to_sort(wildcards):
 def outlier_config(wildcards):
     """The detector that decides, at which rate, and where images are."""
     study = CONFIG["studies"][wildcards.study]
-    encoder = configuration.deciding_scores(study, CONFIG)[0][0]
+    encoder, train = configuration.deciding_scores(study, CONFIG)[0][0], study["train"]
     return {
         "decide_by": configuration.deciding(study, CONFIG),
         "false_alarm_rate": study["false_alarm_rate"],
-        "trained_on": source_of(wildcards.image_set) == source_of(study["train"]),
-        "root": outlier_root(wildcards.image_set, encoder),
-        "train_root": (
-            None if is_archive(study["train"], encoder) else outlier_root(study["train"], encoder)
-        ),
+        "trained_on": source_of(wildcards.image_set) == source_of(train),
+        "root": root_of(wildcards.image_set, encoder),
+        "train_root": None if is_archived(train, encoder) else root_of(train, encoder),
     }
 
 
