@@ -56,6 +56,24 @@ class MiniBatch(Centroids):
     batch_size: Count = Field(4096, description="Images per step; at least k.")
 
 
+class Hierarchical(Clustering):
+    """Two-level spherical k-means: many small clusters, then clusters of their centroids."""
+
+    method: Literal["hierarchical"] = METHOD
+    fine: number_or("auto", Count) = Field(
+        "auto",
+        description='Number of small clusters; "auto" is 20 k, at most a fifth of the images.',
+    )
+    weighted: StrictBool = Field(
+        False, description="Weigh a small cluster by its images, instead of all alike."
+    )
+    restarts: Count = Field(10, description="Starts of the second level; the best objective wins.")
+    iterations: Count = Field(30, description="Iterations per start, of both levels.")
+    sample: Natural = Field(
+        0, description="Fit on this many random images; 0 uses all. All images are assigned."
+    )
+
+
 class Distillation(Clustering):
     """What TEMI and SCAN share, heads trained on pairs of neighbours."""
 
@@ -105,4 +123,4 @@ class Turtle(Clustering):
     warm_start: StrictBool = Field(False, description="Keep the classifiers between outer steps.")
 
 
-AnyClustering = one_of(KMeans, MiniBatch, Temi, Scan, Turtle)
+AnyClustering = one_of(KMeans, MiniBatch, Hierarchical, Temi, Scan, Turtle)
