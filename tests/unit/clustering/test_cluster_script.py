@@ -54,9 +54,9 @@ def job(tmp_path):
     ends |= {"cost": "cost.json"}
     outputs = SimpleNamespace(**{name: f"{tmp_path}/out/{end}" for name, end in ends.items()})
 
-    def run(cfg, code="code@1"):
+    def run(cfg, code="code@1", choice=None):
         graph = tmp_path / "graph.npy" if "neighbours" in cfg else None
-        cluster(embeddings, index, graph, cfg, code, WILDCARDS, outputs)
+        cluster(embeddings, index, graph, choice, cfg, code, WILDCARDS, outputs)
         return outputs
 
     return SimpleNamespace(run=run, outputs=outputs, embeddings=embeddings, index=index)

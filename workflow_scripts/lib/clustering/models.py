@@ -22,9 +22,9 @@ class Clustering(Block):
     """A way to cluster the images of a set."""
 
     method: str = METHOD
-    k: number_or("classes", Count) = Field(
-        description='Number of clusters, or "classes" for the number of distinct labels (the '
-        "protocol of papers that compare clusterings)."
+    k: number_or(Count, "classes", "auto") = Field(
+        description='Number of clusters; "classes" for the number of distinct labels (the '
+        'protocol of papers that compare clusterings); "auto" for the number that `sweep` finds.'
     )
     threads: Count = Field(8, description="CPU threads of one job.")
 
@@ -60,7 +60,7 @@ class Hierarchical(Clustering):
     """Two-level spherical k-means: many small clusters, then clusters of their centroids."""
 
     method: Literal["hierarchical"] = METHOD
-    fine: number_or("auto", Count) = Field(
+    fine: number_or(Count, "auto") = Field(
         "auto",
         description='Number of small clusters; "auto" is 20 k, at most a fifth of the images.',
     )
@@ -121,6 +121,16 @@ class Turtle(Clustering):
     gamma: Number = Field(10.0, description="Weight of the entropy of the classes.")
     temperature: Number = Field(0.1, description="Temperature of the task encoder's softmax.")
     warm_start: StrictBool = Field(False, description="Keep the classifiers between outer steps.")
+
+
+class Sweep(Block):
+    """How `k: auto` is found: k-means with several numbers of clusters, the most stable wins."""
+
+    first: whole(ge=2) = Field(2, alias="from", description="Fewest clusters.")
+    to: whole(ge=2) = Field(500, description="Most clusters; cut to a fifteenth of the sample.")
+    steps: whole(ge=2) = Field(12, description="Values of k, on a geometric grid.")
+    sample: Natural = Field(10_000, description="Random images to cluster; 0 uses all.")
+    seeds: whole(ge=2) = Field(5, description="Repetitions for every k.")
 
 
 AnyClustering = one_of(KMeans, MiniBatch, Hierarchical, Temi, Scan, Turtle)
