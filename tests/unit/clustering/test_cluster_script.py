@@ -83,6 +83,14 @@ def test_every_method_writes_the_same_files(job, method):
     assert set(json.loads(Path(outputs.cost).read_text())) == {"seconds", "peak_memory_mb"}
 
 
+def test_k_auto_is_the_number_that_was_chosen(job, tmp_path):
+    (tmp_path / "choice.json").write_text('{"k": 4}')
+    cfg = METHODS["kmeans"] | {"method": "kmeans", "k": "auto"}
+    outputs = job.run(cfg, choice=tmp_path / "choice.json")
+    assert read_meta(outputs.clusters)["k"] == 4
+    assert load_file(outputs.model)["centroids"].shape == (4, 16)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_stored_weights_rank_the_assigned_cluster_first(job, method, tmp_path):
     cfg = METHODS[method] | {"method": method, "k": 5, "predictions": 9}
