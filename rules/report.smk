@@ -165,13 +165,25 @@ def figures():
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"
 
 
+def figures_of_k():
+    """How every number of clusters was chosen that the studies in the run leave to the sweep."""
+    sets = [
+        f"{encoder}/{study['train']}"
+        for study in studies_in_run()
+        if any(CONFIG["clusterings"][name]["k"] == "auto" for name in study["clusterings"])
+        for encoder in study["encoders"]
+    ]
+    names = dict.fromkeys(sets)
+    return [f"results/figures/k/{name}.{ending}" for name in names for ending in FIGURE_ENDINGS]
+
+
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
     names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
     names += ["contamination"] if contaminated_studies() else []
     names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
-    return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures()]
+    return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures(), *figures_of_k()]
 
 
 # ---- ablations --------------------------------------------------------------------------------------

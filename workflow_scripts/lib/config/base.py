@@ -109,16 +109,16 @@ def one_of(*models):
     return Annotated[reduce(or_, models), WrapValidator(choose)]
 
 
-def number_or(word, kind):
-    """The type of a number of this kind, e.g. Count, that a word may stand for."""
+def number_or(kind, *words):
+    """The type of a number of this kind, e.g. Count, that one of the words may stand for."""
     adapter = TypeAdapter(kind)
 
     def check(value, _):
-        if value != word and isinstance(value, str) and not _is_number(value):
-            raise wrong(f": {value!r} is no number and does not match '^{word}$'")
-        return value if value == word else adapter.validate_python(value)
+        if isinstance(value, str) and value not in words and not _is_number(value):
+            raise wrong(f": {value!r} is no number and does not match '^{'|'.join(words)}$'")
+        return value if value in words else adapter.validate_python(value)
 
-    return Annotated[kind | Literal[word], WrapValidator(check)]
+    return Annotated[kind | Literal[words], WrapValidator(check)]
 
 
 def _is_number(text):

@@ -25,7 +25,7 @@ from workflow_scripts.lib.texts.models import TREE
 SCORE = Field(description="Kind of score.")
 RULE = Field(description="Kind of rule.")
 Weight = number(ge=0)
-Temperature = number_or("encoder", Positive)
+Temperature = number_or(Positive, "encoder")
 
 
 class Softmax(Block):
