@@ -20,12 +20,15 @@ COLUMNS = {
     "embed texts": "embed_texts",
     "neighbours": "find_neighbours",
     "cluster": "cluster",
+    "centres": "average_clusters",
     "match": "match_concepts",
+    "name clusters": "name_clusters",
     "positives": "mine_concepts",
     "negatives": "mine_negatives",
     "score": "score_images",
     "OOD": "evaluate_ood",
     "names": "evaluate_concepts",
+    "cluster names": "tabulate_clusters",
     "clusters": "evaluate_clustering",
     "tables": "write_table",
     "quarantine": "collect_quarantine",
@@ -36,20 +39,26 @@ COLUMNS = {
 
 OOD_TABLES = {"evaluate_ood": 1, "plot_ood": 1, "write_table": 2, "summarise": 1}
 FROM_NEGATIVES = {"mine_negatives": 3, "score_images": 3, **OOD_TABLES}
-FROM_POSITIVES = FROM_NEGATIVES | {"evaluate_concepts": 1, "write_table": 4}
-FROM_MATCHES = FROM_POSITIVES | {"match_concepts": 1, "mine_concepts": 3, "draw_concepts": 1}
+FROM_POSITIVES = FROM_NEGATIVES | {
+    "evaluate_concepts": 1, "tabulate_clusters": 1, "write_table": 5,
+}  # fmt: skip
+FROM_MATCHES = FROM_POSITIVES | {
+    "match_concepts": 1, "name_clusters": 2, "mine_concepts": 3, "draw_concepts": 1,
+}  # fmt: skip
 # A clustering concerns neither the frequency method nor its score file.
 FROM_CLUSTERS = FROM_POSITIVES | {
-    "mine_concepts": 2, "mine_negatives": 2, "score_images": 2, "evaluate_clustering": 1,
-    "write_table": 5,
+    "average_clusters": 2, "name_clusters": 2, "mine_concepts": 2, "mine_negatives": 2,
+    "score_images": 2, "evaluate_clustering": 1, "write_table": 6,
 }  # fmt: skip
 ONE_CLUSTERING = FROM_CLUSTERS | {
-    "cluster": 1, "mine_concepts": 1, "mine_negatives": 1, "score_images": 1,
+    "cluster": 1, "average_clusters": 1, "name_clusters": 1, "mine_concepts": 1,
+    "mine_negatives": 1, "score_images": 1,
 }  # fmt: skip
 # The sheet of concepts is drawn of the study's first encoder, clustering and seed.
 FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1}
 FROM_TRAINING = FROM_MATCHES | {
-    "find_neighbours": 1, "cluster": 2, "evaluate_clustering": 1, "write_table": 5,
+    "find_neighbours": 1, "cluster": 2, "average_clusters": 2, "evaluate_clustering": 1,
+    "write_table": 6,
 }  # fmt: skip
 FROM_EMBEDDINGS = FROM_TRAINING | {"embed_images": 4, "collect_quarantine": 1}
 RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1}

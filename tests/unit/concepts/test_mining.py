@@ -260,6 +260,7 @@ def test_all_methods_return_the_same_table_from_no_more_than_they_need(method):
         "clusters: int64",
         "runner_up: int64",
         "runner_up_votes: int64",
+        "cluster_ids: list<item: int64>",
         "examples: list<item: int64>",
     ]
     assert (np.diff(columns["votes"]) <= 0).all()
