@@ -22,6 +22,7 @@ include: "rules/clustering.smk"
 include: "rules/concepts.smk"
 include: "rules/detection.smk"
 include: "rules/decisions.smk"
+include: "rules/descriptions.smk"
 include: "rules/report.smk"
 include: "rules/benchmarks.smk"
 

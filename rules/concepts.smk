@@ -1,7 +1,8 @@
 """Image and text embeddings, clusters -> mined concepts (positives) and negatives.
 
 Out: results/similarity/... (best concepts per image), results/concepts/... (positives with their
-votes), results/negatives/.... Only one rule reads labels: mine_ground_truth, the oracle.
+votes), results/names/... (the name of every cluster), results/negatives/.... Only one rule reads
+labels: mine_ground_truth, the oracle.
 """
 
 
@@ -101,6 +102,30 @@ rule mine_ground_truth:
         above=above("mine_ground_truth"),
     script:
         "../workflow_scripts/mine_ground_truth.py"
+
+
+# ---- names of clusters ------------------------------------------------------------------------------
+
+
+rule name_clusters:
+    input:
+        unpack(images_and_clusters),
+        similarity="results/similarity/{encoder}/{image_set}/{corpus}.parquet",
+        centres="results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy",
+        texts="results/embeddings/{encoder}/texts/{corpus}.npy",
+        concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
+    output:
+        names="results/names/{encoder}/{image_set}/{corpus}/{clustering}/seed{seed}.parquet",
+    log:
+        "results/logs/name_clusters/{encoder}/{image_set}/{corpus}/{clustering}/seed{seed}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={},
+        code=code("name_clusters"),
+        above=above("name_clusters"),
+    script:
+        "../workflow_scripts/name_clusters.py"
 
 
 # ---- negatives --------------------------------------------------------------------------------------

@@ -37,17 +37,6 @@ def decision_files(study, places):
     return [path.format(study, *place) for place in places]
 
 
-def root_of(image_set, encoder):
-    """What holds a set's images; None for precomputed embeddings."""
-    precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
-    return None if precomputed else image_folder(image_set)
-
-
-def is_archived(image_set, encoder):
-    """Whether what holds a set's images is no folder of files."""
-    return bool(root_of(image_set, encoder)) and container_of(image_set)[0] in ARCHIVES
-
-
 def images_to_sort(wildcards):
     """The decisions on an image set, its embeddings and those of the training images."""
     study = CONFIG["studies"][wildcards.study]

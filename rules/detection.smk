@@ -2,7 +2,8 @@
 
 Out: results/scores/{study}/... (one row per image, one column per detector),
 results/contamination/{study}.parquet (OOD images that show an ID class),
-results/studies/{study}/{ood,comparison,concepts,label_quality,clustering,contamination}.parquet.
+results/studies/{study}/{ood,comparison,concepts,label_quality,cluster_names,clustering,
+contamination}.parquet.
 """
 
 from workflow_scripts.lib.detection.methods import METHODS
@@ -130,6 +131,16 @@ rule flag_contamination:
 # ---- tables of a study ------------------------------------------------------------------------------
 
 
+def naming_encoders(study):
+    """The encoders of a study that have texts of its corpus, and so can name clusters."""
+    blocks = {name: CONFIG["encoders"][name] for name in study["encoders"]}
+    return [
+        name
+        for name, block in blocks.items()
+        if block["method"] == "open_clip" or study["corpus"] in block.get("texts", {})
+    ]
+
+
 def positives_of(study):
     """(encoder, clustering, mining, seed) of every list of positives that a study compares."""
     for encoder in study["encoders"]:
@@ -231,6 +242,47 @@ rule evaluate_concepts:
         above=above("evaluate_concepts"),
     script:
         "../workflow_scripts/evaluate_concepts.py"
+
+
+def vote_of(study):
+    """The first mining method of a study by ClusterMine's vote; None if there is none."""
+    methods = {name: CONFIG["minings"][name]["method"] for name in study["minings"]}
+    return next((name for name, method in methods.items() if method == "clustermine"), None)
+
+
+def study_names(wildcards):
+    """The names of a study's clusters, and in the same order the positives of its vote."""
+    study = CONFIG["studies"][wildcards.study]
+    names = "results/names/{}/{train}/{corpus}/{}/seed{}.parquet"
+    positives = "results/concepts/{}/{train}/{corpus}/{}/{vote}/seed{}.parquet"
+    runs = [
+        (encoder, clustering, seed)
+        for encoder in naming_encoders(study)
+        for clustering in study["clusterings"]
+        for seed in study["seeds"]
+    ]
+    vote = vote_of(study)
+    return {
+        "names": [names.format(*run, **study) for run in runs],
+        "positives": [positives.format(*run, **study, vote=vote) for run in runs if vote],
+    }
+
+
+rule tabulate_clusters:
+    input:
+        unpack(study_names),
+    output:
+        table="results/studies/{study}/cluster_names.parquet",
+    log:
+        "results/logs/tabulate_clusters/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={},
+        code=code("tabulate_clusters"),
+        above=above("tabulate_clusters"),
+    script:
+        "../workflow_scripts/tabulate_clusters.py"
 
 
 def study_clusters(wildcards):

@@ -32,6 +32,17 @@ def image_folder(image_set):
     return os.path.dirname(path) or "." if kind == "list" else path
 
 
+def root_of(image_set, encoder):
+    """What holds a set's images; None for precomputed embeddings."""
+    precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
+    return None if precomputed else image_folder(image_set)
+
+
+def is_archived(image_set, encoder):
+    """Whether what holds a set's images is no folder of files."""
+    return bool(root_of(image_set, encoder)) and container_of(image_set)[0] in ARCHIVES
+
+
 # ---- the state of an image set: names that change with its images ---------------------------------
 
 

@@ -1,6 +1,7 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
-Out: results/tables/{ood,comparison,concepts,label_quality,clustering,contamination,decisions}.
+Out: results/tables/{ood,comparison,concepts,label_quality,cluster_names,clustering,contamination,
+decisions}.
 {parquet,csv,md}, summary.md,
 results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
 comparisons of its studies.
@@ -23,9 +24,19 @@ def contaminated_studies():
     return [name for name in CONFIG["run"] if CONFIG["studies"][name]["contamination"]]
 
 
+def named_studies():
+    """The studies in the run whose clusters get names."""
+    studies = dict(zip(CONFIG["run"], studies_in_run(), strict=True))
+    return [n for n, study in studies.items() if study["clusterings"] and naming_encoders(study)]
+
+
 def tables_of_run(wildcards):
-    """One table of every study in the run."""
-    some = {"contamination": contaminated_studies, "decisions": calibrated_studies}
+    """One table of every study in the run that has it."""
+    some = {
+        "contamination": contaminated_studies,
+        "cluster_names": named_studies,
+        "decisions": calibrated_studies,
+    }
     names = some[wildcards.table]() if wildcards.table in some else CONFIG["run"]
     return [f"results/studies/{study}/{wildcards.table}.parquet" for study in names]
 
@@ -40,7 +51,7 @@ rule write_table:
     log:
         "results/logs/write_table/{table}.log",
     wildcard_constraints:
-        table="ood|comparison|concepts|label_quality|clustering|contamination|decisions",
+        table="ood|comparison|concepts|label_quality|cluster_names|clustering|contamination|decisions",
     conda:
         "../envs/workflow.yaml"
     params:
@@ -180,6 +191,7 @@ def figures_of_k():
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
     names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
+    names += ["cluster_names"] if named_studies() else []
     names += ["contamination"] if contaminated_studies() else []
     names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]

@@ -20,7 +20,9 @@ COLUMNS = {
     "embed texts": "embed_texts",
     "neighbours": "find_neighbours",
     "cluster": "cluster",
+    "centres": "average_clusters",
     "match": "match_concepts",
+    "name clusters": "name_clusters",
     "positives": "mine_concepts",
     "negatives": "mine_negatives",
     "score": "score_images",
@@ -29,6 +31,7 @@ COLUMNS = {
     "outliers": "list_outliers",
     "flagged": "evaluate_decisions",
     "names": "evaluate_concepts",
+    "cluster names": "tabulate_clusters",
     "clusters": "evaluate_clustering",
     "tables": "write_table",
     "quarantine": "collect_quarantine",
@@ -39,20 +42,26 @@ COLUMNS = {
 
 OOD_TABLES = {"evaluate_ood": 1, "plot_ood": 1, "write_table": 2, "summarise": 1}
 FROM_NEGATIVES = {"mine_negatives": 3, "score_images": 3, **OOD_TABLES}
-FROM_POSITIVES = FROM_NEGATIVES | {"evaluate_concepts": 1, "write_table": 4}
-FROM_MATCHES = FROM_POSITIVES | {"match_concepts": 1, "mine_concepts": 3, "draw_concepts": 1}
+FROM_POSITIVES = FROM_NEGATIVES | {
+    "evaluate_concepts": 1, "tabulate_clusters": 1, "write_table": 5,
+}  # fmt: skip
+FROM_MATCHES = FROM_POSITIVES | {
+    "match_concepts": 1, "name_clusters": 2, "mine_concepts": 3, "draw_concepts": 1,
+}  # fmt: skip
 # A clustering concerns neither the frequency method nor its score file.
 FROM_CLUSTERS = FROM_POSITIVES | {
-    "mine_concepts": 2, "mine_negatives": 2, "score_images": 2, "evaluate_clustering": 1,
-    "write_table": 5,
+    "average_clusters": 2, "name_clusters": 2, "mine_concepts": 2, "mine_negatives": 2,
+    "score_images": 2, "evaluate_clustering": 1, "write_table": 6,
 }  # fmt: skip
 ONE_CLUSTERING = FROM_CLUSTERS | {
-    "cluster": 1, "mine_concepts": 1, "mine_negatives": 1, "score_images": 1,
+    "cluster": 1, "average_clusters": 1, "name_clusters": 1, "mine_concepts": 1,
+    "mine_negatives": 1, "score_images": 1,
 }  # fmt: skip
 # The sheet of concepts is drawn of the study's first encoder, clustering and seed.
 FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1}
 FROM_TRAINING = FROM_MATCHES | {
-    "find_neighbours": 1, "cluster": 2, "evaluate_clustering": 1, "write_table": 5,
+    "find_neighbours": 1, "cluster": 2, "average_clusters": 2, "evaluate_clustering": 1,
+    "write_table": 6,
 }  # fmt: skip
 FROM_EMBEDDINGS = FROM_TRAINING | {"embed_images": 4, "collect_quarantine": 1}
 FROM_DECISIONS = {"decide_images": 3, "list_outliers": 2, "evaluate_decisions": 1, "write_table": 1}
@@ -256,7 +265,7 @@ CHANGES = [
     ("how timm models are run", edit("lib/encoders/timm.py"), {}),
     ("how captions are read", edit("lib/texts/sources/captions.py"), {}),
     ("how folders are listed", edit("lib/images/folder.py"),
-     FROM_EMBEDDINGS | {"list_images": 3}),
+     {"list_images": 3, "collect_quarantine": 1}),
     ("how logs are written", edit("lib/job.py"), {}),
     ("a module that nothing imports", unrelated_helper, {}),
     ("**packages**",),

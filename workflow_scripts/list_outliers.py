@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_text
@@ -20,6 +21,7 @@ from workflow_scripts.lib.detection.calibration import discoveries
 from workflow_scripts.lib.detection.outliers import nearest_training
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.places import paths_of
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.tables import write_frame
 
@@ -45,28 +47,13 @@ def read_decisions(paths, image_set, decide_by):
     return *deciding, pd.concat(frames, axis=1), scores
 
 
-def paths_of(ids, root, locators):
-    """(path, member) of images: lists of texts or None. root: None for precomputed embeddings.
-
-    locators: path of the table that says which archive an image is in; None for files.
-    """
-    none = [None] * len(ids)
-    if root is None:
-        return none, none
-    if not locators:
-        return [str(Path(root, name)) for name in ids], none
-    table = read_table(locators, ["image_id", "file"])
-    file_of = dict(zip(table["image_id"].to_pylist(), table["file"].to_pylist(), strict=True))
-    folder = Path(root).parent if Path(root).is_file() else Path(root)
-    return [str(folder / file_of[name]) for name in ids], list(ids)
-
-
 def outlier_table(frame, column, cfg, locators):
     """The rows of one set, sorted, with the columns up to `concept`.
 
     frame: the set's decisions. column: that of the deciding scores.
     """
-    path, member = paths_of(frame["image_id"], cfg["root"], locators)
+    ids = pa.array(frame["image_id"], pa.string())
+    path, member = (column.to_pylist() for column in paths_of(ids, cfg["root"], locators or None))
     p = frame[f"{column} p"]
     columns = {
         "rank": np.arange(1, len(frame) + 1),

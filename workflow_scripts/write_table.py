@@ -7,17 +7,25 @@ import pandas as pd
 
 from workflow_scripts.lib.detection.table import MEAN
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.tables import over_seeds, read_frames, write_tables
+from workflow_scripts.lib.report.tables import over_seeds, read_frames, with_joined, write_tables
 
 TITLES = {
     "ood": "OOD detection, mean over seeds (every seed and pair of sets: ood.csv)",
     "comparison": "AUROC over seeds, and against the reference mining (every row: comparison.csv)",
     "contamination": "Images that show an in-distribution class",
     "concepts": "Mined concepts of the first seed (all: concepts.csv)",
+    "cluster_names": "Names of clusters, first seed: the {shown} clusters whose names have the "
+    "smallest share of the votes, worst first (all, with example images: cluster_names.csv)",
     "label_quality": "Mined names against true names, mean over seeds",
     "decisions": "Flagged images, mean over seeds (every seed, with intervals: decisions.csv)",
     "clustering": "Clustering against labels, mean and standard deviation over seeds",
 }
+# Columns with lists, which are texts in CSV and Markdown.
+LISTS = {
+    "concepts": ["cluster_ids"],
+    "cluster_names": ["runners_up", "runner_up_votes", "nearest", "farthest"],
+}
+WORST = 60  # clusters in the Markdown
 
 
 def is_readable(ood):
@@ -30,11 +38,20 @@ def is_readable(ood):
     )
 
 
+def of_first_seed(frame, by):
+    """The rows of the first seed of each group."""
+    return frame[frame["seed"] == frame.groupby(by)["seed"].transform("min")]
+
+
 def readable(table, frame):
     """The part of a table that its Markdown shows."""
     if table == "concepts":
-        first = frame.groupby(["study", "encoder", "clustering", "mining"])["seed"].transform("min")
-        return frame[frame["seed"] == first].drop(columns=["examples", "seed"])
+        rows = of_first_seed(frame, ["study", "encoder", "clustering", "mining"])
+        return rows.drop(columns=["cluster_ids", "examples", "seed"])
+    if table == "cluster_names":
+        rows = of_first_seed(frame, ["study", "encoder", "clustering"])
+        worst = rows.sort_values("share", kind="stable").head(WORST)
+        return with_joined(worst, LISTS[table]).drop(columns=["nearest", "farthest", "seed"])
     if table == "comparison":
         return frame[(frame["condition"] == "clean") | (frame["ood_group"] == "all")]
     if table == "contamination":
@@ -55,7 +72,9 @@ def readable(table, frame):
 
 def write_table(inputs, table, parquet, csv, md):
     frame = read_frames(inputs)
-    write_tables(frame, parquet, csv, md, TITLES[table], readable(table, frame))
+    shown = readable(table, frame)
+    title = TITLES[table].format(shown=len(shown))
+    write_tables(frame, parquet, csv, md, title, shown, lists=LISTS.get(table, ()))
 
 
 if __name__ == "__main__":

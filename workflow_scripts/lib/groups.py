@@ -1,4 +1,4 @@
-"""Sums over groups of embeddings, by cluster or by class, in one stream."""
+"""Groups of rows, by cluster or by class: sums over their embeddings in one stream, and lists."""
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -14,7 +14,7 @@ def group_sums(blocks, groups, k):
     Raises InputError if the blocks have not N rows.
     """
     sums = 0.0
-    for block, own in _with_groups(blocks, groups):
+    for block, own in with_groups(blocks, groups):
         ones = np.ones(len(own), block.dtype)
         members = csr_array((ones, (own, np.arange(len(own)))), shape=(k, len(own)))
         sums = np.add(sums, members @ block, dtype=np.float64)
@@ -30,14 +30,22 @@ def scatter_within(blocks, groups, means, weights):
     """
     scatter = np.zeros((means.shape[1], means.shape[1]))
     roots = np.sqrt(weights)
-    for block, own in _with_groups(blocks, groups):
+    for block, own in with_groups(blocks, groups):
         rest = (block - means[own]) * roots[own, None]
         scatter += rest.T @ rest
     return scatter
 
 
-def _with_groups(blocks, groups):
-    """Iterate over (block, the groups of its rows)."""
+def split_groups(values, groups, k):
+    """The values of each group: a list of k arrays. groups: int [n], sorted, values 0..k-1."""
+    return np.split(values, np.searchsorted(groups, np.arange(1, k)))
+
+
+def with_groups(blocks, groups):
+    """Iterate over (block, the groups of its rows).
+
+    blocks, groups: as in `group_sums`. Raises InputError if the blocks have not N rows.
+    """
     row = 0
     for block in blocks:
         own = groups[row : row + len(block)]

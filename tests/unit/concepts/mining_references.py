@@ -54,6 +54,7 @@ def slow_columns(votes, cosines, pairs):
                 "size": len(members),
                 "purity": len(mine) / len(members),
                 "clusters": len(its),
+                "cluster_ids": sorted(its),
                 "runner_up": best,
                 "runner_up_votes": rivals[best][0] if rivals else 0,
                 "examples": sorted(mine, key=lambda i: (-cosines[i], i))[:5],

@@ -44,6 +44,7 @@ def test_clustermine_worked_example():
             "size": 9,
             "purity": 5 / 9,
             "clusters": 2,
+            "cluster_ids": [0, 1],
             "runner_up": 2,
             "runner_up_votes": 3,
             "examples": [6, 1, 2, 7, 0],
@@ -54,6 +55,7 @@ def test_clustermine_worked_example():
             "size": 3,
             "purity": 1.0,
             "clusters": 1,
+            "cluster_ids": [3],
             "runner_up": -1,
             "runner_up_votes": 0,
             "examples": [9, 10, 11],
@@ -125,6 +127,7 @@ def test_frequency_counts_all_images():
     assert columns["votes"].tolist() == [3, 2, 2, 1]
     assert [e.tolist() for e in columns["examples"]] == [[1, 2, 0], [5, 6], [3, 4], [7]]
     assert columns["size"].tolist() == columns["clusters"].tolist() == [0] * 4
+    assert [ids.tolist() for ids in columns["cluster_ids"]] == [[]] * 4
     assert np.isnan(columns["purity"]).all()
     assert columns["runner_up"].tolist() == [-1] * 4
     assert sorted(frequency(data, minimum_count=2)["concept_id"]) == [0, 1, 3]
@@ -257,6 +260,7 @@ def test_all_methods_return_the_same_table_from_no_more_than_they_need(method):
         "clusters: int64",
         "runner_up: int64",
         "runner_up_votes: int64",
+        "cluster_ids: list<item: int64>",
         "examples: list<item: int64>",
     ]
     assert (np.diff(columns["votes"]) <= 0).all()

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.groups import group_sums
+from workflow_scripts.lib.groups import group_sums, split_groups
 
 EXAMPLES = 5
 
@@ -111,10 +111,12 @@ def mined_columns(evidence, concept_ids, cluster_ids=None):
     votes int64: images whose best concept it is, in the clusters it names (anywhere, if none).
     size int64: images in the clusters it names. purity float64: votes / size. clusters int64: how
         many clusters it names.
+    cluster_ids: list of int64 arrays, the clusters it names, ascending.
     runner_up int64: the concept with the next most votes in these clusters taken together,
         ties as in `clustermine`; runner_up_votes int64. -1 and 0 if there is none.
     examples: list of int64 arrays, up to 5 image rows among its votes, highest cosine first.
-    Without cluster_ids size and clusters are 0, purity is NaN and runner_up is -1.
+    Without cluster_ids size and clusters are 0, the lists of clusters are empty, purity is NaN and
+    runner_up is -1.
     """
     v = evidence.n_concepts
     named = cluster_ids is not None
@@ -135,11 +137,14 @@ def mined_columns(evidence, concept_ids, cluster_ids=None):
         "runner_up": np.full(count, -1, np.int64),
         "runner_up_votes": np.zeros(count, np.int64),
     }
+    its_clusters = [np.empty(0, np.int64)] * count
     if named:
         size = np.bincount(evidence.clusters)[clusters]
         columns["size"] = np.bincount(row, size, count).astype(np.int64)
         columns["purity"] = votes / columns["size"]
         columns["clusters"] = np.bincount(row, minlength=count)
+        by_row = np.argsort(row, kind="stable")
+        its_clusters = split_groups(clusters[by_row], row[by_row], count)
         at, runner_up, runner_up_votes = _runners_up(evidence, clusters, positives, row)
         columns["runner_up"][at] = runner_up
         columns["runner_up_votes"][at] = runner_up_votes
@@ -147,6 +152,7 @@ def mined_columns(evidence, concept_ids, cluster_ids=None):
     order = np.lexsort((positives, -votes))
     columns = {name: column[order] for name, column in columns.items()}
     examples = _examples(images, image_row, evidence.cosines[images], votes)
+    columns["cluster_ids"] = [its_clusters[i] for i in order]
     columns["examples"] = [examples[i] for i in order]
     return columns
 

@@ -29,9 +29,6 @@ def write_positives(path, columns, concepts, image_ids, meta):
     concepts: pyarrow array [V] of names. image_ids: pyarrow array [N].
     """
     runner_up = pa.array(columns["runner_up"], mask=columns["runner_up"] < 0)
-    flat = np.concatenate([np.empty(0, np.int64), *columns["examples"]])
-    offsets = np.cumsum([0, *(len(rows) for rows in columns["examples"])])
-    examples = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), image_ids.take(flat))
     table = {
         "concept": concepts.take(pa.array(columns["concept_id"])),
         "concept_id": columns["concept_id"].astype(np.int32),
@@ -39,11 +36,19 @@ def write_positives(path, columns, concepts, image_ids, meta):
         "purity": columns["purity"],
         "size": columns["size"],
         "clusters": columns["clusters"],
+        "cluster_ids": list_column(columns["cluster_ids"], lambda ids: ids.astype(np.int32)),
         "runner_up": concepts.take(runner_up),
         "runner_up_votes": columns["runner_up_votes"],
-        "examples": examples,
+        "examples": list_column(columns["examples"], image_ids.take),
     }
     write_table(path, table, meta | {"n_positives": len(columns["concept_id"])})
+
+
+def list_column(lists, values):
+    """A pyarrow column of lists. lists: of int64 arrays; values: what stands for such an array."""
+    offsets = np.cumsum([0, *(len(rows) for rows in lists)])
+    flat = np.concatenate([np.empty(0, np.int64), *lists])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values(flat))
 
 
 def read_corpora(names, texts, concepts):

@@ -50,12 +50,21 @@ def _cell(value):
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def write_tables(frame, parquet, csv, md, title, readable=None, digits=3):
-    """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown."""
+def write_tables(frame, parquet, csv, md, title, readable=None, digits=3, lists=()):
+    """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown.
+
+    lists: columns of the frame whose lists the CSV joins, see `with_joined`.
+    """
     write_frame(parquet, frame)
-    artifacts.write_text(csv, frame.to_csv(index=False))
+    artifacts.write_text(csv, with_joined(frame, lists).to_csv(index=False))
     shown = markdown(frame if readable is None else readable, digits)
     artifacts.write_text(md, f"# {title}\n\n{shown}\n")
+
+
+def with_joined(frame, lists):
+    """The frame with the lists of these columns as texts, their entries joined by "; "."""
+    texts = {name: ["; ".join(map(str, values)) for values in frame[name]] for name in lists}
+    return frame.assign(**texts)
 
 
 def joined_names(frame, columns):
