@@ -1,7 +1,8 @@
 """Image embeddings -> clusters.
 
 Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
-results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image),
+results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image; the
+encoder is the clustering's own, if it names one),
 its model and training history beside it, its time and memory (.cost.json),
 results/centres/... (mean embeddings).
 """
@@ -33,9 +34,9 @@ def clustering_module(wildcards):
 
 
 def clustering_config(wildcards):
-    """A clustering's block and its seed."""
+    """A clustering's block without its encoder, which the wildcards name, and its seed."""
     block = without_threads(CONFIG["clusterings"][wildcards.clustering])
-    return block | {"seed": int(wildcards.seed)}
+    return {key: block[key] for key in block if key != "encoder"} | {"seed": int(wildcards.seed)}
 
 
 def clustering_threads(wildcards):
@@ -74,14 +75,19 @@ rule cluster:
         "../workflow_scripts/cluster.py"
 
 
+def clusters_of(encoder, image_set, clustering, seed):
+    """The clusters of an image set that serve an encoder: of the clustering's own encoder, if any."""
+    own = configuration.clustering_encoder(clustering, encoder, CONFIG)
+    return f"results/clusters/{own}/{image_set}/{clustering}/seed{seed}.parquet"
+
+
 def clusters_file(wildcards):
-    """The clusters that the wildcards name."""
-    path = "results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet"
-    return path.format(**wildcards)
+    """The clusters that serve the wildcards' encoder."""
+    return clusters_of(*(wildcards[n] for n in ("encoder", "image_set", "clustering", "seed")))
 
 
 def images_and_clusters(wildcards):
-    """Embeddings of an image set and one clustering of it."""
+    """Embeddings of an image set and one clustering of it, which may be another encoder's."""
     return image_embeddings(wildcards) | {"clusters": clusters_file(wildcards)}
 
 

@@ -10,6 +10,7 @@ from workflow_scripts.lib.config.names import ablated_studies
 
 TABLE_ENDINGS = ("parquet", "csv", "md")
 FIGURE_ENDINGS = ("svg", "png")
+NAME_TABLES = ("concepts", "label_quality")
 
 # ---- tables ---------------------------------------------------------------------------------------
 
@@ -23,9 +24,16 @@ def contaminated_studies():
     return [name for name in CONFIG["run"] if CONFIG["studies"][name]["contamination"]]
 
 
+def named_studies(names):
+    """Those of these studies that mine names."""
+    return [name for name in names if CONFIG["studies"][name]["minings"]]
+
+
 def tables_of_run(wildcards):
-    """One table of every study in the run."""
-    names = CONFIG["run"] if wildcards.table != "contamination" else contaminated_studies()
+    """One table of every study in the run that has it."""
+    having = {"contamination": contaminated_studies()}
+    having |= dict.fromkeys(NAME_TABLES, named_studies(CONFIG["run"]))
+    names = having.get(wildcards.table, CONFIG["run"])
     return [f"results/studies/{study}/{wildcards.table}.parquet" for study in names]
 
 
@@ -83,11 +91,16 @@ rule collect_quarantine:
         "../workflow_scripts/collect_quarantine.py"
 
 
+def quality_of_names(wildcards):
+    """The table of the names of the run; none if no study in it mines names."""
+    return "results/tables/label_quality.parquet" if named_studies(CONFIG["run"]) else []
+
+
 rule summarise:
     input:
         ood="results/tables/ood.parquet",
         comparison="results/tables/comparison.parquet",
-        label_quality="results/tables/label_quality.parquet",
+        label_quality=quality_of_names,
         clustering="results/tables/clustering.parquet",
     output:
         summary="results/tables/summary.md",
@@ -166,7 +179,8 @@ def figures():
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
-    names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
+    names = ["ood", "comparison", "clustering", "quarantine"]
+    names += NAME_TABLES if named_studies(CONFIG["run"]) else []
     names += ["contamination"] if contaminated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
     return ["results/tables/summary.md", *tables, *figures()]
@@ -176,19 +190,26 @@ def all_results(wildcards):
 
 
 def tables_of_ablation(wildcards):
-    """Comparisons and label quality of every study of an ablation."""
+    """Comparisons of every study of an ablation, and the quality of the names of those that mine."""
     block = CONFIG["ablations"][wildcards.ablation]
     names = list(ablated_studies(wildcards.ablation, block))
     return {
         "comparisons": [f"results/studies/{name}/comparison.parquet" for name in names],
-        "label_quality": [f"results/studies/{name}/label_quality.parquet" for name in names],
+        "label_quality": [
+            f"results/studies/{name}/label_quality.parquet" for name in named_studies(names)
+        ],
     }
 
 
 def ablation_config(wildcards):
-    """The values of an ablation in order, and what they are."""
+    """The values of an ablation in order, those whose studies mine names, and what they are."""
     ablation = CONFIG["ablations"][wildcards.ablation]
-    return {"values": list(ablation["values"]), "vary": ablation["vary"]}
+    value_of = dict(zip(ablated_studies(wildcards.ablation, ablation), ablation["values"]))
+    return {
+        "values": list(ablation["values"]),
+        "named": [value_of[study] for study in named_studies(value_of)],
+        "vary": ablation["vary"],
+    }
 
 
 rule tabulate_ablation:

@@ -1,6 +1,6 @@
 """Config blocks of the clusterings."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
@@ -12,8 +12,10 @@ from workflow_scripts.lib.config.base import (
     number,
     number_or,
     one_of,
+    optional,
     whole,
 )
+from workflow_scripts.lib.config.names import Names
 
 METHOD = Field(description="Kind of clustering.")
 
@@ -25,6 +27,10 @@ class Clustering(Block):
     k: number_or("classes", Count) = Field(
         description='Number of clusters, or "classes" for the number of distinct labels (the '
         "protocol of papers that compare clusterings)."
+    )
+    encoder: Annotated[str, Names("encoders")] = optional(
+        "Encoder whose embeddings are clustered, e.g. an image model without texts; without the "
+        "key the encoder of the study or the benchmark."
     )
     threads: Count = Field(8, description="CPU threads of one job.")
 

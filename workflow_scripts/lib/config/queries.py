@@ -74,7 +74,10 @@ def benchmark_sources(benchmark, config):
 
 
 def study_corpora(study, config):
-    """Names of a study's corpus and of the further ones that its negatives draw from."""
+    """Names of a study's corpus and of the further ones that its negatives draw from; none for a
+    study without minings, which has no names."""
+    if not study["minings"]:
+        return []
     more = [name for block in study["negatives"] for name in config["negatives"][block]["corpora"]]
     return list(dict.fromkeys([study["corpus"], *more]))
 
@@ -91,20 +94,41 @@ def judge_of(study, config):
     return config["contaminations"][study["contamination"]].get("encoder") or study["encoders"][0]
 
 
+def clustering_encoder(clustering, encoder, config):
+    """The encoder whose embeddings are clustered: the clustering's own or else this one, of a
+    study or benchmark."""
+    return config["clusterings"][clustering].get("encoder", encoder)
+
+
+def clustering_encoders(block, config):
+    """The encoders whose embeddings a study or benchmark clusters, each once."""
+    return list(
+        dict.fromkeys(
+            clustering_encoder(clustering, encoder, config)
+            for encoder in block["encoders"]
+            for clustering in block["clusterings"]
+        )
+    )
+
+
 def encoders_of(study, config):
     """Encoder -> (image sets, corpora) that a study has it embed.
 
-    Its encoders, and the judge of its contamination if that is another one. The image sets are
-    those that hold the images.
+    Its encoders, the judge of its contamination, and the own encoders of its clusterings. The image
+    sets are those that hold the images.
     """
-    sources, corpora = study_sources(study, config), study_corpora(study, config)
-    used = dict.fromkeys(study["encoders"], (sources, corpora))
-    judge = judge_of(study, config)
-    if judge and judge not in used:
+    corpora = study_corpora(study, config)
+    uses = [(encoder, study_image_sets(study), corpora) for encoder in study["encoders"]]
+    if judge := judge_of(study, config):
         judged = [name for name in study_image_sets(study) if name not in study["shift"]]
-        sources = list(dict.fromkeys(source_set(name, config) for name in judged))
-        used[judge] = (sources, [study["corpus"]])
-    return used
+        uses.append((judge, judged, [study["corpus"]]))
+    uses += [(encoder, [study["train"]], []) for encoder in clustering_encoders(study, config)]
+    used = {}
+    for encoder, image_sets, names in uses:
+        sources, texts = used.setdefault(encoder, ({}, {}))
+        sources |= dict.fromkeys(source_set(name, config) for name in image_sets)
+        texts |= dict.fromkeys(names)
+    return {encoder: (list(sources), list(texts)) for encoder, (sources, texts) in used.items()}
 
 
 def studies_in_use(config):
@@ -127,7 +151,8 @@ def embedded_sets(config, studies=(), benchmarks=()):
         for encoder, (sets, _) in encoders_of(config["studies"][study], config).items()
     ]
     for block in (config["benchmarks"][name] for name in benchmarks):
-        uses += [(encoder, benchmark_sources(block, config)) for encoder in block["encoders"]]
+        sources = benchmark_sources(block, config)
+        uses += [(encoder, sources) for encoder in clustering_encoders(block, config)]
     names = [
         name
         for encoder, sets in uses

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from workflow_scripts.lib.config.base import (
     Block,
@@ -142,7 +142,9 @@ class Study(Block):
     encoders: OneOrMore[Annotated[str, Names("encoders")]] = Field(
         description="Encoders to compare."
     )
-    corpus: Annotated[str, Names("corpora")] = Field(description="The corpus.")
+    corpus: Annotated[str, Names("corpora")] | None = Field(
+        None, description="The corpus; needed for `minings` and `contamination`."
+    )
     train: Annotated[str, Names("image_sets")] = Field(
         description="Unlabelled in-distribution images that are clustered and mined."
     )
@@ -155,8 +157,10 @@ class Study(Block):
     clusterings: list[Annotated[str, Names("clusterings")]] = Field(
         [], description="Clusterings for the mining methods that need one."
     )
-    minings: OneOrMore[Annotated[str, Names("minings")]] = Field(
-        description="Mining methods to compare."
+    minings: list[Annotated[str, Names("minings")]] = Field(
+        [],
+        description="Mining methods to compare; none for encoders without a text model, and for "
+        "detectors without names.",
     )
     negatives: list[Annotated[str, Names("negatives")]] = Field(
         [], description="Negatives for the detectors that need them."
@@ -178,6 +182,12 @@ class Study(Block):
         None, description="How OOD images that show an ID class are flagged, if they are."
     )
     seeds: OneOrMore[Natural] = Field([0], description="Seeds of the clusterings.")
+
+    @model_validator(mode="after")
+    def _has_corpus(self):
+        if self.corpus is None and (self.minings or self.contamination):
+            raise wrong(" needs the key 'corpus' for its minings or its contamination")
+        return self
 
 
 def _one_or_more(value):
