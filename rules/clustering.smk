@@ -45,8 +45,11 @@ def clustering_threads(wildcards):
 
 def images_to_cluster(wildcards):
     """Embeddings of an image set and, for methods that train on one, the kNN graph."""
-    images = image_embeddings(wildcards)
-    if "neighbours" not in (block := CONFIG["clusterings"][wildcards.clustering]):
+    images, block = image_embeddings(wildcards), CONFIG["clusterings"][wildcards.clustering]
+    if block.get("encoder", wildcards.encoder) != wildcards.encoder:
+        key = f"clusterings.{wildcards.clustering}.encoder"
+        raise WorkflowError(f"{key} is {block['encoder']}, not {wildcards.encoder}")
+    if "neighbours" not in block:
         return images
     folder = f"results/neighbours/{wildcards.encoder}/{wildcards.image_set}"
     return images | {"neighbours": f"{folder}/k{block['neighbours']}.npy"}

@@ -80,7 +80,6 @@ def test_defaults_are_filled_in():
         ("image_sets.my photos", {}, ["image_sets.my photos"]),
         ("studies.demo.clusterings", [], ["minings.clustermine", "studies.demo.clusterings"]),
         ("studies.demo.negatives", [], ["detectors.neglabel", "studies.demo.negatives"]),
-        ("studies.demo.minings", [], ["detectors.mcm needs positives; add studies.demo.minings"]),
         ("clusterings.kmeans_60.encoder", "dinno", ["clusterings.kmeans_60.encoder", "'dino'"]),
         ("clusterings.kmeans_60.encoder", "mine",
          ["studies.demo: clusterings.kmeans_60.encoder 'mine' has no images for 'train'",
@@ -466,8 +465,10 @@ def test_a_model_without_texts_serves_studies_without_names():
     assert "take knn or mahalanobis" in text
     text = message(visual_study("dino", contamination="by_match"))
     assert "studies.visual needs the key 'corpus'" in text
-    text = message(visual_study("dino", minings=["frequency"], corpus="demo_words"))
+    text = message(visual_study("dino", minings=["frequency_5"], corpus="demo_words"))
     assert "studies.visual: encoder 'dino' (timm) has no text model; leave minings" in text
+    text = message(visual_study("tinyclip", detectors=["mcm"]))
+    assert "studies.visual: detectors.mcm needs positives; add studies.visual.minings" in text
     config = visual_study("mine", detectors=["mcm"])
     config["encoders"]["mine"] = precomputed(["train", "test"], [])
     assert "encoder 'mine' has no texts" in message(config)

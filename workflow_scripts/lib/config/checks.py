@@ -74,7 +74,7 @@ def _check_embeds(where, encoder_name, kind, names, config):
     kind: "images" or "texts". where: begins the message if not.
     """
     encoder, (section, sources) = config["encoders"][encoder_name], SOURCES[kind]
-    if kind == "texts" and encoder["method"] == "timm":
+    if kind == "texts" and names and encoder["method"] == "timm":
         raise InputError(
             f"{where} (timm) has no text model; leave minings and contamination out of its study, "
             "name it in clusterings alone, or choose an open_clip encoder"
