@@ -34,21 +34,35 @@ def clustering_module(wildcards):
 
 
 def clustering_config(wildcards):
-    """A clustering's block without its encoder, which the wildcards name, and its seed."""
+    """A clustering's block without its encoder, which the wildcards name, and its seed.
+
+    Of several spaces the number of shards.
+    """
     block = without_threads(CONFIG["clusterings"][wildcards.clustering])
-    return {key: block[key] for key in block if key != "encoder"} | {"seed": int(wildcards.seed)}
+    block = {key: block[key] for key in block if key != "encoder"} | {"seed": int(wildcards.seed)}
+    if "spaces" in block:
+        image_set = wildcards.image_set
+        block["spaces"] = {name: len(shards_of(name, image_set)) for name in block["spaces"]}
+    return block
 
 
 def clustering_threads(wildcards):
     return CONFIG["clusterings"][wildcards.clustering]["threads"]
 
 
+def spaces_to_cluster(wildcards):
+    """Embeddings of an image set by all encoders of a clustering, one after the other."""
+    own = configuration.own_encoders(wildcards.clustering, CONFIG)
+    if own and own[0] != wildcards.encoder:
+        key = f"clusterings.{wildcards.clustering}"
+        raise WorkflowError(f"{key}.encoder is {own[0]}, not {wildcards.encoder}")
+    parts = [embeddings_of(name, [wildcards.image_set]) for name in own or [wildcards.encoder]]
+    return {key: sum((part[key] for part in parts), []) for key in ("embeddings", "index")}
+
+
 def images_to_cluster(wildcards):
     """Embeddings of an image set and, for methods that train on one, the kNN graph."""
-    images, block = image_embeddings(wildcards), CONFIG["clusterings"][wildcards.clustering]
-    if block.get("encoder", wildcards.encoder) != wildcards.encoder:
-        key = f"clusterings.{wildcards.clustering}.encoder"
-        raise WorkflowError(f"{key} is {block['encoder']}, not {wildcards.encoder}")
+    images, block = spaces_to_cluster(wildcards), CONFIG["clusterings"][wildcards.clustering]
     if "neighbours" not in block:
         return images
     folder = f"results/neighbours/{wildcards.encoder}/{wildcards.image_set}"
@@ -113,8 +127,9 @@ rule average_clusters:
 
 def clusters_and_model(wildcards):
     """Embeddings of an image set, one clustering of it, and what assigns further images."""
-    model = Path(clusters_file(wildcards)).with_suffix(".safetensors")
-    return images_and_clusters(wildcards) | {"model": str(model)}
+    clusters = clusters_file(wildcards)
+    model = Path(clusters).with_suffix(".safetensors")
+    return spaces_to_cluster(wildcards) | {"clusters": clusters, "model": str(model)}
 
 
 def ranking_config(wildcards):

@@ -16,6 +16,7 @@ from workflow_scripts.lib.config import schema
 from workflow_scripts.lib.config.paths import files_in_use, key_of, paths_in_run
 from workflow_scripts.lib.config.queries import (
     NEEDS,
+    clustering_encoder,
     clustering_encoders,
     encoders_of,
     image_sets_in_use,
@@ -483,6 +484,25 @@ def test_a_clusterings_encoder_embeds_the_training_images_alone():
     assert encoders_of(study, resolved)["mine"] == (["train"], [])
     assert "their/train" in files_in_use(resolved)
     assert clustering_encoders(study, resolved) == ["mine", "tinyclip"]
+
+
+def test_turtle_clusters_several_encoders_at_once():
+    block = {"method": "turtle", "k": 60, "spaces": ["dino", "mine"]}
+    config = edited("clusterings.turtle_60", block)
+    config["encoders"]["mine"] = precomputed(["train"], [])
+    config["studies"]["demo"]["clusterings"] = ["turtle_60", "kmeans_60"]
+    resolved = resolve_config(config)
+    study = resolved["studies"]["demo"]
+    assert clustering_encoders(study, resolved) == ["dino", "mine", "tinyclip"]
+    assert clustering_encoder("turtle_60", "tinyclip", resolved) == "dino"
+    config["encoders"]["mine"] = precomputed([], [])
+    text = "studies.demo: clusterings.turtle_60.spaces 'mine' has no images for 'train'"
+    assert text in message(config)
+    config["clusterings"]["turtle_60"]["encoder"] = "dino"
+    assert "clusterings.turtle_60: give encoder or spaces, not both" in message(config)
+    for spaces in (["dino"], ["dino", "dino"]):
+        config["clusterings"]["turtle_60"] = {"method": "turtle", "k": 60, "spaces": spaces}
+        assert "clusterings.turtle_60.spaces: name two or more" in message(config)
 
 
 def test_a_users_block_replaces_that_of_its_name():

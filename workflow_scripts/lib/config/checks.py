@@ -12,6 +12,7 @@ from workflow_scripts.lib.config.queries import (
     encoders_of,
     judge_of,
     needs,
+    own_encoders,
     source_set,
     study_image_sets,
 )
@@ -64,8 +65,10 @@ def _task_of(encoder, block, config):
         return "encoder "
     if block.get("contamination") and encoder == judge_of(block, config):
         return f"contaminations.{block['contamination']}: encoder "
-    own = {name: config["clusterings"][name].get("encoder") for name in block["clusterings"]}
-    return f"clusterings.{next(name for name in own if own[name] == encoder)}.encoder "
+    own = {name: own_encoders(name, config) for name in block["clusterings"]}
+    clustering = next(name for name in own if encoder in own[name])
+    key = "spaces" if "spaces" in config["clusterings"][clustering] else "encoder"
+    return f"clusterings.{clustering}.{key} "
 
 
 def _check_embeds(where, encoder_name, kind, names, config):

@@ -95,20 +95,23 @@ def judge_of(study, config):
 
 
 def clustering_encoder(clustering, encoder, config):
-    """The encoder whose embeddings are clustered: the clustering's own or else this one, of a
-    study or benchmark."""
-    return config["clusterings"][clustering].get("encoder", encoder)
+    """The encoder that a clustering's folder names: its own (of several spaces the first) or else
+    this one, of a study or benchmark."""
+    return next(iter(own_encoders(clustering, config)), encoder)
+
+
+def own_encoders(clustering, config):
+    """The encoders that a clustering names, a list; none if it takes that of study or benchmark."""
+    block = config["clusterings"][clustering]
+    return [block["encoder"]] if "encoder" in block else block.get("spaces", [])
 
 
 def clustering_encoders(block, config):
     """The encoders whose embeddings a study or benchmark clusters, each once."""
-    return list(
-        dict.fromkeys(
-            clustering_encoder(clustering, encoder, config)
-            for encoder in block["encoders"]
-            for clustering in block["clusterings"]
-        )
-    )
+    found = {}
+    for clustering in block["clusterings"]:
+        found |= dict.fromkeys(own_encoders(clustering, config) or block["encoders"])
+    return list(found)
 
 
 def encoders_of(study, config):
