@@ -59,9 +59,9 @@ def read(project, path):
     return pd.read_parquet(project.folder / path)
 
 
-def clusters_of(project, encoder="dino"):
+def clusters_of(project, clustering="kmeans_3"):
     """Image id -> cluster."""
-    table = read(project, f"results/clusters/{encoder}/photos/kmeans_3/seed0.parquet")
+    table = read(project, f"results/clusters/dino/photos/{clustering}/seed0.parquet")
     return table.set_index("image_id")["cluster"]
 
 
@@ -94,8 +94,8 @@ def names_by_hand(project, clusters):
     return {name: (found[name], sizes[name]) for name in found}
 
 
-def mined(project, mining="clustermine"):
-    table = read(project, CONCEPTS.format("kmeans_3", mining))
+def mined(project, mining="clustermine", clustering="kmeans_3"):
+    table = read(project, CONCEPTS.format(clustering, mining))
     return {row.concept: (row.votes, row.size_) for row in table.rename(
         columns={"size": "size_"}).itertuples()}  # fmt: skip
 
@@ -247,6 +247,21 @@ def test_the_encoder_of_a_clustering_concerns_what_uses_its_clusters(spaces, tmp
     assert ran["cluster"] == 1
     assert ran["mine_concepts"] == 2 and ran["mine_ground_truth"] == 1
     assert ran["score_images"] == 4  # with the distances to the clusters
+
+
+def test_turtle_clusters_two_encoders_at_once(spaces, tmp_path):
+    project = spaces.copy(tmp_path / "project")
+    block = {"method": "turtle", "k": 3, "heads": 2, "steps": 20, "batch_size": 12, "threads": 1}
+    set_key("clusterings.turtle_3", block | {"spaces": ["dino", "tinyclip"]})(project)
+    ranks = "results/clusters/dino/photos/turtle_3/seed0.top2.parquet"
+    project.run(CONCEPTS.format("turtle_3", "clustermine"), ranks)
+    clusters = clusters_of(project, "turtle_3")
+    assert mined(project, clustering="turtle_3") == names_by_hand(project, clusters)
+    first = [best[0] for best in read(project, ranks)["clusters"]]
+    assert first == clusters.tolist()
+    set_key("encoders.tinyclip.batch_size", 7)(project)
+    ran = project.rules_run("-n", ranks)
+    assert ran["embed_images"] == 2 and ran["cluster"] == 1
 
 
 def test_clusters_are_asked_for_by_the_encoder_that_makes_them(spaces):
