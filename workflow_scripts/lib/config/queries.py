@@ -121,7 +121,7 @@ def encoders_of(study, config):
     sets are those that hold the images.
     """
     corpora = study_corpora(study, config)
-    uses = [(encoder, study_image_sets(study), corpora) for encoder in study["encoders"]]
+    uses = [(encoder, study_sources(study, config), corpora) for encoder in study["encoders"]]
     if judge := judge_of(study, config):
         judged = [name for name in study_image_sets(study) if name not in study["shift"]]
         uses.append((judge, judged, [study["corpus"]]))
