@@ -6,19 +6,31 @@ results/tables/{deep_clustering,multiple_classes}.{parquet,csv,md}, results/figu
 
 
 def runs_of(benchmark):
-    """(level, encoder, image set, clustering, seed) of every clustering of a benchmark."""
+    """(level, encoder, image set, clustering, seed) of every clustering of a benchmark, each once.
+
+    A clustering with an encoder of its own serves all encoders of the benchmark.
+    """
     block = CONFIG["benchmarks"][benchmark]
-    for level, image_set in block["levels"].items():
-        for encoder in block["encoders"]:
-            for clustering in block["clusterings"]:
-                for seed in block["seeds"]:
-                    yield level, encoder, image_set, clustering, seed
+    runs = (
+        (
+            level,
+            configuration.clustering_encoder(clustering, encoder, CONFIG),
+            image_set,
+            clustering,
+            seed,
+        )
+        for level, image_set in block["levels"].items()
+        for encoder in block["encoders"]
+        for clustering in block["clusterings"]
+        for seed in block["seeds"]
+    )
+    return list(dict.fromkeys(runs))
 
 
 def clusterings_to_compare(wildcards):
     """Clusterings, time and memory of their jobs, labels, and for several classes the ranks."""
     block = CONFIG["benchmarks"][wildcards.benchmark]
-    runs = list(runs_of(wildcards.benchmark))
+    runs = runs_of(wildcards.benchmark)
     stems = ["results/clusters/{}/{}/{}/seed{}".format(*run[1:]) for run in runs]
     several = block["axis"] == "multiple_classes"
     labels = [file for run in runs for file in indexes_of([run[1]], run[2])]

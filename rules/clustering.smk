@@ -2,7 +2,8 @@
 
 Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
 results/k/{encoder}/{image_set}/ (sweep over the number of clusters, and the choice),
-results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image),
+results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image; the
+encoder is the clustering's own, if it names one),
 its model and training history beside it, its time and memory (.cost.json),
 results/centres/... (mean embeddings).
 """
@@ -76,19 +77,36 @@ def clustering_module(wildcards):
 
 
 def clustering_config(wildcards):
-    """A clustering's block and its seed."""
+    """A clustering's block without its encoder, which the wildcards name, and its seed.
+
+    Of several spaces the number of shards.
+    """
     block = without_threads(CONFIG["clusterings"][wildcards.clustering])
-    return block | {"seed": int(wildcards.seed)}
+    block = {key: block[key] for key in block if key != "encoder"} | {"seed": int(wildcards.seed)}
+    if "spaces" in block:
+        image_set = wildcards.image_set
+        block["spaces"] = {name: len(shards_of(name, image_set)) for name in block["spaces"]}
+    return block
 
 
 def clustering_threads(wildcards):
     return CONFIG["clusterings"][wildcards.clustering]["threads"]
 
 
+def spaces_to_cluster(wildcards):
+    """Embeddings of an image set by all encoders of a clustering, one after the other."""
+    own = configuration.own_encoders(wildcards.clustering, CONFIG)
+    if own and own[0] != wildcards.encoder:
+        key = f"clusterings.{wildcards.clustering}"
+        raise WorkflowError(f"{key}.encoder is {own[0]}, not {wildcards.encoder}")
+    parts = [embeddings_of(name, [wildcards.image_set]) for name in own or [wildcards.encoder]]
+    return {key: sum((part[key] for part in parts), []) for key in ("embeddings", "index")}
+
+
 def images_to_cluster(wildcards):
     """Embeddings of an image set; for methods that train on one, the kNN graph; for `k: auto`, the
     chosen number of clusters."""
-    files, block = image_embeddings(wildcards), CONFIG["clusterings"][wildcards.clustering]
+    files, block = spaces_to_cluster(wildcards), CONFIG["clusterings"][wildcards.clustering]
     place = f"{wildcards.encoder}/{wildcards.image_set}"
     if "neighbours" in block:
         files["neighbours"] = f"results/neighbours/{place}/k{block['neighbours']}.npy"
@@ -120,14 +138,19 @@ rule cluster:
         "../workflow_scripts/cluster.py"
 
 
+def clusters_of(encoder, image_set, clustering, seed):
+    """The clusters of an image set that serve an encoder: of the clustering's own encoder, if any."""
+    own = configuration.clustering_encoder(clustering, encoder, CONFIG)
+    return f"results/clusters/{own}/{image_set}/{clustering}/seed{seed}.parquet"
+
+
 def clusters_file(wildcards):
-    """The clusters that the wildcards name."""
-    path = "results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet"
-    return path.format(**wildcards)
+    """The clusters that serve the wildcards' encoder."""
+    return clusters_of(*(wildcards[n] for n in ("encoder", "image_set", "clustering", "seed")))
 
 
 def images_and_clusters(wildcards):
-    """Embeddings of an image set and one clustering of it."""
+    """Embeddings of an image set and one clustering of it, which may be another encoder's."""
     return image_embeddings(wildcards) | {"clusters": clusters_file(wildcards)}
 
 
@@ -150,8 +173,9 @@ rule average_clusters:
 
 def clusters_and_model(wildcards):
     """Embeddings of an image set, one clustering of it, and what assigns further images."""
-    model = Path(clusters_file(wildcards)).with_suffix(".safetensors")
-    return images_and_clusters(wildcards) | {"model": str(model)}
+    clusters = clusters_file(wildcards)
+    model = Path(clusters).with_suffix(".safetensors")
+    return spaces_to_cluster(wildcards) | {"clusters": clusters, "model": str(model)}
 
 
 def ranking_config(wildcards):

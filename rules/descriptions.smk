@@ -8,8 +8,11 @@ def described_run(study):
     """(encoder, clustering, mining, seed) that describe the images of a study: its first ones by
     clusters. None if the study scores no images by the names of clusters."""
     named = any(detector_needs(name) == "positives" for name in study["detectors"])
-    runs = [run for run in positives_of(study) if run[1] != "none"] if named else []
-    return runs[0] if runs else None
+    for encoder, clustering, mining, seed in positives_of(study) if named else ():
+        # Clusters of another encoder's images cannot take in the images of this one.
+        if clustering != "none" and not configuration.own_encoders(clustering, CONFIG):
+            return encoder, clustering, mining, seed
+    return None
 
 
 def places_of(encoder, image_sets):

@@ -26,8 +26,8 @@ def images_to_score(wildcards):
     train = embeddings_of(wildcards.encoder, [study["train"]])
     sources = {"train": train["embeddings"], "train_index": train["index"]}
     if wildcards.clustering != "none":
-        path = "results/clusters/{encoder}/{train}/{clustering}/seed{seed}.parquet"
-        sources["clusters"] = path.format(train=study["train"], **wildcards)
+        names = (wildcards.encoder, study["train"], wildcards.clustering, wildcards.seed)
+        sources["clusters"] = clusters_of(*names)
     return images | sources
 
 
@@ -132,7 +132,9 @@ rule flag_contamination:
 
 
 def naming_encoders(study):
-    """The encoders of a study that have texts of its corpus, and so can name clusters."""
+    """The encoders of a study that have texts of its corpus, if any, and so can name clusters."""
+    if "corpus" not in study:
+        return []
     blocks = {name: CONFIG["encoders"][name] for name in study["encoders"]}
     return [
         name
@@ -285,18 +287,28 @@ rule tabulate_clusters:
         "../workflow_scripts/tabulate_clusters.py"
 
 
+def clusterings_of(study):
+    """(encoder, image set, clustering, seed) of every clustering of a study; the study's encoder."""
+    for encoder in study["encoders"]:
+        for clustering in study["clusterings"]:
+            yield from ((encoder, study["train"], clustering, seed) for seed in study["seeds"])
+
+
 def study_clusters(wildcards):
     """The clusterings of a study, and the labels to judge them by."""
     study = CONFIG["studies"][wildcards.study]
+    encoders = [*study["encoders"], *configuration.clustering_encoders(study, CONFIG)]
     return {
-        "clusters": [
-            f"results/clusters/{encoder}/{study['train']}/{clustering}/seed{seed}.parquet"
-            for encoder in study["encoders"]
-            for clustering in study["clusterings"]
-            for seed in study["seeds"]
-        ],
-        "index": indexes_of(study["encoders"], study["train"]),
+        "clusters": [clusters_of(*names) for names in clusterings_of(study)],
+        "index": indexes_of(dict.fromkeys(encoders), study["train"]),
     }
+
+
+def clusters_config(wildcards):
+    """The training images, and the study's encoder that each of its clusterings serves."""
+    study = CONFIG["studies"][wildcards.study]
+    encoders = [encoder for encoder, *_ in clusterings_of(study)]
+    return {"train": study["train"], "encoders": encoders}
 
 
 rule evaluate_clustering:
@@ -309,7 +321,7 @@ rule evaluate_clustering:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_config("train"),
+        cfg=clusters_config,
         code=code("evaluate_clustering"),
         above=above("evaluate_clustering"),
     script:

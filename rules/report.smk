@@ -11,6 +11,7 @@ from workflow_scripts.lib.config.names import ablated_studies
 
 TABLE_ENDINGS = ("parquet", "csv", "md")
 FIGURE_ENDINGS = ("svg", "png")
+NAME_TABLES = ("concepts", "label_quality")
 
 # ---- tables ---------------------------------------------------------------------------------------
 
@@ -24,7 +25,12 @@ def contaminated_studies():
     return [name for name in CONFIG["run"] if CONFIG["studies"][name]["contamination"]]
 
 
-def named_studies():
+def studies_with_names(names):
+    """Those of these studies that mine names."""
+    return [name for name in names if CONFIG["studies"][name]["minings"]]
+
+
+def studies_with_named_clusters():
     """The studies in the run whose clusters get names."""
     studies = dict(zip(CONFIG["run"], studies_in_run(), strict=True))
     return [n for n, study in studies.items() if study["clusterings"] and naming_encoders(study)]
@@ -32,12 +38,13 @@ def named_studies():
 
 def tables_of_run(wildcards):
     """One table of every study in the run that has it."""
-    some = {
-        "contamination": contaminated_studies,
-        "cluster_names": named_studies,
-        "decisions": calibrated_studies,
+    having = {
+        "contamination": contaminated_studies(),
+        "cluster_names": studies_with_named_clusters(),
+        "decisions": calibrated_studies(),
     }
-    names = some[wildcards.table]() if wildcards.table in some else CONFIG["run"]
+    having |= dict.fromkeys(NAME_TABLES, studies_with_names(CONFIG["run"]))
+    names = having.get(wildcards.table, CONFIG["run"])
     return [f"results/studies/{study}/{wildcards.table}.parquet" for study in names]
 
 
@@ -95,11 +102,16 @@ rule collect_quarantine:
         "../workflow_scripts/collect_quarantine.py"
 
 
+def quality_of_names(wildcards):
+    """The table of the names of the run; none if no study in it mines names."""
+    return "results/tables/label_quality.parquet" if studies_with_names(CONFIG["run"]) else []
+
+
 rule summarise:
     input:
         ood="results/tables/ood.parquet",
         comparison="results/tables/comparison.parquet",
-        label_quality="results/tables/label_quality.parquet",
+        label_quality=quality_of_names,
         clustering="results/tables/clustering.parquet",
     output:
         summary="results/tables/summary.md",
@@ -179,9 +191,10 @@ def figures():
 def figures_of_k():
     """How every number of clusters was chosen that the studies in the run leave to the sweep."""
     sets = [
-        f"{encoder}/{study['train']}"
+        f"{configuration.clustering_encoder(name, encoder, CONFIG)}/{study['train']}"
         for study in studies_in_run()
-        if any(CONFIG["clusterings"][name]["k"] == "auto" for name in study["clusterings"])
+        for name in study["clusterings"]
+        if CONFIG["clusterings"][name]["k"] == "auto"
         for encoder in study["encoders"]
     ]
     names = dict.fromkeys(sets)
@@ -190,8 +203,9 @@ def figures_of_k():
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
-    names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
-    names += ["cluster_names"] if named_studies() else []
+    names = ["ood", "comparison", "clustering", "quarantine"]
+    names += NAME_TABLES if studies_with_names(CONFIG["run"]) else []
+    names += ["cluster_names"] if studies_with_named_clusters() else []
     names += ["contamination"] if contaminated_studies() else []
     names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
@@ -202,19 +216,26 @@ def all_results(wildcards):
 
 
 def tables_of_ablation(wildcards):
-    """Comparisons and label quality of every study of an ablation."""
+    """Comparisons of every study of an ablation, and the quality of the names of those that mine."""
     block = CONFIG["ablations"][wildcards.ablation]
     names = list(ablated_studies(wildcards.ablation, block))
     return {
         "comparisons": [f"results/studies/{name}/comparison.parquet" for name in names],
-        "label_quality": [f"results/studies/{name}/label_quality.parquet" for name in names],
+        "label_quality": [
+            f"results/studies/{name}/label_quality.parquet" for name in studies_with_names(names)
+        ],
     }
 
 
 def ablation_config(wildcards):
-    """The values of an ablation in order, and what they are."""
+    """The values of an ablation in order, those whose studies mine names, and what they are."""
     ablation = CONFIG["ablations"][wildcards.ablation]
-    return {"values": list(ablation["values"]), "vary": ablation["vary"]}
+    value_of = dict(zip(ablated_studies(wildcards.ablation, ablation), ablation["values"]))
+    return {
+        "values": list(ablation["values"]),
+        "named": [value_of[study] for study in studies_with_names(value_of)],
+        "vary": ablation["vary"],
+    }
 
 
 rule tabulate_ablation:

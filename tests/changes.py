@@ -184,9 +184,13 @@ def tokenizer_added(project):
     (project.folder / "config/demo/tinyclip/spiece.model").touch()
 
 
-def encoder_added(project):
+def second_encoder(project):
     checkpoint = str(project.folder / "config/demo/tinyclip")
     set_key("encoders.second", {"method": "open_clip", "checkpoint": checkpoint})(project)
+
+
+def encoder_added(project):
+    second_encoder(project)
     set_key("studies.mini.encoders", ["tinyclip", "second"])(project)
 
 
@@ -255,6 +259,9 @@ CHANGES = [
     ("a seed added", set_key("studies.mini.seeds", [0, 1]), FROM_CLUSTERS | {"cluster": 2}),
     ("a new encoder", encoder_added,
      {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0}),
+    ("a clustering of another encoder",
+     in_turn(second_encoder, set_key("clusterings.kmeans_3.encoder", "second")),
+     FIRST_CLUSTERING | {"embed_images": 2, "collect_quarantine": 1}),
     ("**code**",),
     ("a comment or docstring in a script", comment, {}),
     ("a script", edit("mine_negatives.py"), FROM_NEGATIVES),

@@ -16,6 +16,9 @@ from workflow_scripts.lib.config import schema
 from workflow_scripts.lib.config.paths import files_in_use, key_of, paths_in_run
 from workflow_scripts.lib.config.queries import (
     NEEDS,
+    clustering_encoder,
+    clustering_encoders,
+    encoders_of,
     image_sets_in_use,
     label_names,
     prompts_of,
@@ -78,6 +81,10 @@ def test_defaults_are_filled_in():
         ("image_sets.my photos", {}, ["image_sets.my photos"]),
         ("studies.demo.clusterings", [], ["minings.clustermine", "studies.demo.clusterings"]),
         ("studies.demo.negatives", [], ["detectors.neglabel", "studies.demo.negatives"]),
+        ("clusterings.kmeans_60.encoder", "dinno", ["clusterings.kmeans_60.encoder", "'dino'"]),
+        ("clusterings.kmeans_60.encoder", "mine",
+         ["studies.demo: clusterings.kmeans_60.encoder 'mine' has no images for 'train'",
+          "add encoders.mine.images.train"]),
         ("image_sets.test", {}, ["studies.demo", "image_sets.test.folder"]),
         ("corpora.demo_words", {}, ["studies.demo", "corpora.demo_words.files"]),
         ("studies.demo.test", "train", ["studies.demo", "'train'", "must not be tested on"]),
@@ -88,7 +95,7 @@ def test_defaults_are_filled_in():
         ("detectors.mcm.temperature", "encodr", ["detectors.mcm.temperature", "'^encoder$'"]),
         ("encoders.tinyclip.prompts", {"noun": []}, ["encoders.tinyclip.prompts.noun"]),
         ("encoders.tinyclip", {"method": "timm", "model": "test_vit"},
-         ["studies.demo: encoder 'tinyclip' (timm) has no text model", "benchmarks"]),
+         ["studies.demo: encoder 'tinyclip' (timm) has no text model", "leave minings"]),
         ("encoders.tinyclip", {"method": "timm"}, ["encoders.tinyclip needs the key 'model'"]),
         ("contaminations.by_match", {"method": "match", "encoder": "dino"},
          ["contaminations.by_match: encoder 'dino' (timm) has no text model"]),
@@ -234,7 +241,7 @@ def test_shipped_configs_are_valid(file):
         ("clusterings.kmeans_60.k", "many"),
         ("encoders.tinyclip.prompts", {}),
         ("image_sets.my photos", {}),
-        ("studies.demo.minings", []),
+        ("studies.demo.detectors", []),
     ],
 )
 def test_the_schema_for_editors_marks_mistakes(path, value):
@@ -443,6 +450,59 @@ def test_a_model_without_texts_serves_benchmarks():
     benchmark = {"axis": "imbalance", "encoders": ["dino"], "clusterings": ["kmeans_60"]}
     config = edited("benchmarks", {"b": benchmark | {"levels": {"a": "test"}}})
     assert resolve_config(config)["benchmarks"]["b"]["encoders"] == ["dino"]
+
+
+def visual_study(encoder, **more):
+    block = {"encoders": [encoder], "train": "train", "test": "test", "detectors": ["knn"]}
+    return edited("studies.visual", block | more) | {"run": ["visual"]}
+
+
+def test_a_model_without_texts_serves_studies_without_names():
+    detectors = {"clusterings": ["kmeans_60"], "detectors": ["knn", "mahalanobis"]}
+    study = resolve_config(visual_study("dino", **detectors))["studies"]["visual"]
+    assert study["corpus"] is None and study["minings"] == study["negatives"] == []
+    text = message(visual_study("dino", detectors=["knn", "mcm"]))
+    assert "studies.visual: detectors.mcm needs positives; encoder 'dino' has no texts" in text
+    assert "take knn or mahalanobis" in text
+    text = message(visual_study("dino", contamination="by_match"))
+    assert "studies.visual needs the key 'corpus'" in text
+    text = message(visual_study("dino", minings=["frequency_5"], corpus="demo_words"))
+    assert "studies.visual: encoder 'dino' (timm) has no text model; leave minings" in text
+    text = message(visual_study("tinyclip", detectors=["mcm"]))
+    assert "studies.visual: detectors.mcm needs positives; add studies.visual.minings" in text
+    config = visual_study("mine", detectors=["mcm"])
+    config["encoders"]["mine"] = precomputed(["train", "test"], [])
+    assert "encoder 'mine' has no texts" in message(config)
+
+
+def test_a_clusterings_encoder_embeds_the_training_images_alone():
+    config = edited("clusterings.kmeans_60.encoder", "mine")
+    config["encoders"]["mine"] = precomputed(["train"], [])
+    config["run"] = ["demo"]
+    resolved = resolve_config(config)
+    study = resolved["studies"]["demo"]
+    assert encoders_of(study, resolved)["mine"] == (["train"], [])
+    assert "their/train" in files_in_use(resolved)
+    assert clustering_encoders(study, resolved) == ["mine", "tinyclip"]
+
+
+def test_turtle_clusters_several_encoders_at_once():
+    block = {"method": "turtle", "k": 60, "spaces": ["dino", "mine"]}
+    config = edited("clusterings.turtle_60", block)
+    config["encoders"]["mine"] = precomputed(["train"], [])
+    config["studies"]["demo"]["clusterings"] = ["turtle_60", "kmeans_60"]
+    resolved = resolve_config(config)
+    study = resolved["studies"]["demo"]
+    assert clustering_encoders(study, resolved) == ["dino", "mine", "tinyclip"]
+    assert clustering_encoder("turtle_60", "tinyclip", resolved) == "dino"
+    config["encoders"]["mine"] = precomputed([], [])
+    text = "studies.demo: clusterings.turtle_60.spaces 'mine' has no images for 'train'"
+    assert text in message(config)
+    config["clusterings"]["turtle_60"]["encoder"] = "dino"
+    assert "clusterings.turtle_60: give encoder or spaces, not both" in message(config)
+    for spaces in (["dino"], ["dino", "dino"]):
+        config["clusterings"]["turtle_60"] = {"method": "turtle", "k": 60, "spaces": spaces}
+        assert "clusterings.turtle_60.spaces: name two or more" in message(config)
 
 
 def test_a_users_block_replaces_that_of_its_name():

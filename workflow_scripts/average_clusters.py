@@ -1,9 +1,15 @@
 """Average the embeddings of every cluster.
 
+The clusters may be of another encoder; they are joined by image id. The means are in the space of
+the embeddings, so that they compare with its texts.
+
 Out: float32 [clusters, dimensions], unit norm; an empty cluster's row is zero.
 """
 
-from workflow_scripts.lib.artifacts import read_table, write_array
+import numpy as np
+
+from workflow_scripts.lib.artifacts import write_array
+from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.evidence import cluster_centres
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
@@ -11,9 +17,11 @@ from workflow_scripts.lib.job import job, progress
 
 def average_clusters(embeddings, index, clusters, output):
     images = open_embeddings(embeddings, index)
-    assigned = read_table(clusters, ["cluster"])["cluster"].to_numpy()
-    blocks = progress(images.blocks(), unit="block")
-    write_array(output, cluster_centres(blocks, assigned, int(assigned.max()) + 1))
+    assigned = clusters_of_images(clusters, images.index["image_id"])
+    known = np.flatnonzero(assigned >= 0)
+    blocks = images.blocks(rows=known if len(known) < images.rows else None)
+    blocks = progress(blocks, unit="block")
+    write_array(output, cluster_centres(blocks, assigned[known], int(assigned.max()) + 1))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 from workflow_scripts.lib.artifacts import read_array
 from workflow_scripts.lib.clustering.methods import Task, load_method
 from workflow_scripts.lib.clustering.results import number_of_clusters, write_clusters
-from workflow_scripts.lib.embeddings import open_embeddings
+from workflow_scripts.lib.clustering.spaces import open_spaces
 from workflow_scripts.lib.job import job, progress
 
 
@@ -18,7 +18,7 @@ def cluster(embeddings, index, neighbours, choice, cfg, code, wildcards, outputs
     """neighbours, choice: paths of the kNN graph and of the chosen number of clusters, or None;
     code: digest of the code that clusters."""
     method = load_method(cfg["method"])
-    images = open_embeddings(embeddings, index)
+    images = open_spaces(embeddings, index, cfg.get("spaces"))
     k = number_of_clusters(cfg["k"], images, choice)
     graph = read_array(neighbours) if neighbours else None
     started = time.monotonic()

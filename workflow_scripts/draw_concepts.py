@@ -32,7 +32,10 @@ def thumbnail(read):
 
 def title_of(meta):
     """What the concepts were mined from, of the metadata of the positives."""
-    source = f"{meta['clustering']}, {meta['encoder']}, {meta['corpus']}, seed {meta['seed']}"
+    clustering, encoder = meta["clustering"], meta["encoder"]
+    if (own := meta.get("clustering_encoder", encoder)) != encoder:
+        clustering += f" of {own}"
+    source = f"{clustering}, {encoder}, {meta['corpus']}, seed {meta['seed']}"
     return f"{meta['mining']}: concepts of {meta['image_set']} ({source})"
 
 

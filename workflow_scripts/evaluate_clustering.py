@@ -1,6 +1,7 @@
 """Compare the clusterings of a study with the labels of the training images, where known.
 
-Out: Parquet, one row per (encoder, clustering, seed). Without labels the metrics are empty.
+Out: Parquet, one row per (encoder, clustering, seed): the study's encoder, and as
+clustering_encoder the one whose embeddings are clustered. Without labels the metrics are empty.
 """
 
 import numpy as np
@@ -12,20 +13,23 @@ from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
 
 METRICS = ["n", "classes", "acc", "nmi", "ami", "ari", "purity"]
-COLUMNS = ["study", "encoder", "image_set", "clustering", "method", "k", "seed", *METRICS]
-COLUMNS += ["used_clusters", "objective"]
+COLUMNS = ["study", "encoder", "clustering_encoder", "image_set", "clustering", "method", "k"]
+COLUMNS += ["seed", *METRICS, "used_clusters", "objective"]
 
 
-def evaluate_clustering(clusters, index, study, image_set, output):
+def evaluate_clustering(clusters, index, study, cfg, output):
+    """cfg: train (the image set) and encoders (of the study, one for every file of clusters)."""
     labelled = pd.concat([read_frame(path)[["image_id", "label"]] for path in index]).dropna()
     label_of = labelled.drop_duplicates("image_id").set_index("image_id")["label"]
     rows = []
-    for path in progress(clusters, unit="clustering"):
+    for path, encoder in zip(progress(clusters, unit="clustering"), cfg["encoders"], strict=True):
         table = artifacts.read_table(path, ["image_id", "cluster"])
         assigned = table["cluster"].to_numpy()
         labels = label_of.reindex(table["image_id"].to_pylist())
         known = labels.notna().to_numpy()
-        row = {"study": study, "image_set": image_set} | artifacts.read_meta(path)
+        meta = artifacts.read_meta(path)
+        row = {"image_set": cfg["train"]} | meta | {"clustering_encoder": meta["encoder"]}
+        row |= {"study": study, "encoder": encoder}
         if known.any():
             row |= clustering_metrics(labels[known].to_numpy(), assigned[known])
         row["used_clusters"] = len(np.unique(assigned))
@@ -39,6 +43,6 @@ if __name__ == "__main__":
             snakemake.input.clusters,
             snakemake.input.index,
             snakemake.wildcards.study,
-            snakemake.params.cfg["train"],
+            snakemake.params.cfg,
             snakemake.output[0],
         )

@@ -1,10 +1,11 @@
 """Mine the positives: the concepts of a corpus that the unlabelled training images show.
 
 Reads the similarity pass and, for methods that need them, clusters and their centres; never labels,
-test or OOD images. Out: one row per concept with votes, purity, size, runner-up and example images.
+test or OOD images. The clusters may be of another encoder. Out: one row per concept with votes,
+purity, size, runner-up and example images; the metadata name both encoders.
 """
 
-from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.concepts import mining
 from workflow_scripts.lib.concepts.methods import METHODS
 from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
@@ -13,13 +14,15 @@ from workflow_scripts.lib.job import job
 
 def mine_concepts(similarity, concepts, clusters, centres, cfg, meta, output):
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
-    image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
     parameters = {key: value for key, value in cfg.items() if key != "method"}
     if "seed" in METHODS[cfg["method"]]:
         parameters["seed"] = meta["seed"]
-    evidence = read_evidence(similarity, len(names), clusters, centres=centres)
+    evidence, image_ids = read_evidence(similarity, len(names), clusters, centres=centres)
     columns = getattr(mining, cfg["method"])(evidence, **parameters)
-    write_positives(output, columns, names, image_ids, meta | {"method": cfg["method"]})
+    meta |= {"method": cfg["method"]}
+    if clusters:
+        meta["clustering_encoder"] = read_meta(clusters)["encoder"]
+    write_positives(output, columns, names, image_ids, meta)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The only mining method that reads labels. Out: as mine_concepts.
 
 import logging
 
-from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.concepts import mining
 from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
 from workflow_scripts.lib.concepts.quality import true_names_of
@@ -43,13 +43,15 @@ def mine_ground_truth(index, similarity, concepts, clusters, label_names, cfg, m
     cfg: mining (its config block), label_names (see `lib.texts.label_names.naming`).
     """
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
-    image_ids = read_table(similarity, ["image_id"])["image_id"].combine_chunks()
     true_ids = true_concepts(index, names, *naming(label_names, cfg["label_names"]))
     method, parameters = cfg["mining"]["method"], dict(cfg["mining"])
     del parameters["method"]
-    evidence = read_evidence(similarity, len(names), clusters, true_ids)
+    evidence, image_ids = read_evidence(similarity, len(names), clusters, true_ids)
     columns = getattr(mining, method)(evidence, **parameters)
-    write_positives(output, columns, names, image_ids, meta | {"method": method})
+    meta |= {"method": method}
+    if clusters:
+        meta["clustering_encoder"] = read_meta(clusters)["encoder"]
+    write_positives(output, columns, names, image_ids, meta)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ and centre, spread, and the ids of the images nearest to the centre and farthest
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.concepts.naming import named_clusters
@@ -20,11 +21,11 @@ def name_clusters(inputs, meta, output):
     concepts. meta: what the names are of."""
     names = read_table(inputs.concepts, ["concept"])["concept"].combine_chunks()
     images = open_embeddings(inputs.embeddings, inputs.index)
-    image_ids = images.index["image_id"].combine_chunks()
-    evidence = read_evidence(
+    evidence, image_ids = read_evidence(
         inputs.similarity, len(names), inputs.clusters, centres=[inputs.centres, inputs.texts]
     )
-    blocks = progress(images.blocks(), unit="block")
+    clustered = pc.is_in(images.index["image_id"], image_ids).to_numpy()
+    blocks = progress(images.blocks(rows=np.flatnonzero(clustered)), unit="block")
     columns = named_clusters(evidence, blocks, read_meta(inputs.clusters)["k"])
     named = columns["concept_id"]
     table = {

@@ -10,14 +10,14 @@ from safetensors.numpy import load_file
 
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.clustering.methods import load_method
+from workflow_scripts.lib.clustering.spaces import open_spaces
 from workflow_scripts.lib.concepts.similarity import top_of_rows
-from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
 
 
 def rank_clusters(embeddings, index, clusters, model, cfg, output):
     method = load_method(cfg["method"])
-    images, weights = open_embeddings(embeddings, index), load_file(model)
+    images, weights = open_spaces(embeddings, index, cfg.get("spaces")), load_file(model)
     meta = read_meta(clusters)
     m = min(cfg["predictions"], meta["k"])
     ranked = np.empty((images.rows, m), np.int32)

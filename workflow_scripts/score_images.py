@@ -1,7 +1,8 @@
 """Score the test, OOD and shifted images of a study with the detectors.
 
 One job serves one list of positives (and all negatives chosen for it), or, with mining "none", the
-detectors that compare images with the training images or their clusters.
+detectors that compare images with the training images or their clusters. Clusters of another
+encoder are joined with the training images by id.
 
 Out: Parquet, one row per image: image_set, image_id, concept (the nearest positive), its cosine,
 and a float32 column per detector, `detector` or `detector:negatives`; higher is more
@@ -11,7 +12,8 @@ in-distribution.
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
+from workflow_scripts.lib.artifacts import read_meta, write_table
+from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.positives import read_chosen
 from workflow_scripts.lib.detection.detectors import score_embeddings, with_temperatures
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_shards
@@ -34,7 +36,8 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
     if meta["mining"] == "none":
         train = open_embeddings(inputs.train, inputs.train_index)
         if meta["clustering"] != "none":
-            clusters = read_table(inputs.clusters, ["cluster"])["cluster"].to_numpy()
+            clusters = clusters_of_images(inputs.clusters, train.index["image_id"])
+            meta = meta | {"clustering_encoder": read_meta(inputs.clusters)["encoder"]}
         meta = meta | {"method": "none", "n_positives": 0}
     else:
         for path in inputs.concepts:
@@ -43,7 +46,8 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
             inputs.positives, inputs.negatives, cfg["corpora"], inputs.texts, inputs.concepts
         )
         mined = read_meta(inputs.positives)
-        meta = meta | {key: mined[key] for key in ("method", "n_positives")}
+        kept = ("method", "n_positives", "clustering_encoder")
+        meta = meta | {key: mined[key] for key in kept if key in mined}
 
     detectors = with_temperatures(cfg["detectors"], images.meta.get("encoder", {}))
     scores, nearest, cosines = score_embeddings(

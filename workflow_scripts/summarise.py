@@ -8,6 +8,7 @@ from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.tables import markdown, over_seeds, read_frame
 
 LIST = ["encoder", "clustering", "mining"]
+NAMES = ["n_positives", "exact_match_rate", "coverage"]  # of the quality of the names
 KEYS = [*LIST, "negatives", "detector"]
 # Columns of the summary: metric, condition, group and images of the mean rows of the OOD table.
 COLUMNS = {
@@ -52,12 +53,13 @@ SHEETS = "names mined by clusters, with example images (.png; not for precompute
 
 def files_made(ood, quality, studies):
     """A Markdown table of the files that the run makes. ood, quality: as for `summarise`, read."""
-    flagged = (ood["images"] == "unflagged").any()
+    absent = set() if (ood["images"] == "unflagged").any() else {"contamination"}
+    absent |= {"concepts", "label_quality"} if quality.empty else set()
     named = [name for name in studies if name in set(ood.loc[ood["mining"] != "none", "study"])]
     files = {
         f"results/tables/{table}.md": shows
         for table, shows in TABLES.items()
-        if table != "contamination" or flagged
+        if table not in absent
     }
     files |= {f"results/figures/{name}.svg, .png": "AUROC at a glance" for name in named}
     if (quality["clustering"] != "none").any():
@@ -117,7 +119,7 @@ def versus(comparison):
 def ood_summary(ood, comparison, quality):
     """One row per (list of positives, negatives, detector), of each detector the best first."""
     per_seed = ood_by_seed(ood)
-    names = quality.set_index([*LIST, "seed"])[["n_positives", "exact_match_rate", "coverage"]]
+    names = quality.set_index([*LIST, "seed"])[NAMES]
     per_seed = per_seed.join(names, on=[*LIST, "seed"])
     values = [name for name in COLUMNS if name in per_seed]
     means = over_seeds(per_seed, KEYS, [*values, *names.columns]).sort_values(
@@ -127,9 +129,10 @@ def ood_summary(ood, comparison, quality):
     shown["± (seeds)"] = means["auroc_std"]
     shown = shown.join(versus(comparison), on=KEYS)
     shown[values[1:]] = means[values[1:]]
-    shown["positives"] = means["n_positives"].round().astype("Int64")
-    shown["true names"] = 100 * means["exact_match_rate"]
-    shown["found"] = 100 * means["coverage"]
+    if not quality.empty:
+        shown["positives"] = means["n_positives"].round().astype("Int64")
+        shown["true names"] = 100 * means["exact_match_rate"]
+        shown["found"] = 100 * means["coverage"]
     return markdown(shown, digits=1)
 
 
@@ -153,8 +156,11 @@ def study_section(study, ood, comparison, quality, clustering):
 
 
 def summarise(ood, comparison, quality, clustering, studies, output):
-    """ood, comparison, quality and clustering: paths of the tables over all studies."""
-    frames = [read_frame(path) for path in (ood, comparison, quality, clustering)]
+    """ood, comparison, quality and clustering: paths of the tables over all studies; no quality
+    (None) if no study mines names."""
+    columns = dict.fromkeys(["study", *LIST, "seed"], "object") | dict.fromkeys(NAMES, "float64")
+    named = read_frame(quality) if quality else pd.DataFrame(columns=columns).astype(columns)
+    frames = [read_frame(ood), read_frame(comparison), named, read_frame(clustering)]
     lines = ["# Results", ""]
     for study in studies:
         lines += study_section(study, *(frame[frame["study"] == study] for frame in frames))
@@ -167,7 +173,7 @@ if __name__ == "__main__":
         summarise(
             snakemake.input.ood,
             snakemake.input.comparison,
-            snakemake.input.label_quality,
+            snakemake.input.label_quality or None,
             snakemake.input.clustering,
             snakemake.params.cfg["studies"],
             snakemake.output[0],

@@ -22,7 +22,7 @@ def joined(paths, values):
 
 
 def readable(comparisons, quality):
-    """AUROC in percent by kind of OOD set and under shift, beside the quality of the names."""
+    """AUROC in percent by kind of OOD set and under shift, beside the quality of any names."""
     frame = comparisons[(comparisons["condition"] == "clean") | (comparisons["ood_group"] == "all")]
     column = frame["ood_group"].where(frame["condition"] == "clean", frame["condition"])
     shown = (100 * frame["auroc"]).groupby([*(frame[key] for key in ROW), column], sort=False)
@@ -30,18 +30,21 @@ def readable(comparisons, quality):
     clean = frame[(frame["condition"] == "clean") & (frame["ood_group"] == "all")].set_index(ROW)
     shown["± (seeds)"] = 100 * clean["auroc_std"]
     shown["± (images)"] = 100 * (clean["auroc_high"] - clean["auroc_low"]) / 2
-    names = quality.groupby(LIST, sort=False)[list(NAMES)].mean().rename(columns=NAMES)
-    names[["true names", "found"]] *= 100
-    shown = shown.reset_index().join(names, on=LIST)
+    shown = shown.reset_index()
+    if quality is not None:
+        names = quality.groupby(LIST, sort=False)[list(NAMES)].mean().rename(columns=NAMES)
+        names[["true names", "found"]] *= 100
+        shown = shown.join(names, on=LIST)
     return shown.sort_values(["detector", "negatives", "mining"], kind="stable")
 
 
 def tabulate_ablation(comparisons, label_quality, ablation, cfg, parquet, csv, md):
-    """cfg: values (their names, in the order of the files) and vary (the key of the study)."""
+    """cfg: values (their names, in the order of the comparisons), named (those of the files of
+    label_quality) and vary (the key of the study)."""
     frame = joined(comparisons, cfg["values"])
     title = f"Ablation {ablation}: {cfg['vary']} varied. AUROC in percent, means over seeds"
-    shown = readable(frame, joined(label_quality, cfg["values"]))
-    write_tables(frame, parquet, csv, md, title, shown, digits=1)
+    quality = joined(label_quality, cfg["named"]) if label_quality else None
+    write_tables(frame, parquet, csv, md, title, readable(frame, quality), digits=1)
 
 
 if __name__ == "__main__":

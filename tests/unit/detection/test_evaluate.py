@@ -399,8 +399,11 @@ def test_labels_are_joined_by_image_id(tmp_path):
         columns = {"image_id": order, "cluster": np.array([clusters[i] for i in order], np.int32)}
         write_table(tmp_path / f"{name}.parquet", columns, {"encoder": name, "method": "kmeans"})
     paths = [tmp_path / "same.parquet", tmp_path / "other.parquet"]
-    evaluate_clustering(paths, [tmp_path / "index.parquet"], "s", "train", tmp_path / "out.parquet")
+    cfg = {"train": "train", "encoders": ["same", "naming"]}
+    evaluate_clustering(paths, [tmp_path / "index.parquet"], "s", cfg, tmp_path / "out.parquet")
     table = pd.read_parquet(tmp_path / "out.parquet")
+    assert table["encoder"].tolist() == ["same", "naming"]
+    assert table["clustering_encoder"].tolist() == ["same", "other"]
     assert table["acc"].tolist() == [1, 1]
     assert table["n"].tolist() == [5, 5]
     assert table["used_clusters"].tolist() == [3, 3]

@@ -51,6 +51,16 @@ def test_mahalanobis_matches_the_formula(shrinkage, k, monkeypatch):
     assert found.dtype == np.float32
 
 
+def test_mahalanobis_leaves_images_without_a_cluster_out():
+    rng = np.random.default_rng(0)
+    images, train = rng.normal(size=(2, 50, 3)).astype(np.float32)
+    clusters = rng.integers(-1, 2, 50)
+    kept = clusters >= 0
+    found = mahalanobis(embeddings(np.split(train, [20])), clusters)(images)
+    alone = mahalanobis(embeddings([train[kept]]), clusters[kept])(images)
+    np.testing.assert_allclose(found, alone, rtol=1e-5)
+
+
 def test_mahalanobis_worked_example():
     # Two clusters around (1, 0) and (0, 1), each +- .1 in x and +- .2 in y: S = diag(.01, .04).
     offsets = np.array([[0.1, 0.2], [0.1, -0.2], [-0.1, 0.2], [-0.1, -0.2]])

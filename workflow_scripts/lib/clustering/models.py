@@ -1,8 +1,8 @@
 """Config blocks of the clusterings."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, model_validator
 
 from workflow_scripts.lib.config.base import (
     Block,
@@ -12,8 +12,11 @@ from workflow_scripts.lib.config.base import (
     number,
     number_or,
     one_of,
+    optional,
     whole,
 )
+from workflow_scripts.lib.config.messages import wrong
+from workflow_scripts.lib.config.names import Names
 
 METHOD = Field(description="Kind of clustering.")
 
@@ -25,6 +28,10 @@ class Clustering(Block):
     k: number_or(Count, "classes", "auto") = Field(
         description='Number of clusters; "classes" for the number of distinct labels (the '
         'protocol of papers that compare clusterings); "auto" for the number that `sweep` finds.'
+    )
+    encoder: Annotated[str, Names("encoders")] = optional(
+        "Encoder whose embeddings are clustered, e.g. an image model without texts; without the "
+        "key the encoder of the study or the benchmark."
     )
     threads: Count = Field(8, description="CPU threads of one job.")
 
@@ -112,6 +119,10 @@ class Turtle(Clustering):
     """TURTLE (ICML 2024), clusters that linear classifiers learn easily (re-derived)."""
 
     method: Literal["turtle"] = METHOD
+    spaces: list[Annotated[str, Names("encoders")]] = optional(
+        "Encoders whose embeddings are clustered together, each once, in place of `encoder`; the "
+        "clusters are in the folder of the first."
+    )
     heads: Count = Field(4, description="Task encoders trained in parallel.")
     steps: Count = Field(6000, description="Outer steps.")
     inner_steps: Count = Field(10, description="Steps of the classifiers per outer step.")
@@ -121,6 +132,14 @@ class Turtle(Clustering):
     gamma: Number = Field(10.0, description="Weight of the entropy of the classes.")
     temperature: Number = Field(0.1, description="Temperature of the task encoder's softmax.")
     warm_start: StrictBool = Field(False, description="Keep the classifiers between outer steps.")
+
+    @model_validator(mode="after")
+    def _has_spaces(self):
+        if self.spaces is not None and len(set(self.spaces)) < max(2, len(self.spaces)):
+            raise wrong(".spaces: name two or more encoders, each once")
+        if self.spaces is not None and self.encoder is not None:
+            raise wrong(": give encoder or spaces, not both")
+        return self
 
 
 class Sweep(Block):

@@ -28,8 +28,9 @@ from workflow_scripts.lib.errors import InputError
 
 
 def fit(task):
-    """Train TURTLE on the images' embeddings alone (see `methods` for the interface)."""
-    return train_turtle([task.images.joined()], task)
+    """Train TURTLE on the images' embeddings, in one space or several (see `methods`)."""
+    images = task.images.joined()
+    return train_turtle(images.spaces if "spaces" in task.cfg else [images], task)
 
 
 def train_turtle(spaces, task):
@@ -74,10 +75,14 @@ def scores(block, weights, cfg):
 
 
 def _of_one_encoder(block, weights, cfg):
-    """Log-probabilities [b, K], a tensor, of embeddings [b, d] under one task encoder's weights."""
+    """Log-probabilities [b, K], a tensor, of embeddings [b, d] under one task encoder's weights.
+
+    d: the sum over spaces; the embeddings of an image stand side by side.
+    """
     device = epochs.default_device()
     task = {name: torch.from_numpy(value)[None].to(device) for name, value in weights.items()}
-    views = [epochs.to_tensor(block, device)]
+    dims = [task[f"prototypes_{s}"].shape[-1] for s in range(len(task) // 2)]
+    views = epochs.to_tensor(block, device).split(dims, dim=-1)
     return task_log_probabilities(task, views, cfg["temperature"])[0]
 
 

@@ -5,22 +5,30 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_array, read_table, write_table
+from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.evidence import Evidence
 
 
 def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=None):
-    """The Evidence of a similarity artifact and, if given, of a cluster artifact.
+    """The Evidence of a similarity artifact and, if given, of clusters of the same images.
 
+    The two are joined by image id: images without a cluster have no vote (`clusters_of_images`).
     centres: paths of the cluster centres and of the text embeddings, or none.
+    Returns (Evidence of N images, their ids: pyarrow array [N]).
     """
-    table = read_table(similarity, ["concept_ids", "cosines"])
+    table, assigned = read_table(similarity, ["image_id", "concept_ids", "cosines"]), None
+    if clusters:
+        assigned = clusters_of_images(clusters, table["image_id"].combine_chunks())
+        known = assigned >= 0
+        if not known.all():
+            table, assigned = table.filter(known), assigned[known]
     ids, cosines = (
         table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
         for name in ("concept_ids", "cosines")
     )
-    assigned = read_table(clusters, ["cluster"])["cluster"].to_numpy() if clusters else None
     arrays = [np.asarray(read_array(path), np.float32) for path in centres or []]
-    return Evidence(ids, cosines, n_concepts, assigned, true_ids, *arrays)
+    evidence = Evidence(ids, cosines, n_concepts, assigned, true_ids, *arrays)
+    return evidence, table["image_id"].combine_chunks()
 
 
 def write_positives(path, columns, concepts, image_ids, meta):

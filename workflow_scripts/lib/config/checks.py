@@ -9,8 +9,11 @@ from workflow_scripts.lib.config.messages import nearest
 from workflow_scripts.lib.config.queries import (
     benchmark_sources,
     calibration_set,
+    clustering_encoders,
     encoders_of,
+    judge_of,
     needs,
+    own_encoders,
     scored_sets,
     source_set,
     study_image_sets,
@@ -49,16 +52,26 @@ def _check_encoders(config):
     """Each encoder can embed the image sets and the corpora that it is asked to."""
     for name, study in config["studies"].items():
         for encoder, (image_sets, corpora) in encoders_of(study, config).items():
-            judge = encoder not in study["encoders"]
-            rule = f"contaminations.{study['contamination']}: " if judge else ""
-            where = f"config: studies.{name}: {rule}encoder {encoder!r}"
+            where = f"config: studies.{name}: {_task_of(encoder, study, config)}{encoder!r}"
             _check_embeds(where, encoder, "images", image_sets, config)
             _check_embeds(where, encoder, "texts", corpora, config)
     for name, benchmark in config["benchmarks"].items():
-        for encoder in benchmark["encoders"]:
-            where = f"config: benchmarks.{name}: encoder {encoder!r}"
+        for encoder in clustering_encoders(benchmark, config):
+            where = f"config: benchmarks.{name}: {_task_of(encoder, benchmark, config)}{encoder!r}"
             sources = benchmark_sources(benchmark, config)
             _check_embeds(where, encoder, "images", sources, config)
+
+
+def _task_of(encoder, block, config):
+    """What a study or benchmark has an encoder for, in words that its name follows."""
+    if encoder in block["encoders"]:
+        return "encoder "
+    if block.get("contamination") and encoder == judge_of(block, config):
+        return f"contaminations.{block['contamination']}: encoder "
+    own = {name: own_encoders(name, config) for name in block["clusterings"]}
+    clustering = next(name for name in own if encoder in own[name])
+    key = "spaces" if "spaces" in config["clusterings"][clustering] else "encoder"
+    return f"clusterings.{clustering}.{key} "
 
 
 def _check_embeds(where, encoder_name, kind, names, config):
@@ -67,10 +80,10 @@ def _check_embeds(where, encoder_name, kind, names, config):
     kind: "images" or "texts". where: begins the message if not.
     """
     encoder, (section, sources) = config["encoders"][encoder_name], SOURCES[kind]
-    if kind == "texts" and encoder["method"] == "timm":
+    if kind == "texts" and names and encoder["method"] == "timm":
         raise InputError(
-            f"{where} (timm) has no text model; use it in benchmarks of clusterings, or choose an "
-            "open_clip encoder"
+            f"{where} (timm) has no text model; leave minings and contamination out of its study, "
+            "name it in clusterings alone, or choose an open_clip encoder"
         )
     for name in names:
         if encoder["method"] == "precomputed":
@@ -141,7 +154,7 @@ def _check_studies(config):
 
 def _check_needs(config):
     """A study must name clusterings for minings that vote by cluster, and so on."""
-    source = {"clusters": "clusterings", "negatives": "negatives"}
+    source = {"positives": "minings", "clusters": "clusterings", "negatives": "negatives"}
     for name, study in config["studies"].items():
         for section in ("minings", "detectors"):
             for block in study[section]:
@@ -149,7 +162,7 @@ def _check_needs(config):
                     if need in source and not study[source[need]]:
                         raise InputError(
                             f"config: studies.{name}: {section}.{block} needs {need}; "
-                            f"add studies.{name}.{source[need]}"
+                            + _remedy(f"studies.{name}.{source[need]}", need, study, config)
                         )
 
 
@@ -192,3 +205,12 @@ def _are_apart(one, other, config):
     parts = [cut.get("part") for cut in cuts]
     rest = [{key: cut[key] for key in cut if key != "part"} for cut in cuts]
     return None not in parts and parts[0] != parts[1] and rest[0] == rest[1]
+
+
+def _remedy(key, need, study, config):
+    """What to do about a study that lacks what a method needs; key: what would give it."""
+    blocks = {name: config["encoders"][name] for name in study["encoders"]}
+    blind = [e for e in blocks if blocks[e]["method"] == "timm" or blocks[e].get("texts") == {}]
+    if need == "positives" and blind:
+        return f"encoder {blind[0]!r} has no texts to name images with; take knn or mahalanobis"
+    return f"add {key}"

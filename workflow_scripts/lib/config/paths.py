@@ -2,6 +2,7 @@
 
 from workflow_scripts.lib.config.queries import (
     benchmark_sources,
+    clustering_encoders,
     encoders_of,
     image_sets_in_use,
     images_of,
@@ -86,7 +87,7 @@ def _benchmark_paths(name, config):
     benchmark = config["benchmarks"][name]
     if benchmark["tree"]:
         yield f"benchmarks.{name}.tree", benchmark["tree"]
-    for name in benchmark["encoders"]:
+    for name in clustering_encoders(benchmark, config):
         encoder = config["encoders"][name]
         if encoder["method"] == "precomputed":
             sources = benchmark_sources(benchmark, config)

@@ -127,7 +127,10 @@ def benchmark_sources(benchmark, config):
 
 
 def study_corpora(study, config):
-    """Names of a study's corpus and of the further ones that its negatives draw from."""
+    """Names of a study's corpus and of the further ones that its negatives draw from; none for a
+    study without minings, which has no names."""
+    if not study["minings"]:
+        return []
     more = [name for block in study["negatives"] for name in config["negatives"][block]["corpora"]]
     return list(dict.fromkeys([study["corpus"], *more]))
 
@@ -144,20 +147,44 @@ def judge_of(study, config):
     return config["contaminations"][study["contamination"]].get("encoder") or study["encoders"][0]
 
 
+def clustering_encoder(clustering, encoder, config):
+    """The encoder that a clustering's folder names: its own (of several spaces the first) or else
+    this one, of a study or benchmark."""
+    return next(iter(own_encoders(clustering, config)), encoder)
+
+
+def own_encoders(clustering, config):
+    """The encoders that a clustering names, a list; none if it takes that of study or benchmark."""
+    block = config["clusterings"][clustering]
+    return [block["encoder"]] if "encoder" in block else block.get("spaces", [])
+
+
+def clustering_encoders(block, config):
+    """The encoders whose embeddings a study or benchmark clusters, each once."""
+    found = {}
+    for clustering in block["clusterings"]:
+        found |= dict.fromkeys(own_encoders(clustering, config) or block["encoders"])
+    return list(found)
+
+
 def encoders_of(study, config):
     """Encoder -> (image sets, corpora) that a study has it embed.
 
-    Its encoders, and the judge of its contamination if that is another one. The image sets are
-    those that hold the images.
+    Its encoders, the judge of its contamination, and the own encoders of its clusterings. The image
+    sets are those that hold the images.
     """
-    sources, corpora = study_sources(study, config), study_corpora(study, config)
-    used = dict.fromkeys(study["encoders"], (sources, corpora))
-    judge = judge_of(study, config)
-    if judge and judge not in used:
+    corpora = study_corpora(study, config)
+    uses = [(encoder, study_sources(study, config), corpora) for encoder in study["encoders"]]
+    if judge := judge_of(study, config):
         judged = [name for name in study_image_sets(study) if name not in study["shift"]]
-        sources = list(dict.fromkeys(source_set(name, config) for name in judged))
-        used[judge] = (sources, [study["corpus"]])
-    return used
+        uses.append((judge, judged, [study["corpus"]]))
+    uses += [(encoder, [study["train"]], []) for encoder in clustering_encoders(study, config)]
+    used = {}
+    for encoder, image_sets, names in uses:
+        sources, texts = used.setdefault(encoder, ({}, {}))
+        sources |= dict.fromkeys(source_set(name, config) for name in image_sets)
+        texts |= dict.fromkeys(names)
+    return {encoder: (list(sources), list(texts)) for encoder, (sources, texts) in used.items()}
 
 
 def studies_in_use(config):
@@ -180,7 +207,8 @@ def embedded_sets(config, studies=(), benchmarks=()):
         for encoder, (sets, _) in encoders_of(config["studies"][study], config).items()
     ]
     for block in (config["benchmarks"][name] for name in benchmarks):
-        uses += [(encoder, benchmark_sources(block, config)) for encoder in block["encoders"]]
+        sources = benchmark_sources(block, config)
+        uses += [(encoder, sources) for encoder in clustering_encoders(block, config)]
     names = [
         name
         for encoder, sets in uses

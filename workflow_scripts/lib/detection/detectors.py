@@ -47,7 +47,7 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     negatives: dict of name -> float32 [M, d].
     detectors: dict of name -> {"method": a key of METHODS, **its parameters}.
     train: the `Embeddings` of the training images.
-    clusters: int [N], the clusters of all training images.
+    clusters: int [N], the clusters of all training images, -1 for those without.
     Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
     positive with the highest cosine, the first of equals (None without positives).

@@ -39,7 +39,8 @@ def mahalanobis(train, clusters, shrinkage=0.01):
     unit-norm embeddings. Our choice: S is (1 - shrinkage) S + shrinkage * tr(S) / d * I, since few
     images or collinear dimensions leave S without an inverse.
 
-    train: the training images' `Embeddings`. clusters: int [N], of all their rows in order.
+    train: the training images' `Embeddings`. clusters: int [N], of all their rows in order; images
+        with -1 have no cluster and are left out. They need not be clusters of these embeddings.
     Returns the score function of (images [b, d], ...).
     Raises InputError if the clusters do not fit the images or S has no inverse.
     """
@@ -72,9 +73,11 @@ def mahalanobis(train, clusters, shrinkage=0.01):
 
 def _means_and_covariance(train, clusters):
     """Means [K, d] of the clusters with images and their pooled covariance [d, d], float64."""
-    codes = np.unique(clusters, return_inverse=True)[1]
+    known = np.flatnonzero(clusters >= 0)
+    rows = known if len(known) < len(clusters) else None
+    codes = np.unique(clusters[known], return_inverse=True)[1]
     counts = np.bincount(codes)
-    exact = (block.astype(np.float64) for block in train.blocks())
+    exact = (block.astype(np.float64) for block in train.blocks(rows=rows))
     means = group_sums(exact, codes, len(counts)) / counts[:, None]
-    scatter = scatter_within(train.blocks(), codes, means, np.ones(len(counts)))
-    return means, scatter / train.rows
+    scatter = scatter_within(train.blocks(rows=rows), codes, means, np.ones(len(counts)))
+    return means, scatter / len(known)

@@ -181,7 +181,9 @@ class Study(Block):
     encoders: OneOrMore[Annotated[str, Names("encoders")]] = Field(
         description="Encoders to compare."
     )
-    corpus: Annotated[str, Names("corpora")] = Field(description="The corpus.")
+    corpus: Annotated[str, Names("corpora")] | None = Field(
+        None, description="The corpus; needed for `minings` and `contamination`."
+    )
     train: Annotated[str, Names("image_sets")] = Field(
         description="Unlabelled in-distribution images that are clustered and mined."
     )
@@ -198,8 +200,10 @@ class Study(Block):
     clusterings: list[Annotated[str, Names("clusterings")]] = Field(
         [], description="Clusterings for the mining methods that need one."
     )
-    minings: OneOrMore[Annotated[str, Names("minings")]] = Field(
-        description="Mining methods to compare."
+    minings: list[Annotated[str, Names("minings")]] = Field(
+        [],
+        description="Mining methods to compare; none for encoders without a text model, and for "
+        "detectors without names.",
     )
     negatives: list[Annotated[str, Names("negatives")]] = Field(
         [], description="Negatives for the detectors that need them."
@@ -230,6 +234,12 @@ class Study(Block):
     false_alarm_rate: number(gt=0, lt=1) = Field(
         0.05, description="Share of in-distribution images that may be flagged."
     )
+
+    @model_validator(mode="after")
+    def _has_corpus(self):
+        if self.corpus is None and (self.minings or self.contamination):
+            raise wrong(" needs the key 'corpus' for its minings or its contamination")
+        return self
 
 
 def _one_or_more(value):

@@ -1,0 +1,63 @@
+"""Embeddings of the same images by several encoders, side by side."""
+
+import numpy as np
+import pyarrow.compute as pc
+
+from workflow_scripts.lib.embeddings import Embeddings, open_embeddings, open_sets
+from workflow_scripts.lib.errors import InputError
+
+
+class SideBySide:
+    """Arrays [N, d_s] of the same images as one array-like [N, sum of d_s]: len, shape, [rows]."""
+
+    def __init__(self, spaces):
+        self.spaces = spaces
+        self.shape = (len(spaces[0]), sum(space.shape[1] for space in spaces))
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """The rows of a slice or with these numbers, int [n]."""
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        return np.concatenate([space[rows] for space in self.spaces], axis=1)
+
+
+class _Reordered:
+    """Rows of an array [M, d] in another order, as an array-like [N, d]."""
+
+    def __init__(self, array, order):
+        self._array, self._order = array, order
+        self.shape = (len(order), array.shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        return self._array[self._order[rows]]
+
+
+def open_spaces(arrays, indexes, shards):
+    """The Embeddings of one image set by several encoders, side by side, with the first's index.
+
+    arrays, indexes, shards: as in `open_sets`, by encoder; shards is None for a single encoder.
+    Images are joined by id, in the order of the first (our choice). Raises InputError if another
+    encoder lacks images of the first.
+    """
+    if shards is None:
+        return open_embeddings(arrays, indexes)
+    sets = open_sets(arrays, indexes, shards)
+    first = next(iter(sets.values()))
+    spaces = []
+    for encoder, images in sets.items():
+        order = pc.index_in(
+            first.index["image_id"], value_set=images.index["image_id"].combine_chunks()
+        )
+        if order.null_count:
+            raise InputError(
+                f"spaces: {encoder} lacks {order.null_count} of {first.rows} images of "
+                f"{next(iter(sets))}; give every encoder the same images with the same ids"
+            )
+        spaces.append(_Reordered(images.joined(), order.to_numpy()))
+    return Embeddings([SideBySide(spaces)], first.index, first.meta)
