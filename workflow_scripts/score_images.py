@@ -14,6 +14,7 @@ import pyarrow as pa
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.concepts.positives import read_chosen
 from workflow_scripts.lib.detection.detectors import score_embeddings, with_temperatures
+from workflow_scripts.lib.detection.images import fit_gaussians
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_shards
 from workflow_scripts.lib.job import job
 
@@ -34,7 +35,8 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
     if meta["mining"] == "none":
         train = open_embeddings(inputs.train, inputs.train_index)
         if meta["clustering"] != "none":
-            clusters = read_table(inputs.clusters, ["cluster"])["cluster"].to_numpy()
+            assigned = read_table(inputs.clusters, ["cluster"])["cluster"].to_numpy()
+            clusters = fit_gaussians(train, assigned)
         meta = meta | {"method": "none", "n_positives": 0}
     else:
         for path in inputs.concepts:
