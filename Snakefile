@@ -21,6 +21,7 @@ include: "rules/texts.smk"
 include: "rules/clustering.smk"
 include: "rules/concepts.smk"
 include: "rules/detection.smk"
+include: "rules/detectors.smk"
 include: "rules/report.smk"
 include: "rules/benchmarks.smk"
 

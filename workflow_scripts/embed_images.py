@@ -33,8 +33,7 @@ def embed_images(
     found, bad = embed_stream(encoder, (read for _, read in rows_and_reads), threads)
     kept = [row for number, row in enumerate(rows) if number not in bad]
     rejected = [
-        {**rows[number], "stage": "decode", "reason": str(reason)}
-        for number, reason in bad.items()
+        {**rows[number], "stage": "decode", "reason": str(reason)} for number, reason in bad.items()
     ]
     logging.info("%d images embedded, %d in quarantine", len(kept), len(rejected))
     write_array(embeddings, found)

@@ -88,6 +88,11 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     return scores, np.concatenate(nearest), np.concatenate(cosines)
 
 
+def column_of(detector, negatives):
+    """Name of a score in tables: the detector's, with the name of its negatives if it has such."""
+    return detector if negatives is None else f"{detector}:{negatives}"
+
+
 def with_temperatures(detectors, encoder):
     """The detectors with every `temperature: encoder` replaced by 1 / the encoder's logit scale.
 
