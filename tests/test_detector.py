@@ -183,7 +183,7 @@ def test_refuses_what_it_does_not_know(stored, tmp_path):
     scored = detector.score(np.eye(3, 64))
     with pytest.raises(InputError, match="no calibration scores"):
         detector.flag(scored)
-    with pytest.raises(InputError, match="no score 'neglabel'; it has mcm, .*neglabel:rest"):
+    with pytest.raises(InputError, match=r"no score 'neglabel'; it has mcm, .*neglabel:rest"):
         detector.rank("abc", np.eye(3, 64), by="neglabel")
     with pytest.raises(InputError, match="decide_by: 'knn' is not among what is stored"):
         calibrated(stored, tmp_path, decide_by="knn")
@@ -215,7 +215,7 @@ def test_refuses_another_encoder(stored, tmp_path):
     weights = load_file(changed / "open_clip_model.safetensors")
     weights["visual.conv1.weight"][0, 0, 0, 0] += 1
     save_file(weights, changed / "open_clip_model.safetensors")
-    with pytest.raises(InputError, match="sha256: it has '[0-9a-f]{64}', the detector 'e5b4"):
+    with pytest.raises(InputError, match=r"sha256: it has '[0-9a-f]{64}', the detector 'e5b4"):
         detector_of(stored, encoder=block | {"checkpoint": str(changed)}).score_images(images)
 
     shutil.copy(own / "open_clip_model.safetensors", changed)
@@ -237,14 +237,14 @@ def test_refuses_damaged_files(stored, tmp_path):
 
     restore()
     arrays.write_bytes(arrays.read_bytes()[:-1] + b"x")
-    with pytest.raises(InputError, match="is not what detector.json was stored with"):
+    with pytest.raises(InputError, match=r"is not what detector.json was stored with"):
         load_detector(tmp_path)
     arrays.unlink()
-    with pytest.raises(InputError, match="detector.safetensors cannot be read"):
+    with pytest.raises(InputError, match=r"detector.safetensors cannot be read"):
         load_detector(tmp_path)
     restore()
     json_file.write_text(json_file.read_text()[:900])
-    with pytest.raises(InputError, match="detector.json is no stored detector that can be read"):
+    with pytest.raises(InputError, match=r"detector.json is no stored detector that can be read"):
         load_detector(tmp_path)
     for content, what in (("[]", "without"), ('{"format": 2}', "without 'arrays'")):
         json_file.write_text(content)

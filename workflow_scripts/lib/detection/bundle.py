@@ -25,7 +25,7 @@ from workflow_scripts.lib.detection import calibration
 from workflow_scripts.lib.detection.detectors import column_of, score_blocks
 from workflow_scripts.lib.detection.images import Gaussians
 from workflow_scripts.lib.embeddings import BLOCK, encoder_differences
-from workflow_scripts.lib.encoders.files import weights_files
+from workflow_scripts.lib.encoders.files import WEIGHTS_NAME, weights_files
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
 
@@ -178,7 +178,8 @@ class Detector:
         description: what its `describe` returns, or the metadata of embeddings hold.
         """
         own = self.meta["encoder"]["description"]
-        if values := encoder_differences(description, own, ("it has", "the detector")):
+        named = [_without_place(one) for one in (description, own)]
+        if values := encoder_differences(*named, ("it has", "the detector")):
             raise InputError(
                 f"The encoder is not the detector's ({values}). Its scores would mean nothing: use "
                 "the same weights, preprocessing and precision."
@@ -221,6 +222,15 @@ class Detector:
             if not (np.abs(norms - 1) <= NORM_TOLERANCE).all():
                 raise InputError("some embeddings are not of unit norm: divide rows by their norms")
             yield block
+
+
+def _without_place(description):
+    """A description of an encoder without what a copy of a checkpoint folder may change, its name.
+
+    Its weights are told by their SHA-256.
+    """
+    place = ("model",) if description.get("pretrained") == WEIGHTS_NAME else ()
+    return {key: value for key, value in description.items() if key not in place}
 
 
 def located(path):
