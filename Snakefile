@@ -40,3 +40,8 @@ rule ablations:
 rule deep_clustering:
     input:
         all_comparisons,
+
+
+rule score:
+    input:
+        scored_images,

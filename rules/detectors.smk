@@ -1,8 +1,16 @@
 """Detectors to take away: one list of positives with all that scores images -> two files.
 
 Out: results/detectors/{study}/... (detector.json, detector.safetensors). Asked for by name. They
-need neither the training images nor other results.
+need neither the training images nor other results. results/scored/{scored}/outliers.csv: new images,
+scored by one of them.
 """
+
+from workflow_scripts.lib.config.scored import START, scored_name
+from workflow_scripts.lib.detection.methods import METHODS
+from workflow_scripts.lib.images.kinds import ARCHIVES
+from workflow_scripts.lib.recipes import digest
+
+# ---- storing ----------------------------------------------------------------------------------------
 
 
 def parts_of_detector(wildcards):
@@ -81,3 +89,61 @@ rule save_detector:
         above=above("save_detector"),
     script:
         "../workflow_scripts/save_detector.py"
+
+
+# ---- scoring ----------------------------------------------------------------------------------------
+
+
+def images_for_detector(wildcards):
+    """The embeddings of the new images, by the detector's encoder."""
+    return embeddings_of(START + DETECTOR["encoder"]["name"], [START + wildcards.scored])
+
+
+def modules_of_detector(wildcards):
+    """The modules of a stored detector's methods, for the digest of a job's code."""
+    modules = {f"detection/{METHODS[b['method']].module}" for b in DETECTOR["detectors"].values()}
+    clusters = DETECTOR["clusters"]
+    return sorted(modules | ({f"clustering/{clusters['cfg']['method']}"} if clusters else set()))
+
+
+def config_for_detector(wildcards):
+    """The detector, with a digest since it is no input: Snakemake would make it anew, from the
+    training images. And where images that are files lie."""
+    kind, _ = container_of(START + wildcards.scored)
+    return {
+        "detector": CONFIG["detector"],
+        "content": digest(DETECTOR),
+        "decide_by": CONFIG.get("decide_by"),
+        "folder": None if kind in ARCHIVES else image_folder(START + wildcards.scored),
+    }
+
+
+rule score_with_detector:
+    input:
+        unpack(images_for_detector),
+    output:
+        parquet="results/scored/{scored}/outliers.parquet",
+        csv="results/scored/{scored}/outliers.csv",
+    log:
+        "results/logs/score_with_detector/{scored}.log",
+    wildcard_constraints:
+        scored=one_of([scored_name(CONFIG)] if "detector" in CONFIG else []),
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=config_for_detector,
+        code=code("score_with_detector", modules_of_detector),
+        above=above("score_with_detector"),
+    script:
+        "../workflow_scripts/score_with_detector.py"
+
+
+def scored_images(wildcards):
+    """What `snakemake score` makes: the images by rank."""
+    if "detector" not in CONFIG:
+        raise WorkflowError(
+            "score needs a detector and images: snakemake score --config folder=/data/new "
+            "detector=results/detectors/..."
+        )
+    folder = f"results/scored/{scored_name(CONFIG)}"
+    return [f"{folder}/outliers.parquet", f"{folder}/outliers.csv"]

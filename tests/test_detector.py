@@ -82,7 +82,7 @@ def test_every_score_is_that_of_the_study(stored):
 def test_a_memory_map_in_float16_and_blocks_score_alike(stored, monkeypatch):
     detector, images = detector_of(stored), embeddings_of(stored, "strange")
     whole = detector.score(images.array())
-    monkeypatch.setattr("workflow_scripts.lib.detection.bundle.BLOCK", 3)
+    monkeypatch.setattr("workflow_scripts.lib.concepts.similarity.TILE", 30)
     parts = detector.score(images.arrays[0])
     for column, scores in whole.scores.items():
         np.testing.assert_allclose(parts.scores[column], scores, rtol=1e-5, atol=1e-6)
@@ -266,12 +266,88 @@ def test_equal_inputs_give_equal_bytes(stored, tmp_path):
         assert (one / file).read_bytes() == (other / file).read_bytes()
 
 
-def test_nothing_but_its_two_files_is_read(stored, tmp_path):
-    """The training images, the embeddings and all other results are gone."""
+def test_a_copy_of_both_files_and_of_the_weights_is_enough(stored, tmp_path):
     shutil.copytree(stored.folder / FOLDER, tmp_path / "taken")
     shutil.copytree(stored.folder / "photos/strange", tmp_path / "new")
     shutil.copytree(stored.folder / "config/demo/tinyclip", tmp_path / "weights")
     block = {"method": "open_clip", "checkpoint": str(tmp_path / "weights")}
-    there = load_detector(tmp_path / "taken", encoder=block)
-    ranked, _ = there.score_images(tmp_path / "new")
+    ranked, _ = load_detector(tmp_path / "taken", encoder=block).score_images(tmp_path / "new")
     assert len(ranked) == 10
+
+
+# ---- snakemake score ----------------------------------------------------------------------------
+
+SCORE = ["--cores", "1", "score", "--config", "folder=incoming", f"detector={FOLDER}", "shards=3"]
+
+
+@pytest.fixture(scope="session")
+def scored(stored, shared):
+    """A project with a detector, without training images and other results, and new images."""
+    return shared("scored", lambda folder: score(stored.copy(folder)))
+
+
+def score(project):
+    (project.folder / "photos/strange").rename(project.folder / "incoming")
+    shutil.rmtree(project.folder / "photos")
+    (project.folder / "results/detectors").rename(project.folder / "kept")
+    shutil.rmtree(project.folder / "results")
+    (project.folder / "results").mkdir()
+    (project.folder / "kept").rename(project.folder / "results/detectors")
+    (project.folder / "words.txt").unlink()
+    project.run(*SCORE)
+
+
+def outliers(project, name="incoming"):
+    return pd.read_csv(project.folder / f"results/scored/{name}/outliers.csv")
+
+
+def test_score_ranks_new_images_without_training_images(scored, stored):
+    found, study = outliers(scored), scores_of(stored)
+    rows = study[study.image_set == "strange"].set_index("image_id")
+    ids = [path.removeprefix("incoming/") for path in found["path"]]
+    assert sorted(ids) == sorted(rows.index)
+    assert all((scored.folder / path).is_file() for path in found["path"])
+    for column in [*COLUMNS, "mahalanobis"]:  # shards are other batches of the encoder
+        np.testing.assert_allclose(found[column], rows.loc[ids, column], rtol=0.01, atol=0.001)
+    assert list(found["rank"]) == [*range(1, 11)]
+    assert found["mcm"].is_monotonic_increasing
+    assert set(found["cluster"]) <= set(load_detector(scored.folder / FOLDER).meta["positives"])
+    made = pd.read_parquet(scored.folder / "results/scored/incoming/outliers.parquet")
+    assert list(made["path"]) == list(found["path"])
+
+
+def test_score_embeds_new_images_only(scored, tmp_path):
+    project = scored.copy(tmp_path / "project")
+    assert project.rules_run(*SCORE) == {}
+    image = next((project.folder / "incoming").rglob("*.png"))
+    shutil.copy(image, image.with_name("another.png"))
+    ran = {"list_images": 1, "embed_images": 1, "score_with_detector": 1, "score": 1}
+    assert project.rules_run(*SCORE) == ran
+    assert len(outliers(project)) == 11
+    ran = {"score_with_detector": 1, "score": 1}
+    assert project.rules_run(*SCORE, "decide_by=neglabel:rest") == ran
+    assert outliers(project)["neglabel:rest"].is_monotonic_increasing
+    other = [*SCORE[:3], "--config", "list=few.csv", f"detector={FOLDER}"]
+    names = [str(path.relative_to(project.folder)) for path in (image, image.parent / "000.png")]
+    (project.folder / "few.csv").write_text("\n".join(["path", *names]) + "\n")
+    project.run(*other)
+    assert set(outliers(project, "few")["path"]) == {f"./{name}" for name in names}
+
+
+def test_score_says_what_is_missing(scored):
+    def said(*options):
+        done = scored.run("-n", "score", *options, check=False)
+        assert done.returncode
+        return done.stdout
+
+    assert "score needs a detector and images" in said()
+    detector = f"detector={FOLDER}"
+    assert "give the images to score by one of folder, list" in said("--config", detector)
+    both = said("--config", detector, "folder=incoming", "tar=a.tar")
+    assert "give the images to score by one of folder, list" in both
+    assert "folder: gone does not exist" in said("--config", detector, "folder=gone")
+    assert "is no stored detector" in said("--config", "detector=incoming", "folder=incoming")
+    done = scored.run(*SCORE, "decide_by=best", check=False)
+    assert done.returncode
+    log = (scored.folder / "results/logs/score_with_detector/incoming.log").read_text()
+    assert "the detector has no score 'best'; it has mcm" in log

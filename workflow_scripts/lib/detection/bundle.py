@@ -24,7 +24,7 @@ from workflow_scripts.lib.clustering.methods import load_method
 from workflow_scripts.lib.detection import calibration
 from workflow_scripts.lib.detection.detectors import column_of, score_blocks
 from workflow_scripts.lib.detection.images import Gaussians
-from workflow_scripts.lib.embeddings import BLOCK, encoder_differences
+from workflow_scripts.lib.embeddings import Embeddings, encoder_differences
 from workflow_scripts.lib.encoders.files import WEIGHTS_NAME, weights_files
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
@@ -77,7 +77,8 @@ class Detector:
     def score(self, embeddings):
         """Score images as the study does; a `Scored`.
 
-        embeddings: float [b, d], unit rows by the detector's encoder, in memory or a memory map.
+        embeddings: float [b, d], unit rows by the detector's encoder, in memory or a memory map,
+            or the `Embeddings` of an image set.
         Raises InputError for other dimensions, or rows that are not of unit norm.
         """
         scores, nearest, cosines = score_blocks(
@@ -211,13 +212,15 @@ class Detector:
 
     def _blocks(self, embeddings):
         """The rows as float32 blocks. Raises InputError."""
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
-            raise InputError(
-                f"embeddings have the shape {list(embeddings.shape)}, the detector needs "
-                f"[images, {self.dim}]; embed the images with its encoder"
-            )
-        for start in range(0, len(embeddings), BLOCK):
-            block = np.asarray(embeddings[start : start + BLOCK], np.float32)
+        if not isinstance(embeddings, Embeddings):
+            embeddings = Embeddings([embeddings], None, {})
+        for array in embeddings.arrays:
+            if array.ndim != 2 or array.shape[1] != self.dim:
+                raise InputError(
+                    f"embeddings have the shape {list(array.shape)}, the detector needs "
+                    f"[images, {self.dim}]; embed the images with its encoder"
+                )
+        for block in embeddings.blocks():
             norms = np.sqrt(np.einsum("bd,bd->b", block, block))
             if not (np.abs(norms - 1) <= NORM_TOLERANCE).all():
                 raise InputError("some embeddings are not of unit norm: divide rows by their norms")
@@ -246,9 +249,8 @@ def load_detector(path, encoder=None):
     encoder than the detector's.
     Raises InputError if files are missing, damaged or do not belong together.
     """
-    path = Path(path)
-    path = path / JSON_NAME if path.is_dir() else path
-    meta = _read_json(path)
+    path = description_path(path)
+    meta = read_description(path)
     arrays_path = path.with_name(ARRAYS_NAME)
     try:
         content = arrays_path.read_bytes()
@@ -262,7 +264,14 @@ def load_detector(path, encoder=None):
         raise InputError(f"{arrays_path} cannot be read ({error})") from error
 
 
-def _read_json(path):
+def description_path(path):
+    """Path of the detector.json of a stored detector, given as its folder or as this file."""
+    return Path(path, JSON_NAME) if Path(path).is_dir() else Path(path)
+
+
+def read_description(path):
+    """What detector.json says. path: as in `load_detector`. Raises InputError."""
+    path = description_path(path)
     try:
         meta = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
