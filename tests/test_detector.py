@@ -44,7 +44,9 @@ def stored(finished, shared):
 def store(project):
     study = MINI["studies"]["mini"] | {"detectors": list(DETECTORS)}
     project.write_config(MINI | {"studies": {"mini": study}, "detectors": DETECTORS})
-    project.run("--cores", "1", f"{FOLDER}/detector.json", SCORES, CLUSTER_SCORES)
+    temi = FOLDER.replace("kmeans_3", "temi_3")
+    stored = [f"{folder}/detector.json" for folder in (FOLDER, temi)]
+    project.run("--cores", "1", *stored, SCORES, CLUSTER_SCORES)
 
 
 def detector_of(project, **options):
@@ -112,10 +114,13 @@ def test_paths_are_scored_and_unreadable_files_named(stored, tmp_path):
     assert list(unreadable) == [str(tmp_path / "broken.jpg")]
 
 
-def test_clusters_and_their_names(stored):
+@pytest.mark.parametrize("clustering", ["kmeans_3", "temi_3"])
+def test_clusters_and_their_names(stored, clustering):
     images = embeddings_of(stored, "photos", 2)
-    found, names = detector_of(stored).cluster(images.array())
-    clusters = pd.read_parquet(stored.folder / f"{CLUSTERS}.parquet")["cluster"]
+    detector = load_detector(stored.folder / FOLDER.replace("kmeans_3", clustering))
+    found, names = detector.cluster(images.array())
+    path = CLUSTERS.replace("kmeans_3", clustering)
+    clusters = pd.read_parquet(stored.folder / f"{path}.parquet")["cluster"]
     np.testing.assert_array_equal(found, clusters)
     texts = np.load(stored.folder / f"{TEXTS}.npy").astype(np.float32)
     words = pd.read_parquet(stored.folder / f"{TEXTS}.parquet")["concept"]
