@@ -1,6 +1,7 @@
 """Image embeddings -> clusters.
 
 Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
+results/k/{encoder}/{image_set}/ (sweep over the number of clusters, and the choice),
 results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image),
 its model and training history beside it, its time and memory (.cost.json),
 results/centres/... (mean embeddings).
@@ -27,6 +28,48 @@ rule find_neighbours:
         "../workflow_scripts/find_neighbours.py"
 
 
+rule choose_k:
+    input:
+        unpack(image_embeddings),
+    output:
+        parquet="results/k/{encoder}/{image_set}/sweep.parquet",
+        csv="results/k/{encoder}/{image_set}/sweep.csv",
+        md="results/k/{encoder}/{image_set}/sweep.md",
+        choice="results/k/{encoder}/{image_set}/choice.json",
+    log:
+        "results/logs/choose_k/{encoder}/{image_set}.log",
+    conda:
+        "../envs/workflow.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        cfg=CONFIG["sweep"],
+        code=code("choose_k"),
+        above=above("choose_k"),
+    script:
+        "../workflow_scripts/choose_k.py"
+
+
+rule plot_k:
+    input:
+        table="results/k/{encoder}/{image_set}/sweep.parquet",
+        choice="results/k/{encoder}/{image_set}/choice.json",
+    output:
+        svg="results/figures/k/{encoder}/{image_set}.svg",
+        png="results/figures/k/{encoder}/{image_set}.png",
+    log:
+        "results/logs/plot_k/{encoder}/{image_set}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={},
+        code=code("plot_k"),
+        above=above("plot_k"),
+    script:
+        "../workflow_scripts/plot_k.py"
+
+
 def clustering_module(wildcards):
     """The module of the wildcards' clustering, for the digest of a job's code."""
     return [f"clustering/{CONFIG['clusterings'][wildcards.clustering]['method']}"]
@@ -43,12 +86,15 @@ def clustering_threads(wildcards):
 
 
 def images_to_cluster(wildcards):
-    """Embeddings of an image set and, for methods that train on one, the kNN graph."""
-    images = image_embeddings(wildcards)
-    if "neighbours" not in (block := CONFIG["clusterings"][wildcards.clustering]):
-        return images
-    folder = f"results/neighbours/{wildcards.encoder}/{wildcards.image_set}"
-    return images | {"neighbours": f"{folder}/k{block['neighbours']}.npy"}
+    """Embeddings of an image set; for methods that train on one, the kNN graph; for `k: auto`, the
+    chosen number of clusters."""
+    files, block = image_embeddings(wildcards), CONFIG["clusterings"][wildcards.clustering]
+    place = f"{wildcards.encoder}/{wildcards.image_set}"
+    if "neighbours" in block:
+        files["neighbours"] = f"results/neighbours/{place}/k{block['neighbours']}.npy"
+    if block["k"] == "auto":
+        files["choice"] = f"results/k/{place}/choice.json"
+    return files
 
 
 rule cluster:

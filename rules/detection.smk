@@ -10,18 +10,13 @@ from workflow_scripts.lib.detection.methods import METHODS
 # ---- scores ---------------------------------------------------------------------------------------
 
 
-def scored_sets(study):
-    """Image sets that a study scores, each once: ID test, near and far OOD, shifted ID."""
-    return list(dict.fromkeys(configuration.study_image_sets(study)[1:]))
-
-
 def images_to_score(wildcards):
     """The images of a study and what its detectors compare them with.
 
     Detectors that need no names are scored apart, with mining "none".
     """
     study = CONFIG["studies"][wildcards.study]
-    images = embeddings_of(wildcards.encoder, scored_sets(study))
+    images = embeddings_of(wildcards.encoder, configuration.scored_sets(study))
     if wildcards.mining != "none":
         names = "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
         texts = texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG))
@@ -47,7 +42,7 @@ def scoring_config(wildcards):
     study = CONFIG["studies"][wildcards.study]
     kind = compared_with(wildcards.clustering, wildcards.mining)
     return {
-        "image_sets": numbers_of_shards(wildcards.encoder, scored_sets(study)),
+        "image_sets": numbers_of_shards(wildcards.encoder, configuration.scored_sets(study)),
         "corpora": configuration.study_corpora(study, CONFIG),
         "detectors": {
             name: CONFIG["detectors"][name]

@@ -47,7 +47,7 @@ def clusters_to_store(wildcards, study):
 
 def scores_to_store(wildcards, study, kinds):
     """The score files with the study's calibration images, of detectors of these kinds; else none."""
-    if not study.get("calibration"):
+    if not study["calibrate"]:
         return []
     path = "results/scores/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
     minings = {"positives": wildcards.mining, "clusters": "none"}
@@ -65,9 +65,9 @@ def detector_config(wildcards):
         "encoder": encoder_config(wildcards),
         "detectors": {name: CONFIG["detectors"][name] for name in study["detectors"]},
         "clustering": clustering_config(wildcards) if clustered else None,
-        "calibration": study.get("calibration"),
-        "rate": study.get("rate", 0.05),
-        "decide_by": study.get("decide_by"),
+        "calibration": study["calibrate"] and study["calibrate"]["set"],
+        "rate": study["false_alarm_rate"],
+        "decide_by": configuration.deciding(study, CONFIG),
     }
 
 

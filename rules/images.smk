@@ -295,7 +295,7 @@ rule derive_images:
     log:
         "results/logs/derive_images/{encoder}/{image_set}.log",
     wildcard_constraints:
-        image_set=derived_by("sample", "imbalance", "long_tail", "difficulty"),
+        image_set=derived_by("sample", "holdout", "imbalance", "long_tail", "difficulty"),
     conda:
         "../envs/workflow.yaml"
     params:

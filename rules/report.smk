@@ -1,7 +1,7 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
-Out: results/tables/{ood,comparison,concepts,label_quality,clustering,contamination}.{parquet,csv,md},
-summary.md,
+Out: results/tables/{ood,comparison,concepts,label_quality,clustering,contamination,decisions}.
+{parquet,csv,md}, summary.md,
 results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
 comparisons of its studies.
 """
@@ -25,7 +25,8 @@ def contaminated_studies():
 
 def tables_of_run(wildcards):
     """One table of every study in the run."""
-    names = CONFIG["run"] if wildcards.table != "contamination" else contaminated_studies()
+    some = {"contamination": contaminated_studies, "decisions": calibrated_studies}
+    names = some[wildcards.table]() if wildcards.table in some else CONFIG["run"]
     return [f"results/studies/{study}/{wildcards.table}.parquet" for study in names]
 
 
@@ -39,7 +40,7 @@ rule write_table:
     log:
         "results/logs/write_table/{table}.log",
     wildcard_constraints:
-        table="ood|comparison|concepts|label_quality|clustering|contamination",
+        table="ood|comparison|concepts|label_quality|clustering|contamination|decisions",
     conda:
         "../envs/workflow.yaml"
     params:
@@ -164,12 +165,25 @@ def figures():
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"
 
 
+def figures_of_k():
+    """How every number of clusters was chosen that the studies in the run leave to the sweep."""
+    sets = [
+        f"{encoder}/{study['train']}"
+        for study in studies_in_run()
+        if any(CONFIG["clusterings"][name]["k"] == "auto" for name in study["clusterings"])
+        for encoder in study["encoders"]
+    ]
+    names = dict.fromkeys(sets)
+    return [f"results/figures/k/{name}.{ending}" for name in names for ending in FIGURE_ENDINGS]
+
+
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
     names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
     names += ["contamination"] if contaminated_studies() else []
+    names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
-    return ["results/tables/summary.md", *tables, *figures()]
+    return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures(), *figures_of_k()]
 
 
 # ---- ablations --------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ COLUMNS = {
     "negatives": "mine_negatives",
     "score": "score_images",
     "OOD": "evaluate_ood",
+    "decide": "decide_images",
+    "outliers": "list_outliers",
+    "flagged": "evaluate_decisions",
     "names": "evaluate_concepts",
     "clusters": "evaluate_clustering",
     "tables": "write_table",
@@ -52,6 +55,7 @@ FROM_TRAINING = FROM_MATCHES | {
     "find_neighbours": 1, "cluster": 2, "evaluate_clustering": 1, "write_table": 5,
 }  # fmt: skip
 FROM_EMBEDDINGS = FROM_TRAINING | {"embed_images": 4, "collect_quarantine": 1}
+FROM_DECISIONS = {"decide_images": 3, "list_outliers": 2, "evaluate_decisions": 1, "write_table": 1}
 RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1}
 
 
@@ -177,6 +181,13 @@ def encoder_added(project):
     set_key("studies.mini.encoders", ["tinyclip", "second"])(project)
 
 
+def rate_changed(project):
+    """Another rate in a study that has decided before."""
+    set_key("studies.mini.calibrate", {"set": "stranger"})(project)
+    project.run()
+    set_key("studies.mini.false_alarm_rate", 0.2)(project)
+
+
 def delete(pattern):
     def change(project):
         files = list((project.folder / "results").glob(pattern))
@@ -229,6 +240,9 @@ CHANGES = [
      {"score_images": 3, **OOD_TABLES}),
     ("a new OOD set", set_key("studies.mini.far", ["strange", "stranger"]),
      RELISTED | {"score_images": 3, **OOD_TABLES}),
+    ("a calibration set", set_key("studies.mini.calibrate", {"set": "stranger"}),
+     RELISTED | {"score_images": 3, **OOD_TABLES, **FROM_DECISIONS, "write_table": 3}),
+    ("a false-alarm rate of a calibrated study", rate_changed, FROM_DECISIONS),
     ("a seed added", set_key("studies.mini.seeds", [0, 1]), FROM_CLUSTERS | {"cluster": 2}),
     ("a new encoder", encoder_added,
      {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0}),

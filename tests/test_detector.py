@@ -165,7 +165,7 @@ def calibrated(project, folder, **changes):
 
 
 def test_p_values_and_flags(stored, tmp_path):
-    detector = calibrated(stored, tmp_path, decide_by="neglabel")
+    detector = calibrated(stored, tmp_path, decide_by={"detector": "neglabel", "negatives": "rest"})
     study = scores_of(stored)
     scored = detector.score(embeddings_of(stored, "strange").array())
     p = detector.p_values(scored)
@@ -190,8 +190,8 @@ def test_refuses_what_it_does_not_know(stored, tmp_path):
         detector.flag(scored)
     with pytest.raises(InputError, match=r"no score 'neglabel'; it has mcm, .*neglabel:rest"):
         detector.rank("abc", np.eye(3, 64), by="neglabel")
-    with pytest.raises(InputError, match="decide_by: 'knn' is not among what is stored"):
-        calibrated(stored, tmp_path, decide_by="knn")
+    with pytest.raises(InputError, match="'knn' decides in the study, but is not among"):
+        calibrated(stored, tmp_path, decide_by={"detector": "knn", "negatives": "none"})
 
 
 @pytest.mark.parametrize("shape", [(3, 63), (64,), (2, 3, 64)])

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from projects import MINI, WORDS, make_project
+from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
 HOLD_TIMES = ("hashes.parquet", "state.json", "sources.json", ".snakemake_timestamp", ".cost.json")
@@ -49,7 +50,7 @@ def test_demo_compares_the_minings(demo):
     assert set(columns.split()) <= set(ood.columns)
     groups = {"near", "far", "all", "shift", "full_spectrum", "unflagged"}
     assert set(ood["group"]) == groups
-    assert set(ood["study"]) == {"demo", "methods"}
+    assert set(ood["study"]) == {"demo", "methods", "screening"}
     mcm = ood[(ood["study"] == "demo") & (ood["detector"] == "mcm") & (ood["group"] == "all")]
     auroc = mcm.groupby("mining")["auroc"].mean()  # over OOD sets, clusterings and seeds
     assert auroc["clustermine"] > auroc[auroc.index.str.startswith("frequency")].max()
@@ -101,6 +102,23 @@ def test_demo_oracle_is_the_reference(demo):
     oracle = ood[ood["mining"] == "ground_truth"]
     assert (oracle["auroc_minus_oracle"] == 0).all()
     assert ood[ood["study"] == "demo"]["auroc_minus_oracle"].notna().all()
+
+
+def test_demo_keeps_the_asked_false_alarm_rate(demo):
+    """Flags among m images like the n calibration images are beta-binomial: of the n + 1 places for
+    an image, l = floor(rate (n + 1)) are flagged. The demo's test classes are balanced and its
+    training classes are not, which these bounds forgive."""
+    table = pd.read_csv(demo.folder / "results/tables/decisions.csv").set_index("group")
+    assert set(table["study"]) == {"screening"} and set(table["asked_rate"]) == {0.05}
+    assert set(table["detector"]) == {"energy", "mcm", "neglabel_tiny", "knn"}
+    for row in table.loc["test"].itertuples():
+        places = int(0.05 * (row.n_calibration + 1))
+        expected = betabinom(row.images, places, row.n_calibration + 1 - places)
+        assert expected.ppf(0.0001) <= row.flagged <= expected.ppf(0.9999), row.detector
+    energy = table[table["detector"] == "energy"]
+    assert energy.loc[["near", "far"], "share"].min() > 0.5
+    noise = pd.read_csv(demo.folder / "results/outliers/screening/noise.csv")
+    assert noise["discovery"].mean() > 0.9, "of a folder that shows nothing known"
 
 
 def test_second_run_of_the_demo_does_nothing(demo):

@@ -14,11 +14,12 @@ from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job, progress
 
 
-def cluster(embeddings, index, neighbours, cfg, code, wildcards, outputs):
-    """neighbours: path of the kNN graph, or None; code: digest of the code that clusters."""
+def cluster(embeddings, index, neighbours, choice, cfg, code, wildcards, outputs):
+    """neighbours, choice: paths of the kNN graph and of the chosen number of clusters, or None;
+    code: digest of the code that clusters."""
     method = load_method(cfg["method"])
     images = open_embeddings(embeddings, index)
-    k = number_of_clusters(cfg["k"], images)
+    k = number_of_clusters(cfg["k"], images, choice)
     graph = read_array(neighbours) if neighbours else None
     started = time.monotonic()
     found = method.fit(Task(images, k, cfg, graph, f"{outputs.model}.state", code))
@@ -34,6 +35,7 @@ if __name__ == "__main__":
             snakemake.input.embeddings,
             snakemake.input.index,
             snakemake.input.get("neighbours"),
+            snakemake.input.get("choice"),
             snakemake.params.cfg,
             snakemake.params.code,
             snakemake.wildcards,

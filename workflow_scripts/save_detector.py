@@ -24,7 +24,7 @@ from workflow_scripts.lib.job import RECIPE, job
 def save_detector(inputs, cfg, meta, outputs):
     """inputs: named paths, see `rules/detectors.smk`. cfg: corpora, prompts, encoder (its block),
     detectors (name -> block), clustering (its block with the seed, or None), calibration (an image
-    set or None), rate and decide_by (a detector, a column or None)."""
+    set or None), rate and decide_by (detector, negatives)."""
     names, positives, negatives = read_chosen(
         inputs.positives, inputs.negatives, cfg["corpora"], inputs.texts, inputs.concepts
     )
@@ -87,12 +87,16 @@ def columns_of(detectors, negatives):
     ]
 
 
-def deciding(name, columns):
-    """The column that decides: of this name or detector, the first if there are several."""
-    for column in columns:
-        if name is None or name in (column, column.partition(":")[0]):
-            return column
-    raise InputError(f"decide_by: {name!r} is not among what is stored: {', '.join(columns)}")
+def deciding(chosen, columns):
+    """The column that decides. Raises InputError if its detector is one that is left out."""
+    negatives = None if chosen["negatives"] == "none" else chosen["negatives"]
+    column = column_of(chosen["detector"], negatives)
+    if column not in columns:
+        raise InputError(
+            f"{column!r} decides in the study, but is not among what can be stored "
+            f"({', '.join(columns)}); name another detector in the study's `decide_by`"
+        )
+    return column
 
 
 def negative_names(path, blocks):

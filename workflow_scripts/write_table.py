@@ -15,6 +15,7 @@ TITLES = {
     "contamination": "Images that show an in-distribution class",
     "concepts": "Mined concepts of the first seed (all: concepts.csv)",
     "label_quality": "Mined names against true names, mean over seeds",
+    "decisions": "Flagged images, mean over seeds (every seed, with intervals: decisions.csv)",
     "clustering": "Clustering against labels, mean and standard deviation over seeds",
 }
 

@@ -27,6 +27,8 @@ ON_GRAPH |= {"teacher_momentum": 0.9, "neighbours": 5}
 METHODS = {
     "kmeans": RESTARTS | {"iterations": 9, "init": "random", "sample": 0},
     "minibatch": RESTARTS | {"passes": 2, "batch_size": 50},
+    "hierarchical": {"seed": 3, "restarts": 2, "iterations": 9, "fine": "auto", "weighted": False,
+                     "sample": 0},
     "temi": ON_GRAPH | {"beta": 0.6, "prior_momentum": 0.9},
     "scan": ON_GRAPH | {"entropy_weight": 5.0, "entropy_momentum": 0.5},
     "turtle": HEADS | {"inner_steps": 5, "inner_lr": 0.1, "outer_lr": 0.03, "gamma": 10.0,
@@ -52,9 +54,9 @@ def job(tmp_path):
     ends |= {"cost": "cost.json"}
     outputs = SimpleNamespace(**{name: f"{tmp_path}/out/{end}" for name, end in ends.items()})
 
-    def run(cfg, code="code@1"):
+    def run(cfg, code="code@1", choice=None):
         graph = tmp_path / "graph.npy" if "neighbours" in cfg else None
-        cluster(embeddings, index, graph, cfg, code, WILDCARDS, outputs)
+        cluster(embeddings, index, graph, choice, cfg, code, WILDCARDS, outputs)
         return outputs
 
     return SimpleNamespace(run=run, outputs=outputs, embeddings=embeddings, index=index)
@@ -79,6 +81,14 @@ def test_every_method_writes_the_same_files(job, method):
     assert read_meta(outputs.history)["objective"] == objective
     assert pq.read_metadata(outputs.history).num_rows > 0
     assert set(json.loads(Path(outputs.cost).read_text())) == {"seconds", "peak_memory_mb"}
+
+
+def test_k_auto_is_the_number_that_was_chosen(job, tmp_path):
+    (tmp_path / "choice.json").write_text('{"k": 4}')
+    cfg = METHODS["kmeans"] | {"method": "kmeans", "k": "auto"}
+    outputs = job.run(cfg, choice=tmp_path / "choice.json")
+    assert read_meta(outputs.clusters)["k"] == 4
+    assert load_file(outputs.model)["centroids"].shape == (4, 16)
 
 
 @pytest.mark.parametrize("method", METHODS)

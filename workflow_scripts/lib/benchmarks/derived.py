@@ -6,6 +6,7 @@ entry in METHODS and one block in `models.py`. Labels choose images here, for be
 clustering sees them.
 """
 
+import hashlib
 import logging
 
 import numpy as np
@@ -25,6 +26,28 @@ def sample(images, labels, cfg):
         )
     rng = np.random.default_rng(cfg["seed"])
     return np.sort(rng.choice(images.rows, cfg["images"], replace=False))
+
+
+def holdout(images, labels, cfg):
+    """The part `fit` or `calibration`: the share of images whose hash is small, or the others.
+
+    The hash is the start of SHA-256 of the seed and the image id, a number in [0, 1). So both parts
+    together are the set, and an image that is added or removed moves no other. Our choice; `sample`
+    would draw anew. Raises InputError if the part has no images.
+    """
+    small = np.array([_hash(name, cfg["seed"]) < cfg["share"] for name in images.ids], bool)
+    rows = np.flatnonzero(small == (cfg["part"] == "calibration"))
+    if not len(rows):
+        raise InputError(
+            f"derive: no image of {cfg['from']} falls into the part {cfg['part']!r}; it has "
+            f"{images.rows} images, so choose a share further from {cfg['share']}"
+        )
+    return rows
+
+
+def _hash(image_id, seed):
+    digest = hashlib.sha256(f"{seed}/{image_id}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
 
 
 def imbalance(images, labels, cfg):
@@ -61,6 +84,7 @@ def by_difficulty(images, labels, cfg):
 
 METHODS = {
     "sample": sample,
+    "holdout": holdout,
     "imbalance": imbalance,
     "long_tail": long_tail,
     "difficulty": by_difficulty,

@@ -27,7 +27,8 @@ class Derivation(Block):
 
     method: str = METHOD
     source: Annotated[str, Names("image_sets")] = Field(
-        alias="from", description="Image set; all methods but `sample` need its labels."
+        alias="from",
+        description="Image set; all methods but `sample` and `holdout` need its labels.",
     )
 
 
@@ -42,6 +43,14 @@ class Sample(Draw):
 
     method: Literal["sample"] = METHOD
     images: Count = Field(description="Number of images.")
+
+
+class Holdout(Draw):
+    """One of two parts of a set. An image's part depends on its id and the seed alone."""
+
+    method: Literal["holdout"] = METHOD
+    share: number(gt=0, lt=1) = Field(description="Expected share of the part `calibration`.")
+    part: Literal["fit", "calibration"] = Field(description="Which of the parts.")
 
 
 class Imbalance(Draw):
@@ -96,7 +105,7 @@ class Granularity(Derivation):
         return self
 
 
-AnyDerivation = one_of(Sample, Imbalance, LongTail, Difficulty, Granularity)
+AnyDerivation = one_of(Sample, Holdout, Imbalance, LongTail, Difficulty, Granularity)
 
 
 class Benchmark(Block):

@@ -22,9 +22,9 @@ class Clustering(Block):
     """A way to cluster the images of a set."""
 
     method: str = METHOD
-    k: number_or("classes", Count) = Field(
-        description='Number of clusters, or "classes" for the number of distinct labels (the '
-        "protocol of papers that compare clusterings)."
+    k: number_or(Count, "classes", "auto") = Field(
+        description='Number of clusters; "classes" for the number of distinct labels (the '
+        'protocol of papers that compare clusterings); "auto" for the number that `sweep` finds.'
     )
     threads: Count = Field(8, description="CPU threads of one job.")
 
@@ -54,6 +54,24 @@ class MiniBatch(Centroids):
     restarts: Count = Field(3, description="Starts; the best objective wins.")
     passes: Count = Field(10, description="Passes over all images per start.")
     batch_size: Count = Field(4096, description="Images per step; at least k.")
+
+
+class Hierarchical(Clustering):
+    """Two-level spherical k-means: many small clusters, then clusters of their centroids."""
+
+    method: Literal["hierarchical"] = METHOD
+    fine: number_or(Count, "auto") = Field(
+        "auto",
+        description='Number of small clusters; "auto" is 20 k, at most a fifth of the images.',
+    )
+    weighted: StrictBool = Field(
+        False, description="Weigh a small cluster by its images, instead of all alike."
+    )
+    restarts: Count = Field(10, description="Starts of the second level; the best objective wins.")
+    iterations: Count = Field(30, description="Iterations per start, of both levels.")
+    sample: Natural = Field(
+        0, description="Fit on this many random images; 0 uses all. All images are assigned."
+    )
 
 
 class Distillation(Clustering):
@@ -105,4 +123,14 @@ class Turtle(Clustering):
     warm_start: StrictBool = Field(False, description="Keep the classifiers between outer steps.")
 
 
-AnyClustering = one_of(KMeans, MiniBatch, Temi, Scan, Turtle)
+class Sweep(Block):
+    """How `k: auto` is found: k-means with several numbers of clusters, the most stable wins."""
+
+    first: whole(ge=2) = Field(2, alias="from", description="Fewest clusters.")
+    to: whole(ge=2) = Field(500, description="Most clusters; cut to a fifteenth of the sample.")
+    steps: whole(ge=2) = Field(12, description="Values of k, on a geometric grid.")
+    sample: Natural = Field(10_000, description="Random images to cluster; 0 uses all.")
+    seeds: whole(ge=2) = Field(5, description="Repetitions for every k.")
+
+
+AnyClustering = one_of(KMeans, MiniBatch, Hierarchical, Temi, Scan, Turtle)

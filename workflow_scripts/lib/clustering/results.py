@@ -3,6 +3,7 @@
 import json
 import resource
 import time
+from pathlib import Path
 
 from safetensors.numpy import save_file
 
@@ -11,11 +12,15 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
 
 
-def number_of_clusters(k, images):
-    """k, or for "classes" the number of distinct labels, as the protocol of arXiv 2406.01203 wants.
+def number_of_clusters(k, images, choice=None):
+    """k; for "classes" the number of distinct labels, as the protocol of arXiv 2406.01203 wants;
+    for "auto" the number in the file `choice`, that `choose_k` wrote.
 
-    The only thing that a clustering may know of labels. Raises InputError if none is known.
+    The number of labels is the only thing that a clustering may know of them. Raises InputError if
+    none is known.
     """
+    if k == "auto":
+        return json.loads(Path(choice).read_text("utf-8"))["k"]
     if k != "classes":
         return k
     classes = len(set(images.labels) - {None})

@@ -109,16 +109,16 @@ def one_of(*models):
     return Annotated[reduce(or_, models), WrapValidator(choose)]
 
 
-def number_or(word, kind):
-    """The type of a number of this kind, e.g. Count, that a word may stand for."""
+def number_or(kind, *words):
+    """The type of a number of this kind, e.g. Count, that one of the words may stand for."""
     adapter = TypeAdapter(kind)
 
     def check(value, _):
-        if value != word and isinstance(value, str) and not _is_number(value):
-            raise wrong(f": {value!r} is no number and does not match '^{word}$'")
-        return value if value == word else adapter.validate_python(value)
+        if isinstance(value, str) and value not in words and not _is_number(value):
+            raise wrong(f": {value!r} is no number and does not match '^{'|'.join(words)}$'")
+        return value if value in words else adapter.validate_python(value)
 
-    return Annotated[kind | Literal[word], WrapValidator(check)]
+    return Annotated[kind | Literal[words], WrapValidator(check)]
 
 
 def _is_number(text):
@@ -131,9 +131,14 @@ def _is_number(text):
 
 def or_path(model):
     """The type of a block for which a plain string, its `path`, may stand."""
+    return or_text(model, "path")
+
+
+def or_text(model, key):
+    """The type of a block for which a plain string, the value of this key, may stand."""
 
     def read(value, _, info):
-        block = {"path": value} if isinstance(value, str) else value
+        block = {key: value} if isinstance(value, str) else value
         return model.model_validate(block, context=info.context)
 
     return Annotated[model | str, WrapValidator(read)]

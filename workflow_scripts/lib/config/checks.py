@@ -8,8 +8,10 @@ import itertools
 from workflow_scripts.lib.config.messages import nearest
 from workflow_scripts.lib.config.queries import (
     benchmark_sources,
+    calibration_set,
     encoders_of,
     needs,
+    scored_sets,
     source_set,
     study_image_sets,
 )
@@ -29,6 +31,7 @@ def check_sections(config):
     _check_temperatures(config)
     _check_studies(config)
     _check_needs(config)
+    _check_decisions(config)
 
 
 def _check_derived(config):
@@ -118,8 +121,8 @@ def _check_temperatures(config):
 def _check_studies(config):
     """Image sets that must not meet, and a reference that must be among the study's minings."""
     for name, study in config["studies"].items():
-        sets = study_image_sets(study)
-        twice = sorted({s for s in sets[1:] if sets[1:].count(s) > 1})
+        sets, scored = study_image_sets(study), scored_sets(study)
+        twice = sorted({s for s in scored if scored.count(s) > 1})
         if twice:
             raise InputError(f"config: studies.{name}: {twice[0]!r} is named twice; once is enough")
         trained, *tested = (source_set(image_set, config) for image_set in sets)
@@ -148,3 +151,44 @@ def _check_needs(config):
                             f"config: studies.{name}: {section}.{block} needs {need}; "
                             f"add studies.{name}.{source[need]}"
                         )
+
+
+def _check_decisions(config):
+    """What decides is of the study, and no image is compared with itself."""
+    for name, study in config["studies"].items():
+        _check_decide_by(name, study)
+        calibration = calibration_set(study)
+        if calibration and not _are_apart(study["train"], calibration, config):
+            raise InputError(
+                f"config: studies.{name}.calibrate.set: {calibration!r} has images that are mined "
+                f"({study['train']!r}); use other images, or give a share"
+            )
+        if _are_apart(study["train"], study["test"], config):
+            continue
+        for detector in study["detectors"]:
+            if "train" in needs("detectors", config["detectors"][detector]):
+                raise InputError(
+                    f"config: studies.{name}: detectors.{detector} would compare images of "
+                    f"{study['test']!r} with themselves, since they are also mined; leave it out, "
+                    "or score other images"
+                )
+
+
+def _check_decide_by(name, study):
+    for key, chosen in study["decide_by"].items():
+        valid = study[key if key == "negatives" else f"{key}s"]
+        if chosen is not None and chosen not in valid:
+            raise InputError(
+                f"config: studies.{name}.decide_by.{key}: {chosen!r} is none of the study's; "
+                f"{nearest(chosen, valid)}"
+            )
+
+
+def _are_apart(one, other, config):
+    """Whether two image sets have no image in common: other sources, or two parts of a holdout."""
+    if source_set(one, config) != source_set(other, config):
+        return True
+    cuts = [config["image_sets"][name].get("derive", {}) for name in (one, other)]
+    parts = [cut.get("part") for cut in cuts]
+    rest = [{key: cut[key] for key in cut if key != "part"} for cut in cuts]
+    return None not in parts and parts[0] != parts[1] and rest[0] == rest[1]

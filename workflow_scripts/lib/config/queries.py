@@ -32,8 +32,60 @@ def images_of(block):
 
 
 def study_image_sets(study):
-    """Names of all image sets of a study: training, test, near, far and shifted."""
+    """Names of all image sets of a study but the calibration set: training, test, near, far and
+    shifted."""
     return [study["train"], study["test"], *study["near"], *study["far"], *study["shift"]]
+
+
+def calibration_set(study):
+    """Name of the image set that p-values come from, or None."""
+    return study["calibrate"]["set"] if study["calibrate"] else None
+
+
+def scored_sets(study):
+    """Names of the image sets that a study scores: test, near, far, shifted, calibration."""
+    return [*study_image_sets(study)[1:], *filter(None, [calibration_set(study)])]
+
+
+def deciding(study, config):
+    """Detector and negatives ("none" if it needs none) that sort the images of a study.
+
+    Our choice, for want of evidence which detector is best without labels: the first one that uses
+    positives, else the first of all.
+    """
+    chosen = study["decide_by"]
+    uses = {name: needs("detectors", config["detectors"][name]) for name in study["detectors"]}
+    named = [name for name in uses if "positives" in uses[name]]
+    detector = chosen["detector"] or [*named, *uses][0]
+    negatives = "none"
+    if "negatives" in uses[detector]:
+        negatives = chosen["negatives"] or study["negatives"][0]
+    return {"detector": detector, "negatives": negatives}
+
+
+def deciding_scores(study, config):
+    """(encoder, clustering, mining, seed) of the score files that sort the images of a study: of
+    one list of positives, and with mining "none" of the detectors that need no names.
+
+    By default the mining is the first that reads no labels.
+    """
+    chosen = study["decide_by"]
+    encoder = chosen["encoder"] or study["encoders"][0]
+    clustering = chosen["clustering"] or next(iter(study["clusterings"]), "none")
+    seed = study["seeds"][0] if chosen["seed"] is None else chosen["seed"]
+    uses = [needs("detectors", config["detectors"][name]) for name in study["detectors"]]
+    files = []
+    if any("positives" in needed for needed in uses):
+        minings = {name: needs("minings", config["minings"][name]) for name in study["minings"]}
+        unlabelled = [name for name in minings if "labels" not in minings[name]]
+        mining = chosen["mining"] or [*unlabelled, *minings][0]
+        clustered = "clusters" in minings[mining]
+        files.append((encoder, *((clustering, mining, seed) if clustered else ("none", mining, 0))))
+    if any("clusters" in needed for needed in uses):
+        files.append((encoder, clustering, "none", seed))
+    if ("train",) in uses:
+        files.append((encoder, "none", "none", 0))
+    return files
 
 
 def embedded_set(image_set, config):
@@ -64,7 +116,8 @@ def label_names(image_set, config):
 
 def study_sources(study, config):
     """The image sets that a study's images come from, each once."""
-    return list(dict.fromkeys(source_set(name, config) for name in study_image_sets(study)))
+    names = [study["train"], *scored_sets(study)]
+    return list(dict.fromkeys(source_set(name, config) for name in names))
 
 
 def benchmark_sources(benchmark, config):

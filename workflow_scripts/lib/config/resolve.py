@@ -8,6 +8,7 @@ from workflow_scripts.lib.config.models import Config
 from workflow_scripts.lib.config.names import ablated_studies, defined_names, undefined
 from workflow_scripts.lib.detection.models import Study
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.models import ImageSet
 
 # A block of the user's with one of these keys says what it is.
 IDENTITY = ("method", "derive", *(key for _, keys in SOURCES.values() for key in keys))
@@ -43,6 +44,7 @@ def resolve_config(config):
     resolved = _resolved(Config, config, names)
     resolved = _with_data(resolved, resolved["data"])
     _add_ablated_studies(resolved, names)
+    _hold_out(resolved, names)
     check_sections(resolved)
     return resolved
 
@@ -79,3 +81,30 @@ def _add_ablated_studies(config, names):
         for study, value in ablated_studies(name, ablation).items():
             block = studies[varied] | {ablation["vary"]: value}
             studies[study] = _resolved(Study, block, names, ("ablations", name))
+
+
+def _hold_out(config, names):
+    """Fill in the test and calibration sets of the studies.
+
+    `calibrate.share` of X adds the image sets X.fit and X.calibration. The study trains on the
+    first and is calibrated on the second, which `calibrate.set` then names.
+    """
+    for name, study in config["studies"].items():
+        train, calibrate = study["train"], study["calibrate"]
+        study["test"] = study["test"] or train
+        if calibrate and "share" in calibrate:
+            for part in ("fit", "calibration"):
+                cut = calibrate | {"method": "holdout", "from": train, "part": part}
+                block = _resolved(ImageSet, {"derive": cut}, names)
+                _add_part(config["image_sets"], f"{train}.{part}", block, name)
+            study["train"] = f"{train}.fit"
+            study["calibrate"] = {"seed": calibrate["seed"], "set": f"{train}.calibration"}
+
+
+def _add_part(image_sets, name, block, study):
+    if image_sets.setdefault(name, block) != block:
+        raise InputError(
+            f"config: studies.{study}.calibrate: {name!r} is another image set already; hold out "
+            "the same share with the same seed in all studies of these images, or derive image "
+            "sets of your own (method holdout)"
+        )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from workflow_scripts.lib.config.base import (
     Block,
@@ -15,6 +15,8 @@ from workflow_scripts.lib.config.base import (
     number,
     number_or,
     one_of,
+    optional,
+    or_text,
 )
 from workflow_scripts.lib.config.messages import wrong
 from workflow_scripts.lib.config.names import Names
@@ -23,7 +25,7 @@ from workflow_scripts.lib.texts.models import TREE
 SCORE = Field(description="Kind of score.")
 RULE = Field(description="Kind of rule.")
 Weight = number(ge=0)
-Temperature = number_or("encoder", Positive)
+Temperature = number_or(Positive, "encoder")
 
 
 class Softmax(Block):
@@ -136,6 +138,43 @@ AnyContamination = one_of(Match, Label)
 ImageSets = list[Annotated[str, Names("image_sets")]]
 
 
+class Calibration(Block):
+    """In-distribution images that are scored, but neither clustered nor mined."""
+
+    share: number(gt=0, lt=1) = optional("Share of the training images that is held out.")
+    seed: Natural = Field(0, description="Seed of the choice of these images.")
+    set: Annotated[str, Names("image_sets")] = optional("Or an image set of its own.")
+
+    @model_validator(mode="after")
+    def _one_way(self):
+        if (self.share is None) == (self.set is None):
+            raise wrong(": give either share or set")
+        return self
+
+
+class DecideBy(Block):
+    """The scores that decide which images do not belong. A plain string is the detector."""
+
+    detector: Annotated[str, Names("detectors")] | None = Field(
+        None,
+        description="Detector of the study; null takes the first that uses positives, or the "
+        "first of all.",
+    )
+    negatives: Annotated[str, Names("negatives")] | None = Field(
+        None, description="Negatives of the study; null takes the first."
+    )
+    encoder: Annotated[str, Names("encoders")] | None = Field(
+        None, description="Encoder of the study; null takes the first."
+    )
+    clustering: Annotated[str, Names("clusterings")] | None = Field(
+        None, description="Clustering of the study; null takes the first."
+    )
+    mining: Annotated[str, Names("minings")] | None = Field(
+        None, description="Mining of the study; null takes the first that reads no labels."
+    )
+    seed: Natural | None = Field(None, description="Seed of the study; null takes the first.")
+
+
 class Study(Block):
     """One experiment."""
 
@@ -146,7 +185,11 @@ class Study(Block):
     train: Annotated[str, Names("image_sets")] = Field(
         description="Unlabelled in-distribution images that are clustered and mined."
     )
-    test: Annotated[str, Names("image_sets")] = Field(description="In-distribution test images.")
+    test: Annotated[str, Names("image_sets")] | None = Field(
+        None,
+        description="In-distribution test images, or any images to look for outliers in. null "
+        "takes the training images themselves.",
+    )
     near: ImageSets = Field(
         [], description="Out-of-distribution sets close to the training images."
     )
@@ -178,6 +221,15 @@ class Study(Block):
         None, description="How OOD images that show an ID class are flagged, if they are."
     )
     seeds: OneOrMore[Natural] = Field([0], description="Seeds of the clusterings.")
+    calibrate: Calibration | None = Field(
+        None, description="Images that p-values and flags come from; null for none of these."
+    )
+    decide_by: or_text(DecideBy, "detector") = Field(
+        {}, validate_default=True, description="What sorts the lists of outliers."
+    )
+    false_alarm_rate: number(gt=0, lt=1) = Field(
+        0.05, description="Share of in-distribution images that may be flagged."
+    )
 
 
 def _one_or_more(value):

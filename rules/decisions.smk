@@ -1,0 +1,131 @@
+"""Scores -> which images do not belong: p-values, flags, lists of outliers.
+
+Out: results/decisions/{study}/... (the scores with p-values and flags),
+results/outliers/{study}/{image_set}.{csv,parquet} (the images of a set, those that belong least first),
+results/studies/{study}/decisions.parquet (how many images of every set are flagged).
+Labels reach none of these.
+"""
+
+
+def decision_config(wildcards):
+    """The calibration set of a study, or None, and the share of ID images that may be flagged."""
+    study = CONFIG["studies"][wildcards.study]
+    calibration = configuration.calibration_set(study)
+    return {"calibration": calibration, "false_alarm_rate": study["false_alarm_rate"]}
+
+
+rule decide_images:
+    input:
+        scores="results/scores/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
+    output:
+        decisions="results/decisions/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet",
+    log:
+        "results/logs/decide_images/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=decision_config,
+        code=code("decide_images"),
+        above=above("decide_images"),
+    script:
+        "../workflow_scripts/decide_images.py"
+
+
+def decision_files(study, places):
+    """The decisions of a study, of (encoder, clustering, mining, seed) each."""
+    path = "results/decisions/{}/{}/{}/{}/seed{}.parquet"
+    return [path.format(study, *place) for place in places]
+
+
+def root_of(image_set, encoder):
+    """What holds a set's images; None for precomputed embeddings."""
+    precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
+    return None if precomputed else image_folder(image_set)
+
+
+def is_archived(image_set, encoder):
+    """Whether what holds a set's images is no folder of files."""
+    return bool(root_of(image_set, encoder)) and container_of(image_set)[0] in ARCHIVES
+
+
+def images_to_sort(wildcards):
+    """The decisions on an image set, its embeddings and those of the training images."""
+    study = CONFIG["studies"][wildcards.study]
+    places = configuration.deciding_scores(study, CONFIG)
+    encoder, image_set = places[0][0], wildcards.image_set
+    train, locators = embeddings_of(encoder, [study["train"]]), []
+    if is_archived(image_set, encoder):
+        locators = f"results/images/{source_of(image_set)}/locators.parquet"
+    return {
+        "decisions": decision_files(wildcards.study, places),
+        **embeddings_of(encoder, [image_set]),
+        "train": train["embeddings"],
+        "train_index": train["index"],
+        "locators": locators,
+    }
+
+
+def outlier_config(wildcards):
+    """The detector that decides, at which rate, and where images are."""
+    study = CONFIG["studies"][wildcards.study]
+    encoder, train = configuration.deciding_scores(study, CONFIG)[0][0], study["train"]
+    return {
+        "decide_by": configuration.deciding(study, CONFIG),
+        "false_alarm_rate": study["false_alarm_rate"],
+        "trained_on": source_of(wildcards.image_set) == source_of(train),
+        "root": root_of(wildcards.image_set, encoder),
+        "train_root": None if is_archived(train, encoder) else root_of(train, encoder),
+    }
+
+
+rule list_outliers:
+    input:
+        unpack(images_to_sort),
+    output:
+        parquet="results/outliers/{study}/{image_set}.parquet",
+        csv="results/outliers/{study}/{image_set}.csv",
+    log:
+        "results/logs/list_outliers/{study}/{image_set}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=outlier_config,
+        code=code("list_outliers"),
+        above=above("list_outliers"),
+    script:
+        "../workflow_scripts/list_outliers.py"
+
+
+def all_decisions(wildcards):
+    """The decisions of every score file of a study."""
+    study = CONFIG["studies"][wildcards.study]
+    return decision_files(wildcards.study, score_files(study))
+
+
+rule evaluate_decisions:
+    input:
+        decisions=all_decisions,
+    output:
+        table="results/studies/{study}/decisions.parquet",
+    log:
+        "results/logs/evaluate_decisions/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=study_config("test", "near", "far", "shift"),
+        code=code("evaluate_decisions"),
+        above=above("evaluate_decisions"),
+    script:
+        "../workflow_scripts/evaluate_decisions.py"
+
+
+def calibrated_studies():
+    """The studies in the run that hold out calibration images."""
+    return [name for name in CONFIG["run"] if CONFIG["studies"][name]["calibrate"]]
+
+
+def outliers_of_run():
+    """The lists of outliers of every calibrated study in the run, of all sets that it scores."""
+    for name in calibrated_studies():
+        for image_set in configuration.study_image_sets(CONFIG["studies"][name])[1:]:
+            yield from (f"results/outliers/{name}/{image_set}.{end}" for end in ("csv", "parquet"))

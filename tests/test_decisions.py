@@ -1,0 +1,227 @@
+"""Studies that decide which images do not belong: their config, and their results end to end."""
+
+import copy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from projects import MINI, Project
+
+from workflow_scripts.lib.artifacts import read_meta
+from workflow_scripts.lib.config.queries import deciding, deciding_scores, scored_sets
+from workflow_scripts.lib.config.resolve import resolve_config
+from workflow_scripts.lib.errors import InputError
+
+DEMO = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text("utf-8"))
+HOLDOUT = {"method": "holdout", "from": "train", "share": 0.2, "seed": 0}
+
+
+def resolved(**keys):
+    """The demo with some keys of the study `methods` changed; None leaves a key out."""
+    config = copy.deepcopy(DEMO)
+    study = config["studies"]["methods"] | keys
+    config["studies"] = {"methods": {key: study[key] for key in study if study[key] is not None}}
+    return resolve_config(config | {"run": ["methods"]})
+
+
+def message(**keys):
+    with pytest.raises(InputError) as error:
+        resolved(**keys)
+    return str(error.value)
+
+
+def test_a_share_is_held_out_of_the_training_images():
+    config = resolved(calibrate={"share": 0.2})
+    study = config["studies"]["methods"]
+    calibrate = {"seed": 0, "set": "train.calibration"}
+    assert (study["train"], study["calibrate"]) == ("train.fit", calibrate)
+    for part in ("fit", "calibration"):
+        assert config["image_sets"][f"train.{part}"]["derive"] == HOLDOUT | {"part": part}
+    sets = ["test", *study["near"], *study["far"], "train.calibration"]
+    assert scored_sets(study) == sets
+    assert resolve_config(config) == config
+
+
+def test_a_calibration_set_of_its_own():
+    config = resolved(calibrate={"set": "blur"})
+    study = config["studies"]["methods"]
+    assert (study["train"], scored_sets(study)[-1]) == ("train", "blur")
+    assert config["image_sets"].keys() == DEMO["image_sets"].keys()
+
+
+def test_training_images_are_scored_where_no_others_are_named():
+    alone = {"test": None, "near": [], "far": [], "detectors": ["mcm"]}
+    assert resolved(**alone)["studies"]["methods"]["test"] == "train"
+    study = resolved(**alone, calibrate={"share": 0.2})["studies"]["methods"]
+    assert (study["train"], study["test"]) == ("train.fit", "train")
+
+
+@pytest.mark.parametrize("detector", ["knn", "mahalanobis"])
+@pytest.mark.parametrize("calibrate", [None, {"share": 0.2}])
+def test_no_image_is_compared_with_itself(detector, calibrate):
+    alone = {"test": None, "near": [], "far": [], "calibrate": calibrate}
+    text = message(**alone, detectors=["mcm", detector])
+    assert f"detectors.{detector} would compare images of 'train' with themselves" in text
+
+
+def test_parts_of_one_holdout_have_no_image_in_common():
+    config = copy.deepcopy(DEMO)
+    for part in ("fit", "calibration"):
+        cut = {"derive": HOLDOUT | {"part": part}}
+        config["image_sets"][f"my_{part}"] = cut
+    study = config["studies"]["methods"]
+    study |= {"train": "my_fit", "calibrate": {"set": "my_calibration"}}
+    resolve_config(config)
+    config["image_sets"]["my_fit"]["derive"] = HOLDOUT | {"part": "fit", "seed": 1}
+    with pytest.raises(InputError, match="'my_calibration' has images that are mined"):
+        resolve_config(config)
+
+
+@pytest.mark.parametrize(
+    ("keys", "parts"),
+    [
+        ({"calibrate": {"set": "train"}}, ["'train' has images that are mined"]),
+        ({"calibrate": {"set": "test"}}, ["'test' is named twice"]),
+        ({"calibrate": {"set": "noise"}}, ["'noise' is named twice"]),
+        ({"calibrate": {"set": "tset"}}, ["calibrate.set", "did you mean 'test'"]),
+        ({"calibrate": {}}, ["studies.methods.calibrate: give either share or set"]),
+        ({"calibrate": {"share": 1}}, ["studies.methods.calibrate.share"]),
+        ({"false_alarm_rate": 0}, ["studies.methods.false_alarm_rate: 0"]),
+        ({"decide_by": "emergy"}, ["decide_by.detector: 'emergy'", "did you mean 'energy'"]),
+        ({"decide_by": "neglabel"}, ["decide_by.detector: 'neglabel' is none of the study's"]),
+        ({"decide_by": {"seed": 3}}, ["decide_by.seed: 3 is none of the study's"]),
+        ({"decide_by": {"clustering": "temi_60"}}, ["decide_by.clustering: 'temi_60'"]),
+        ({"test": None}, ["'train' is mined and must not be tested on"]),
+    ],
+)
+def test_mistakes_are_named(keys, parts):
+    text = message(**keys)
+    assert all(part in text for part in parts), text
+
+
+def test_two_studies_cannot_hold_out_different_images_under_one_name():
+    config = copy.deepcopy(DEMO)
+    config["studies"]["methods"]["calibrate"] = {"share": 0.3}
+    with pytest.raises(InputError, match="is another image set already"):
+        resolve_config(config)
+
+
+def test_what_decides_is_chosen_by_the_study():
+    def decides(**keys):
+        config = resolved(**keys)
+        study = config["studies"]["methods"]
+        return deciding(study, config), deciding_scores(study, config)
+
+    named = ("tinyclip", "kmeans_60", "clustermine", 0)
+    others = [("tinyclip", "kmeans_60", "none", 0), ("tinyclip", "none", "none", 0)]
+    assert decides() == ({"detector": "mcm", "negatives": "none"}, [named, *others])
+    chosen, places = decides(detectors=["knn", "negrefine"])
+    assert chosen == {"detector": "negrefine", "negatives": "neglabel"}
+    assert places == [named, others[1]]
+    chosen, _ = decides(decide_by={"detector": "adaneg", "negatives": "csp"})
+    assert chosen == {"detector": "adaneg", "negatives": "csp"}
+    chosen, places = decides(decide_by="knn", detectors=["knn"])
+    assert (chosen["detector"], places) == ("knn", [others[1]])
+    _, places = decides(decide_by={"mining": "ground_truth"}, detectors=["mcm"])
+    assert places == [("tinyclip", "none", "ground_truth", 0)]
+    _, places = decides(minings=["ground_truth", "frequency_10"], detectors=["mcm"], reference=None)
+    assert places == [("tinyclip", "none", "frequency_10", 0)], "not the oracle"
+
+
+# ---- end to end ---------------------------------------------------------------------------------
+
+
+def calibrate(project):
+    """The miniature with a third of the training images held out, and with one collection alone."""
+    mini = MINI["studies"]["mini"] | {"calibrate": {"share": 0.4}, "detectors": ["mcm", "neglabel"]}
+    mini |= {"decide_by": {"detector": "neglabel"}, "false_alarm_rate": 0.2}
+    alone = {key: mini[key] for key in ("encoders", "corpus", "train", "clusterings", "minings")}
+    alone |= {"detectors": ["mcm"], "calibrate": mini["calibrate"]}
+    project.write_config(
+        MINI | {"run": ["mini", "alone"], "studies": {"mini": mini, "alone": alone}}
+    )
+    project.run()
+
+
+@pytest.fixture(scope="module")
+def decided(shared, finished):
+    return shared("decided", lambda folder: calibrate(finished.copy(folder)))
+
+
+def results(project, name):
+    return pd.read_parquet(project.folder / "results" / name)
+
+
+def test_a_calibrated_study_lists_outliers_and_counts_flags(decided):
+    held_out = results(decided, "embeddings/tinyclip/images/photos.calibration/00000.parquet")
+    fit = results(decided, "embeddings/tinyclip/images/photos.fit/00000.parquet")
+    assert len(held_out) + len(fit) == 24
+    place = "mini/tinyclip/kmeans_3/clustermine/seed0.parquet"
+    scores, decisions = results(decided, f"scores/{place}"), results(decided, f"decisions/{place}")
+    calibration = scores[scores["image_set"] == "photos.calibration"]
+    assert set(calibration["image_id"]) == set(held_out["image_id"])
+    assert set(decisions["image_set"]) == {"photos_test", "strange"}
+    outliers = results(decided, "outliers/mini/strange.parquet")
+    assert outliers["score"].is_monotonic_increasing and len(outliers) == 10
+    assert all((decided.folder / path).is_file() for path in outliers["path"])
+    assert all((decided.folder / path).is_file() for path in outliers["training_image"])
+    for row in outliers.itertuples():
+        below = (calibration["neglabel:rest"] <= row.score).sum()
+        assert row.p_value == pytest.approx((1 + below) / (1 + len(calibration)))
+        assert row.flagged == (row.p_value <= 0.2)
+    meta = read_meta(decided.folder / "results/outliers/mini/strange.parquet")
+    assert (meta["detector"], meta["negatives"], meta["mining"]) == (
+        "neglabel",
+        "rest",
+        "clustermine",
+    )
+    assert meta["n_calibration"] == len(held_out)
+    table = (
+        pd.read_csv(decided.folder / "results/tables/decisions.csv").set_index("study").loc["mini"]
+    )
+    key = "clustering == 'kmeans_3' and detector == 'neglabel' and image_set == 'strange'"
+    row = table.query(key)
+    assert row["flagged"].item() == outliers["flagged"].sum()
+    assert set(table["image_set"]) == {"photos_test", "strange"}
+
+
+def test_a_calibration_set_is_evaluated_as_nothing_else(decided):
+    for table in ("ood", "comparison", "decisions"):
+        text = (decided.folder / f"results/tables/{table}.csv").read_text()
+        assert "calibration," not in text.partition("\n")[2]
+
+
+def test_outliers_within_one_collection(decided):
+    outliers = results(decided, "outliers/alone/photos.parquet")
+    assert len(outliers) == 24
+    assert (outliers["training_image"] != outliers["path"]).all()
+    assert outliers["p_value"].notna().all()
+
+
+def test_labels_decide_nothing(decided, tmp_path):
+    """Without labels, everything but the labels is the same."""
+    project = decided.copy(tmp_path / "project")
+    config = project.read_config()
+    for name in ("photos", "photos_test", "strange"):
+        config["image_sets"][name] = config["image_sets"][name] | {"labels": "none"}
+    project.write_config(config)
+    names = [
+        f"outliers/{name}.csv" for name in ("mini/strange", "mini/photos_test", "alone/photos")
+    ]
+    before = [(project.folder / "results" / name).read_bytes() for name in names]
+    for name in names:
+        (project.folder / "results" / name).unlink()
+    ran = project.rules_run(*(f"results/{name}" for name in names))
+    assert ran["derive_images"] == 2 and ran["cluster"] >= 1
+    assert [(project.folder / "results" / name).read_bytes() for name in names] == before
+
+
+def test_a_study_without_calibration_has_ranks_when_asked_for(finished, tmp_path):
+    project = Project(finished.folder).copy(tmp_path / "project")
+    assert not (project.folder / "results/outliers").exists()
+    ran = project.rules_run("results/outliers/mini/strange.csv")
+    assert ran == {"decide_images": 1, "list_outliers": 1}
+    table = pd.read_csv(project.folder / "results/outliers/mini/strange.csv")
+    assert table["score"].is_monotonic_increasing and len(table) == 10
+    assert table[["p_value", "flagged", "discovery"]].isna().all(axis=None)

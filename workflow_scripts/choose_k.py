@@ -1,0 +1,36 @@
+"""Choose the number of clusters of an image set, by how stable they are (lib/clustering/number.py).
+
+Out: the sweep, a row per number of clusters (Parquet and CSV, exact; Markdown, to read); the
+choice, JSON {"k": int}. No label is read.
+"""
+
+import json
+
+from workflow_scripts.lib.artifacts import write_text
+from workflow_scripts.lib.clustering.kmeans import sample_rows
+from workflow_scripts.lib.clustering.number import choose, sweep
+from workflow_scripts.lib.embeddings import open_embeddings
+from workflow_scripts.lib.job import job
+from workflow_scripts.lib.report.tables import write_tables
+
+
+def choose_k(embeddings, index, cfg, wildcards, outputs):
+    """cfg: sample (number of images, 0: all), and that of `sweep`. outputs: parquet, csv, md,
+    choice."""
+    sample = sample_rows(open_embeddings(embeddings, index), cfg["sample"], seed=0)
+    frame = sweep(sample, cfg)
+    k = choose(frame)
+    title = f"Number of clusters of {wildcards.image_set} by {wildcards.encoder}: {k} chosen"
+    write_tables(frame, outputs.parquet, outputs.csv, outputs.md, title)
+    write_text(outputs.choice, json.dumps({"k": k}) + "\n")
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        choose_k(
+            snakemake.input.embeddings,
+            snakemake.input.index,
+            snakemake.params.cfg,
+            snakemake.wildcards,
+            snakemake.output,
+        )
