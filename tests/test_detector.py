@@ -183,6 +183,22 @@ def test_p_values_and_flags(stored, tmp_path):
     assert list(ranked["flagged"]) == list(p["neglabel:rest"][order] <= 0.2)
 
 
+def test_a_calibrated_study_hands_its_scores_on(stored, tmp_path):
+    project = stored.copy(tmp_path / "project")
+    config = project.read_config()
+    config["studies"]["mini"] |= {"calibrate": {"set": "stranger"}, "false_alarm_rate": 0.3}
+    project.write_config(config)
+    project.run("--cores", "1", f"{FOLDER}/detector.json")
+    detector, study = load_detector(project.folder / FOLDER), scores_of(project)
+    assert (detector.meta["calibration"], detector.meta["rate"]) == ("stranger", 0.3)
+    scored = detector.score(embeddings_of(stored, "strange").array())
+    for column, p in detector.p_values(scored).items():
+        known = study[study.image_set == "stranger"][column].to_numpy(np.float64)
+        assert len(known) == 6
+        expected = [(1 + (known <= score).sum()) / 7 for score in scored.scores[column]]
+        np.testing.assert_allclose(p, expected)
+
+
 def test_refuses_what_it_does_not_know(stored, tmp_path):
     detector = detector_of(stored)
     scored = detector.score(np.eye(3, 64))
