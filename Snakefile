@@ -23,6 +23,7 @@ include: "rules/concepts.smk"
 include: "rules/detection.smk"
 include: "rules/decisions.smk"
 include: "rules/descriptions.smk"
+include: "rules/detectors.smk"
 include: "rules/report.smk"
 include: "rules/benchmarks.smk"
 
@@ -41,3 +42,8 @@ rule ablations:
 rule deep_clustering:
     input:
         all_comparisons,
+
+
+rule score:
+    input:
+        scored_images,

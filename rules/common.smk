@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib.config import queries as configuration
 from workflow_scripts.lib.config.paths import key_of
 from workflow_scripts.lib.config.resolve import resolve_config, with_own_blocks
+from workflow_scripts.lib.config.scored import with_scored
 from workflow_scripts.lib.digest import code_digest
 from workflow_scripts.lib.encoders.files import tokenizer_files, weights_files
 from workflow_scripts.lib.errors import InputError
@@ -25,7 +26,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     OWN = workflow.config_settings.overwrite_config  # by --configfile and --config
-    CONFIG = resolve_config(with_own_blocks(config, OWN))
+    MERGED = with_own_blocks(config, OWN)
+    if "detector" in MERGED:  # on the command line, for `snakemake score`
+        from workflow_scripts.lib.detection.bundle import read_description
+
+        DETECTOR = read_description(MERGED["detector"])
+        MERGED = with_scored(MERGED, DETECTOR["encoder"])
+    CONFIG = resolve_config(MERGED)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,20 +1,16 @@
 """Embed one shard of an image set; images that fail to decode go into the shard's quarantine."""
 
-import itertools
 import logging
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import write_array, write_table
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
 from workflow_scripts.lib.encoders.loading import load_encoder, with_weights
+from workflow_scripts.lib.encoders.stream import embed_stream
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import image_readers
-from workflow_scripts.lib.images.decode import BadImage, open_rgb
 from workflow_scripts.lib.images.manifest import QUARANTINE, read_shard
 from workflow_scripts.lib.job import job, progress
 
@@ -32,53 +28,18 @@ def embed_images(
         raise InputError(f"{source} does not exist: correct the path in the config.")
     rows = read_shard(manifest, shard).to_pylist()
     encoder = load_encoder(with_weights(cfg, weights), threads, texts=False)
-    kept, rejected, blocks = [], [], [np.empty((0, encoder.dim), np.float16)]
-
-    def load(read):
-        try:
-            return encoder.preprocess(open_rgb(read()))
-        except BadImage as reason:
-            return reason
-
-    def decoded():
-        reads = image_readers([row["image_id"] for row in rows], source, locators, shard)
-        loaded = prefetched(load, reads, threads, ahead=2 * encoder.batch_size)
-        for row, image in zip(progress(rows, unit="images"), loaded, strict=True):
-            if isinstance(image, BadImage):
-                rejected.append({**row, "stage": "decode", "reason": str(image)})
-            else:
-                kept.append(row)
-                yield image
-
-    import torch
-
-    for batch in batched(decoded(), encoder.batch_size):
-        blocks.append(encoder.encode_images(torch.stack(batch)).astype(np.float16))
-
+    reads = image_readers([row["image_id"] for row in rows], source, locators, shard)
+    rows_and_reads = zip(progress(rows, unit="images"), reads, strict=True)
+    found, bad = embed_stream(encoder, (read for _, read in rows_and_reads), threads)
+    kept = [row for number, row in enumerate(rows) if number not in bad]
+    rejected = [
+        {**rows[number], "stage": "decode", "reason": str(reason)} for number, reason in bad.items()
+    ]
     logging.info("%d images embedded, %d in quarantine", len(kept), len(rejected))
-    write_array(embeddings, np.concatenate(blocks))
+    write_array(embeddings, found)
     meta = {"encoder": encoder.describe(), "params": cfg}
     write_table(index, pa.Table.from_pylist(kept, schema=IMAGE_INDEX), meta)
     write_table(quarantine, pa.Table.from_pylist(rejected, schema=QUARANTINE))
-
-
-def prefetched(function, items, threads, ahead):
-    """Map `function` over `items` in threads, in order, at most `ahead` results in advance."""
-    pending = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def batched(items, size):
-    """Lists of up to `size` consecutive items."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
 
 
 if __name__ == "__main__":

@@ -15,7 +15,12 @@ import pyarrow as pa
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.positives import read_chosen
-from workflow_scripts.lib.detection.detectors import score_embeddings, with_temperatures
+from workflow_scripts.lib.detection.detectors import (
+    column_of,
+    score_embeddings,
+    with_temperatures,
+)
+from workflow_scripts.lib.detection.images import fit_gaussians
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_shards
 from workflow_scripts.lib.job import job
 
@@ -36,7 +41,8 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
     if meta["mining"] == "none":
         train = open_embeddings(inputs.train, inputs.train_index)
         if meta["clustering"] != "none":
-            clusters = clusters_of_images(inputs.clusters, train.index["image_id"])
+            assigned = clusters_of_images(inputs.clusters, train.index["image_id"])
+            clusters = fit_gaussians(train, assigned)
             meta = meta | {"clustering_encoder": read_meta(inputs.clusters)["encoder"]}
         meta = meta | {"method": "none", "n_positives": 0}
     else:
@@ -62,7 +68,7 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
     }
     detector_of = {}
     for (detector, against), values in scores.items():
-        column = detector if against is None else f"{detector}:{against}"
+        column = column_of(detector, against)
         columns[column] = values
         detector_of[column] = {"detector": detector, "negatives": against or "none"}
     write_table(output, columns, meta | {"columns": detector_of})

@@ -146,16 +146,23 @@ def _encoder(meta):
     return {key: value for key, value in meta.get("encoder", {}).items() if key != "versions"}
 
 
+def encoder_differences(one, other, names):
+    """What two descriptions of encoders differ in, as text; "" if they are of the same encoder.
+
+    one, other: of `Encoder.describe`; their versions of libraries do not count. names: of the two,
+    for the text.
+    """
+    one, other = _encoder({"encoder": one}), _encoder({"encoder": other})
+    keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    return "; ".join(
+        f"{key}: {names[0]} {one.get(key)!r}, {names[1]} {other.get(key)!r}" for key in keys
+    )
+
+
 def check_same_encoder(images_meta, texts_meta):
     """Raise InputError unless images and texts were embedded by the same encoder."""
-    images, texts = _encoder(images_meta), _encoder(texts_meta)
-    different = sorted(
-        key for key in images.keys() | texts.keys() if images.get(key) != texts.get(key)
-    )
-    if different:
-        values = "; ".join(
-            f"{key}: images {images.get(key)!r}, texts {texts.get(key)!r}" for key in different
-        )
+    encoders = (meta.get("encoder", {}) for meta in (images_meta, texts_meta))
+    if values := encoder_differences(*encoders, ("images", "texts")):
         raise InputError(
             f"Image and text embeddings come from different encoders ({values}). "
             "Their cosine similarities mean nothing: embed both with the same encoder."

@@ -15,7 +15,7 @@ from workflow_scripts.lib.detection.detectors import (
     score_embeddings,
     with_temperatures,
 )
-from workflow_scripts.lib.detection.images import knn, mahalanobis
+from workflow_scripts.lib.detection.images import fit_gaussians, knn, mahalanobis
 from workflow_scripts.lib.detection.methods import METHODS, Method, function_of
 from workflow_scripts.lib.detection.texts import energy, entropy, max_logit
 from workflow_scripts.lib.errors import InputError
@@ -38,7 +38,7 @@ def test_agrees_with_pytorch_ood():
     theirs.fit_features(torch.from_numpy(train), torch.from_numpy(clusters))
     halves = theirs.predict_features(torch.from_numpy(images)).numpy()
     # Theirs is half the distance, by a covariance that is not divided by N (and has a ridge).
-    found = mahalanobis(embeddings([train]), clusters, shrinkage=0)(images)
+    found = mahalanobis(fit_gaussians(embeddings([train]), clusters), shrinkage=0)(images)
     np.testing.assert_allclose(found, -2 * len(train) * halves, rtol=1e-3)
 
 
@@ -96,7 +96,8 @@ def test_memory_does_not_grow_with_the_images(monkeypatch):
     config = {name: {"method": name} for name in METHODS}
     monkeypatch.setattr(similarity, "TILE", 100_000)
     tracemalloc.start()
-    score_blocks([images], positives, negatives, config, train, np.arange(1000) % 10)
+    clusters = fit_gaussians(train, np.arange(1000) % 10)
+    score_blocks([images], positives, negatives, config, train, clusters)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000  # the product would be 20 MB, a tile is 0.4 MB
@@ -113,7 +114,7 @@ def test_one_product_per_tile_and_list_of_texts(monkeypatch):
     monkeypatch.setattr(detectors, "_cosines", counted)
     monkeypatch.setattr(similarity, "TILE", 650)  # 10 images a tile
     negatives = {"far": unit(rng, 40), "rest": unit(rng, 65)}
-    config = {name: {"method": name} for name, m in METHODS.items() if "train" not in m.needs}
+    config = {name: {"method": name} for name, m in METHODS.items() if m.needs[0] == "positives"}
     for block in config.values():
         if block["method"] in ("neglabel", "negrefine"):
             block["groups"] = 5
@@ -168,7 +169,8 @@ def test_every_method_in_one_stream(monkeypatch):
     """Each score equals the same detector's on the whole, whatever the tiles, its inputs apart."""
     rng = np.random.default_rng(5)
     images, positives, negatives = unit(rng, 50), unit(rng, 7), unit(rng, 40)
-    train, clusters = unit(rng, 60), rng.integers(0, 3, 60)
+    train = unit(rng, 60)
+    clusters = fit_gaussians(embeddings([train]), rng.integers(0, 3, 60))
     sources = {"positives": positives, "train": embeddings([train]), "clusters": clusters}
     config = {name: {"method": name} for name in METHODS}
     config["knn"]["k"] = 4
@@ -205,7 +207,7 @@ def test_every_method_names_what_is_missing(method):
         "positives": x,
         "negatives": {"n": x},
         "train": embeddings([x]),
-        "clusters": np.arange(20) % 2,
+        "clusters": fit_gaussians(embeddings([x]), np.arange(20) % 2),
     }
     assert set(METHODS[method].needs) <= set(sources)
     config = {"mine": {"method": method}}

@@ -6,7 +6,7 @@ from score_references import embeddings, unit
 
 from workflow_scripts.lib.concepts import similarity
 from workflow_scripts.lib.detection.detectors import score_blocks
-from workflow_scripts.lib.detection.images import knn, mahalanobis
+from workflow_scripts.lib.detection.images import fit_gaussians, knn, mahalanobis
 from workflow_scripts.lib.errors import InputError
 
 
@@ -43,10 +43,11 @@ def test_mahalanobis_matches_the_formula(shrinkage, k, monkeypatch):
     train, images = unit(rng, 90, 8), unit(rng, 20, 8)
     clusters = (rng.integers(0, k, 90) * 3).astype(np.int32)  # clusters without images between
     expected = slow_mahalanobis(images, train, clusters, shrinkage)
-    found = mahalanobis(embeddings([train]), clusters, shrinkage)(images)
+    found = mahalanobis(fit_gaussians(embeddings([train]), clusters), shrinkage)(images)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     monkeypatch.setattr(similarity, "TILE", 60)
-    score = mahalanobis(embeddings(np.split(train, range(7, 90, 7))), clusters, shrinkage)
+    shards = embeddings(np.split(train, range(7, 90, 7)))
+    score = mahalanobis(fit_gaussians(shards, clusters), shrinkage)
     np.testing.assert_allclose(score(images, None, None), expected, rtol=1e-6)
     assert found.dtype == np.float32
 
@@ -65,12 +66,11 @@ def test_mahalanobis_worked_example():
     # Two clusters around (1, 0) and (0, 1), each +- .1 in x and +- .2 in y: S = diag(.01, .04).
     offsets = np.array([[0.1, 0.2], [0.1, -0.2], [-0.1, 0.2], [-0.1, -0.2]])
     train = (np.eye(2)[:, None] + offsets).reshape(8, 2).astype(np.float32)
-    score = mahalanobis(embeddings([train]), np.repeat([0, 1], 4), shrinkage=0)
+    gaussians = fit_gaussians(embeddings([train]), np.repeat([0, 1], 4))
+    score = mahalanobis(gaussians, shrinkage=0)
     images = np.array([[1, 0], [1, 0.4], [0.2, 1]], np.float32)
     np.testing.assert_allclose(score(images), [0, -4, -4], atol=1e-5)
-    score = mahalanobis(
-        embeddings([train]), np.repeat([0, 1], 4), shrinkage=0.5
-    )  # S = diag(.0175, .0325)
+    score = mahalanobis(gaussians, shrinkage=0.5)  # S = diag(.0175, .0325)
     np.testing.assert_allclose(score(images), [0, -0.16 / 0.0325, -0.04 / 0.0175], atol=1e-5)
 
 
@@ -79,10 +79,13 @@ def test_training_images_must_fit():
     with pytest.raises(InputError, match="k = 6, but there are 5 training images"):
         knn(embeddings([x[:2], x[2:]]), k=6)
     with pytest.raises(InputError, match="5 images but 4 cluster assignments"):
-        mahalanobis(embeddings([x]), np.zeros(4, int))
+        fit_gaussians(embeddings([x]), np.zeros(4, int))
     with pytest.raises(InputError, match="raise shrinkage above 0"):
-        mahalanobis(embeddings([x]), np.zeros(5, int), shrinkage=0)
+        mahalanobis(fit_gaussians(embeddings([x]), np.zeros(5, int)), shrinkage=0)
     with pytest.raises(InputError, match="3 dimensions, the training images 2"):
         score_blocks(
             [x], None, {}, {"knn": {"method": "knn", "k": 1}}, train=embeddings([x[:, :2]])
         )
+    narrow = fit_gaussians(embeddings([np.eye(5, 2, dtype=np.float32)]), np.zeros(5, int))
+    with pytest.raises(InputError, match="3 dimensions, the cluster means 2"):
+        score_blocks([x], None, {}, {"m": {"method": "mahalanobis"}}, clusters=narrow)

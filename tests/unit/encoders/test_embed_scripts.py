@@ -8,10 +8,10 @@ import pytest
 from listed_sets import run_embed, run_list
 from tiny_checkpoint import load
 
-from workflow_scripts.embed_images import batched, prefetched
 from workflow_scripts.embed_texts import embed_texts
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
+from workflow_scripts.lib.encoders.stream import batched, prefetched
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import open_rgb
 

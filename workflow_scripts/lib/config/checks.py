@@ -179,7 +179,7 @@ def _check_decisions(config):
         if _are_apart(study["train"], study["test"], config):
             continue
         for detector in study["detectors"]:
-            if "train" in needs("detectors", config["detectors"][detector]):
+            if {"train", "clusters"} & {*needs("detectors", config["detectors"][detector])}:
                 raise InputError(
                     f"config: studies.{name}: detectors.{detector} would compare images of "
                     f"{study['test']!r} with themselves, since they are also mined; leave it out, "

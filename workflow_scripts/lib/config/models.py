@@ -7,7 +7,7 @@ from pydantic import Field
 from workflow_scripts.lib.benchmarks.models import Benchmark
 from workflow_scripts.lib.clustering.models import AnyClustering, Sweep
 from workflow_scripts.lib.concepts.models import AnyMining, AnyNegatives
-from workflow_scripts.lib.config.base import Block, Named, OneOrMore
+from workflow_scripts.lib.config.base import Block, Named, OneOrMore, optional
 from workflow_scripts.lib.config.names import Names
 from workflow_scripts.lib.demo.models import DemoImages, TinyClip
 from workflow_scripts.lib.detection.models import (
@@ -17,7 +17,7 @@ from workflow_scripts.lib.detection.models import (
     Study,
 )
 from workflow_scripts.lib.encoders.models import AnyEncoder
-from workflow_scripts.lib.images.models import ImageSet
+from workflow_scripts.lib.images.models import ImageSet, Shards
 from workflow_scripts.lib.texts.models import Corpus
 
 
@@ -91,3 +91,15 @@ class Config(Block):
         description="Tiny CLIPs that the workflow trains itself, under results/demo/encoders; the "
         "first is shipped in config/demo.",
     )
+    detector: str = optional(
+        "Detector that `snakemake score` uses: a folder of results/detectors, or a copy of one. "
+        "The images are those of the next keys, one of folder, list, tar and parquet."
+    )
+    decide_by: str = optional(
+        "Score that ranks and flags the images, e.g. mcm or neglabel:rest; else the detector's own."
+    )
+    shards: Shards = optional("Number of parts of the scored images; else 1.")
+    folder: str = optional("Folder of the images to score.")
+    tar: str = optional("Archive, or folder of archives, of the images to score.")
+    parquet: str = optional("Parquet file, or folder of such, of the images to score.")
+    list: str = optional("Table of the images to score.")

@@ -47,7 +47,7 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     negatives: dict of name -> float32 [M, d].
     detectors: dict of name -> {"method": a key of METHODS, **its parameters}.
     train: the `Embeddings` of the training images.
-    clusters: int [N], the clusters of all training images, -1 for those without.
+    clusters: the `images.Gaussians` of the training images' clusters.
     Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
     positive with the highest cosine, the first of equals (None without positives).
@@ -64,6 +64,8 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     texts |= {f"negatives {name!r}": used[name] for name in used}
     if train is not None:
         texts["training images"] = next(train.blocks(size=1))
+    if clusters is not None:
+        texts["cluster means"] = clusters.means[:1]
     scores = {(name, against): [] for against, jobs in plan.items() for name, _ in jobs}
     nearest, cosines = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
     for part in tiles(blocks, texts):
@@ -84,6 +86,11 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     if positives is None:
         return scores, None, None
     return scores, np.concatenate(nearest), np.concatenate(cosines)
+
+
+def column_of(detector, negatives):
+    """Name of a score in tables: the detector's, with the name of its negatives if it has such."""
+    return detector if negatives is None else f"{detector}:{negatives}"
 
 
 def with_temperatures(detectors, encoder):

@@ -1,5 +1,7 @@
 """OOD scores from image embeddings alone: no names, only the unlabelled training images."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.linalg import solve_triangular
 
@@ -31,7 +33,18 @@ def knn(train, k=10):
     return score
 
 
-def mahalanobis(train, clusters, shrinkage=0.01):
+@dataclass(frozen=True)
+class Gaussians:
+    """The clusters of the training images as normal distributions; made by `fit_gaussians`.
+
+    means: float64 [K, d], of the clusters with images. covariance: float64 [d, d], pooled.
+    """
+
+    means: np.ndarray
+    covariance: np.ndarray
+
+
+def mahalanobis(clusters, shrinkage=0.01):
     """Negative squared Mahalanobis distance to the nearest cluster mean, one covariance for all.
 
     Lee et al. (NeurIPS 2018, eq. 1 and 2) with clusters in place of classes:
@@ -39,12 +52,11 @@ def mahalanobis(train, clusters, shrinkage=0.01):
     unit-norm embeddings. Our choice: S is (1 - shrinkage) S + shrinkage * tr(S) / d * I, since few
     images or collinear dimensions leave S without an inverse.
 
-    train: the training images' `Embeddings`. clusters: int [N], of all their rows in order; images
-        with -1 have no cluster and are left out. They need not be clusters of these embeddings.
+    clusters: the `Gaussians` of the training images' clusters.
     Returns the score function of (images [b, d], ...).
-    Raises InputError if the clusters do not fit the images or S has no inverse.
+    Raises InputError if S has no inverse.
     """
-    means, covariance = _means_and_covariance(train, np.asarray(clusters))
+    means, covariance = clusters.means, clusters.covariance
     size = len(covariance)
     scale = np.trace(covariance) / size
     covariance = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(size)
@@ -71,8 +83,13 @@ def mahalanobis(train, clusters, shrinkage=0.01):
     return score
 
 
-def _means_and_covariance(train, clusters):
-    """Means [K, d] of the clusters with images and their pooled covariance [d, d], float64."""
+def fit_gaussians(train, clusters):
+    """The `Gaussians` of the training images' clusters.
+
+    train: the training images' `Embeddings`. clusters: int [N], of all their rows in order; images
+        with -1 have no cluster and are left out. They need not be clusters of these embeddings.
+    Raises InputError if the clusters do not fit the images.
+    """
     known = np.flatnonzero(clusters >= 0)
     rows = known if len(known) < len(clusters) else None
     codes = np.unique(clusters[known], return_inverse=True)[1]
@@ -80,4 +97,4 @@ def _means_and_covariance(train, clusters):
     exact = (block.astype(np.float64) for block in train.blocks(rows=rows))
     means = group_sums(exact, codes, len(counts)) / counts[:, None]
     scatter = scatter_within(train.blocks(rows=rows), codes, means, np.ones(len(counts)))
-    return means, scatter / len(known)
+    return Gaussians(means, scatter / len(known))

@@ -15,7 +15,7 @@ class Method:
     """A detector.
 
     module: where its function is. needs: what it compares images with, in the order of its
-    arguments: positives, negatives, train (the training images) or clusters.
+    arguments: positives, negatives, train (the training images) or clusters (of these).
     fitted: the function prepares the score. stateful: scores depend on the images before.
     """
 
@@ -34,7 +34,7 @@ METHODS = {
     "negrefine": Method("texts", NAMES, fitted=True),
     "adaneg": Method("adaptive", NAMES, fitted=True, stateful=True),
     "knn": Method("images", ("train",), fitted=True),
-    "mahalanobis": Method("images", ("train", "clusters"), fitted=True),
+    "mahalanobis": Method("images", ("clusters",), fitted=True),
 }
 
 

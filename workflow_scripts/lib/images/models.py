@@ -9,6 +9,8 @@ from workflow_scripts.lib.config.base import Block, Count, optional, or_path, wh
 from workflow_scripts.lib.config.messages import wrong
 from workflow_scripts.lib.images.kinds import LABELS
 
+Shards = whole(ge=1, le=100_000)
+
 
 class ImageList(Block):
     """A table that names image files."""
@@ -69,7 +71,7 @@ class ImageSet(Block):
         "Names of the labels where these are ids or numbers, for the comparison of labels with "
         "concepts. A plain string is the path. A derived set has those of its source."
     )
-    shards: whole(ge=1, le=100_000) = Field(
+    shards: Shards = Field(
         1, description="Number of parts. A changed image re-embeds its part only."
     )
     expected: Expected = optional(
