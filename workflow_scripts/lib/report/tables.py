@@ -50,9 +50,12 @@ def _cell(value):
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def write_tables(frame, parquet, csv, md, title, readable=None, digits=3):
-    """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown."""
-    write_frame(parquet, frame)
+def write_tables(frame, parquet, csv, md, title, readable=None, digits=3, meta=None):
+    """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown.
+
+    meta: stored with the Parquet, see `write_frame`.
+    """
+    write_frame(parquet, frame, meta)
     artifacts.write_text(csv, frame.to_csv(index=False))
     shown = markdown(frame if readable is None else readable, digits)
     artifacts.write_text(md, f"# {title}\n\n{shown}\n")
