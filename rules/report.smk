@@ -110,12 +110,33 @@ rule collect_quarantine:
         "../workflow_scripts/collect_quarantine.py"
 
 
+rule collect_duplicates:
+    input:
+        tables=expand("results/duplicates/{study}.parquet", study=CONFIG["run"]),
+    output:
+        parquet="results/tables/duplicates.parquet",
+        csv="results/tables/duplicates.csv",
+        md="results/tables/duplicates.md",
+    log:
+        "results/logs/collect_duplicates.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={"studies": CONFIG["run"]},
+        code=code("collect_duplicates"),
+        above=above("collect_duplicates"),
+    script:
+        "../workflow_scripts/collect_duplicates.py"
+
+
 rule summarise:
     input:
         ood="results/tables/ood.parquet",
         comparison="results/tables/comparison.parquet",
         label_quality="results/tables/label_quality.parquet",
         clustering="results/tables/clustering.parquet",
+        duplicates="results/tables/duplicates.parquet",
+        quarantine="results/tables/quarantine.parquet",
     output:
         summary="results/tables/summary.md",
     log:
@@ -193,7 +214,8 @@ def figures():
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
-    names = ["ood", "comparison", "concepts", "label_quality", "clustering", "quarantine"]
+    names = ["ood", "comparison", "concepts", "label_quality", "clustering"]
+    names += ["duplicates", "quarantine"]
     names += ["contamination"] if contaminated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
     return ["results/tables/summary.md", *tables, *figures()]

@@ -47,9 +47,7 @@ def with_paths(frame, image_set, root, locators):
     wanted = pa.array(frame["image_id"].tolist(), pa.string())
     places = places.filter(pc.is_in(places["image_id"], wanted))
     archive_of = dict(zip(*places.to_pydict().values(), strict=True))
-    stored = [
-        row.file or archive_of.get(row.image_id) or row.path for row in frame.itertuples(index=False)
-    ]
+    stored = frame["file"].fillna(frame["image_id"].map(archive_of)).fillna(frame["path"])
     return frame.assign(image_set=image_set, path=[f"{root}/{file}" for file in stored])
 
 

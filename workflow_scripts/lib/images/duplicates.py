@@ -92,10 +92,10 @@ def _frame(image_set, rows, other_set, other_rows, cosines):
 
 
 def nearest_rows(images, others):
-    """The nearest of the other images for every image, exactly: rows int64 [N], cosines float32 [N].
+    """The nearest of the other images for every image, exactly.
 
     images, others: Embeddings of the same encoder; both are streamed. Of equal cosines the lower
-    row is taken.
+    row is taken. Returns rows int64 [N] and cosines float32 [N].
     """
     rows, best = np.zeros(images.rows, np.int64), np.full(images.rows, -np.inf, np.float32)
     start = 0
@@ -135,10 +135,11 @@ def _edges(rows, others, cosines):
 
 
 def duplicates(sets, shown, minimum=None, neighbours=None):
-    """All duplicates: a frame of kind (exact or near), image_set, image_id, other_set, other_id, cosine.
+    """All duplicates, a row per pair: kind, image_set, image_id, other_set, other_id, cosine.
 
-    sets, shown, minimum, neighbours: see `near_pairs`; without a minimum only exact ones. The
-    cosine of exact ones is 1. A near pair is left out if the image has an exact copy in that set.
+    sets, shown, minimum, neighbours: see `near_pairs`; without a minimum only exact ones. kind is
+    exact or near; the cosine of exact ones is 1. A near pair is left out if the image has an exact
+    copy in that set.
     """
     exact = exact_pairs(sets, shown).assign(kind="exact", cosine=np.float32(1))
     near = exact[:0]
