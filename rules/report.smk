@@ -110,9 +110,14 @@ rule collect_quarantine:
         "../workflow_scripts/collect_quarantine.py"
 
 
+def duplicates_of_run(wildcards):
+    """The duplicates of every study in the run."""
+    return [f"results/duplicates/{study}.parquet" for study in CONFIG["run"]]
+
+
 rule collect_duplicates:
     input:
-        tables=expand("results/duplicates/{study}.parquet", study=CONFIG["run"]),
+        tables=duplicates_of_run,
     output:
         parquet="results/tables/duplicates.parquet",
         csv="results/tables/duplicates.csv",

@@ -28,6 +28,8 @@ COLUMNS = {
     "names": "evaluate_concepts",
     "clusters": "evaluate_clustering",
     "tables": "write_table",
+    "duplicates": "find_duplicates",
+    "their table": "collect_duplicates",
     "quarantine": "collect_quarantine",
     "plot": "plot_ood",
     "sheet": "draw_concepts",
@@ -51,8 +53,9 @@ FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1}
 FROM_TRAINING = FROM_MATCHES | {
     "find_neighbours": 1, "cluster": 2, "evaluate_clustering": 1, "write_table": 5,
 }  # fmt: skip
-FROM_EMBEDDINGS = FROM_TRAINING | {"embed_images": 4, "collect_quarantine": 1}
-RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1}
+DUPLICATES = {"find_duplicates": 1, "collect_duplicates": 1}
+FROM_EMBEDDINGS = FROM_TRAINING | DUPLICATES | {"embed_images": 4, "collect_quarantine": 1}
+RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1, **DUPLICATES}
 
 
 def replace(path, old, new):
@@ -231,7 +234,13 @@ CHANGES = [
      RELISTED | {"score_images": 3, **OOD_TABLES}),
     ("a seed added", set_key("studies.mini.seeds", [0, 1]), FROM_CLUSTERS | {"cluster": 2}),
     ("a new encoder", encoder_added,
-     {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0}),
+     {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0, "find_duplicates": 0,
+      "collect_duplicates": 0}),
+    ("the share of images that may be lost",
+     set_key("image_sets.photos.maximum_quarantine", 0.5),
+     {"list_images": 1, "collect_quarantine": 1, "summarise": 1}),
+    ("how close near duplicates are", set_key("studies.mini.near_duplicates", 0.98),
+     {**DUPLICATES, "summarise": 1}),
     ("**code**",),
     ("a comment or docstring in a script", comment, {}),
     ("a script", edit("mine_negatives.py"), FROM_NEGATIVES),
@@ -242,7 +251,7 @@ CHANGES = [
     ("how timm models are run", edit("lib/encoders/timm.py"), {}),
     ("how captions are read", edit("lib/texts/sources/captions.py"), {}),
     ("how folders are listed", edit("lib/images/folder.py"),
-     FROM_EMBEDDINGS | {"list_images": 3}),
+     {"list_images": 3, "collect_quarantine": 1, "summarise": 1}),
     ("how logs are written", edit("lib/job.py"), {}),
     ("a module that nothing imports", unrelated_helper, {}),
     ("**packages**",),
