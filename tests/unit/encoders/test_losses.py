@@ -38,9 +38,7 @@ def test_files_count_that_are_images_by_name_or_header(photos, tmp_path):
 def test_a_listing_fails_above_the_limit_alone(photos, tmp_path):
     list_set({"kind": "folder", "maximum_quarantine": 2 / 7}, photos, tmp_path / "out")
     cfg = {"kind": "folder", "maximum_quarantine": 0.28}
-    with pytest.raises(
-        InputError, match=r"^holiday: 2 of 7 .*\(limit 28 %\): 1 x empty file"
-    ):
+    with pytest.raises(InputError, match=r"^holiday: 2 of 7 .*\(limit 28 %\): 1 x empty file"):
         list_set(cfg, photos, tmp_path / "holiday")
 
 
