@@ -1,7 +1,7 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
 Out: results/tables/{ood,comparison,concepts,label_quality,clustering,contamination}.{parquet,csv,md},
-summary.md,
+duplicates, quarantine, summary.md,
 results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
 comparisons of its studies.
 """
