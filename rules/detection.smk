@@ -2,6 +2,7 @@
 
 Out: results/scores/{study}/... (one row per image, one column per detector),
 results/contamination/{study}.parquet (OOD images that show an ID class),
+results/duplicates/{study}.parquet (images that occur twice),
 results/studies/{study}/{ood,comparison,concepts,label_quality,cluster_names,clustering,
 contamination}.parquet.
 """
@@ -126,6 +127,50 @@ rule flag_contamination:
         above=above("flag_contamination"),
     script:
         "../workflow_scripts/flag_contamination.py"
+
+
+# ---- duplicates -------------------------------------------------------------------------------------
+
+
+def images_to_compare(wildcards):
+    """All images of a study by its first encoder, and the kNN graph of the training images if near
+    duplicates are wanted and a clustering of the study uses one."""
+    study = CONFIG["studies"][wildcards.study]
+    encoder, sets = study["encoders"][0], dict.fromkeys(configuration.study_image_sets(study))
+    graphs = [CONFIG["clusterings"][name].get("neighbours", 0) for name in study["clusterings"]]
+    k = max(graphs, default=0)
+    graph = f"results/neighbours/{encoder}/{study['train']}/k{k}.npy"
+    wanted = k and study["near_duplicates"] is not None
+    return embeddings_of(encoder, list(sets)) | {"neighbours": [graph] if wanted else []}
+
+
+def duplicates_config(wildcards):
+    """The image sets in order, whose images each shows, and the least cosine of near duplicates."""
+    study = CONFIG["studies"][wildcards.study]
+    sets = numbers_of_shards(study["encoders"][0], configuration.study_image_sets(study))
+    shifted = dict.fromkeys(study["shift"], study["test"])
+    return {
+        "image_sets": sets,
+        "shown": {name: source_of(shifted.get(name, name)) for name in sets},
+        "near_duplicates": study["near_duplicates"],
+    }
+
+
+rule find_duplicates:
+    input:
+        unpack(images_to_compare),
+    output:
+        duplicates="results/duplicates/{study}.parquet",
+    log:
+        "results/logs/find_duplicates/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=duplicates_config,
+        code=code("find_duplicates"),
+        above=above("find_duplicates"),
+    script:
+        "../workflow_scripts/find_duplicates.py"
 
 
 # ---- tables of a study ------------------------------------------------------------------------------

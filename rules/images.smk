@@ -43,6 +43,14 @@ def is_archived(image_set, encoder):
     return bool(root_of(image_set, encoder)) and container_of(image_set)[0] in ARCHIVES
 
 
+def root_of_files(image_set):
+    """The folder that the files of an image set, or the archives that hold them, are relative to."""
+    kind, _ = container_of(image_set)
+    folder = image_folder(image_set)
+    in_one_file = kind in ARCHIVES and os.path.isfile(folder)
+    return (os.path.dirname(folder) or ".") if in_one_file else folder
+
+
 # ---- the state of an image set: names that change with its images ---------------------------------
 
 
@@ -96,10 +104,13 @@ def reading_modules(wildcards):
 
 
 def listing_config(wildcards):
-    """What to list, and the names of its state; None for those that the workflow renders."""
+    """What to list, the names of its state (None for those that the workflow renders), and which
+    share of the images may be lost. The share is no part of the state: only the listing runs again.
+    """
     rendered = is_rendered(wildcards.image_set)
     state = None if rendered else state_of(wildcards.image_set)
-    return listing_options(wildcards.image_set) | {"state": state}
+    limit = CONFIG["image_sets"][wildcards.image_set]["maximum_quarantine"]
+    return listing_options(wildcards.image_set) | {"state": state, "maximum_quarantine": limit}
 
 
 def images_to_list(wildcards):

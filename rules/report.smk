@@ -1,8 +1,7 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
 Out: results/tables/{ood,comparison,concepts,label_quality,cluster_names,clustering,contamination,
-decisions}.
-{parquet,csv,md}, summary.md,
+decisions}.{parquet,csv,md}, duplicates, quarantine, summary.md,
 results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
 comparisons of its studies.
 """
@@ -69,23 +68,50 @@ rule write_table:
         "../workflow_scripts/write_table.py"
 
 
-def quarantines_of_run(wildcards):
-    """The quarantine of every image set in the run, by listing and by embedding."""
-    listed = configuration.embedded_sets(CONFIG, CONFIG["run"])
-    listings = [f"results/images/{name}/quarantine.parquet" for name in listed]
-    shards = [
-        f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
+def quarantined_shards(image_set):
+    """The quarantine of every shard of an image set, of all encoders in the run that embed it."""
+    encoders = {
+        encoder: shards_of(encoder, image_set)
         for study in studies_in_run()
         for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
-        for image_set in image_sets
-        for shard in shards_of(encoder, image_set)
+        if image_set in image_sets and CONFIG["encoders"][encoder]["method"] != "precomputed"
+    }
+    return [
+        f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
+        for encoder, shards in encoders.items()
+        for shard in shards
     ]
-    return list(dict.fromkeys([*listings, *shards]))
+
+
+def quarantines_of_run(wildcards):
+    """The quarantine of every image set in the run, by listing and by embedding."""
+    names = configuration.embedded_sets(CONFIG, CONFIG["run"])
+    return {
+        "listings": [f"results/images/{name}/quarantine.parquet" for name in names],
+        "manifests": [f"results/images/{name}/manifest.parquet" for name in names],
+        "locators": [f"results/images/{name}/locators.parquet" for name in names],
+        "shards": [file for name in names for file in quarantined_shards(name)],
+    }
+
+
+def quarantine_config(wildcards):
+    """Of every image set in the run where its files are, and how many of them may be lost."""
+    return {
+        "studies": CONFIG["run"],
+        "image_sets": {
+            name: {
+                "root": root_of_files(name),
+                "shards": len(quarantined_shards(name)),
+                "maximum_quarantine": CONFIG["image_sets"][name]["maximum_quarantine"],
+            }
+            for name in configuration.embedded_sets(CONFIG, CONFIG["run"])
+        },
+    }
 
 
 rule collect_quarantine:
     input:
-        tables=quarantines_of_run,
+        unpack(quarantines_of_run),
     output:
         parquet="results/tables/quarantine.parquet",
         csv="results/tables/quarantine.csv",
@@ -95,11 +121,35 @@ rule collect_quarantine:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg={"studies": CONFIG["run"]},
+        cfg=quarantine_config,
         code=code("collect_quarantine"),
         above=above("collect_quarantine"),
     script:
         "../workflow_scripts/collect_quarantine.py"
+
+
+def duplicates_of_run(wildcards):
+    """The duplicates of every study in the run."""
+    return [f"results/duplicates/{study}.parquet" for study in CONFIG["run"]]
+
+
+rule collect_duplicates:
+    input:
+        tables=duplicates_of_run,
+    output:
+        parquet="results/tables/duplicates.parquet",
+        csv="results/tables/duplicates.csv",
+        md="results/tables/duplicates.md",
+    log:
+        "results/logs/collect_duplicates.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={"studies": CONFIG["run"]},
+        code=code("collect_duplicates"),
+        above=above("collect_duplicates"),
+    script:
+        "../workflow_scripts/collect_duplicates.py"
 
 
 def quality_of_names(wildcards):
@@ -113,6 +163,8 @@ rule summarise:
         comparison="results/tables/comparison.parquet",
         label_quality=quality_of_names,
         clustering="results/tables/clustering.parquet",
+        duplicates="results/tables/duplicates.parquet",
+        quarantine="results/tables/quarantine.parquet",
     output:
         summary="results/tables/summary.md",
     log:
@@ -203,7 +255,7 @@ def figures_of_k():
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
-    names = ["ood", "comparison", "clustering", "quarantine"]
+    names = ["ood", "comparison", "clustering", "duplicates", "quarantine"]
     names += NAME_TABLES if studies_with_names(CONFIG["run"]) else []
     names += ["cluster_names"] if studies_with_named_clusters() else []
     names += ["contamination"] if contaminated_studies() else []

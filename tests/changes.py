@@ -34,6 +34,8 @@ COLUMNS = {
     "cluster names": "tabulate_clusters",
     "clusters": "evaluate_clustering",
     "tables": "write_table",
+    "duplicates": "find_duplicates",
+    "their table": "collect_duplicates",
     "quarantine": "collect_quarantine",
     "plot": "plot_ood",
     "sheet": "draw_concepts",
@@ -63,9 +65,10 @@ FROM_TRAINING = FROM_MATCHES | {
     "find_neighbours": 1, "cluster": 2, "average_clusters": 2, "evaluate_clustering": 1,
     "write_table": 6,
 }  # fmt: skip
-FROM_EMBEDDINGS = FROM_TRAINING | {"embed_images": 4, "collect_quarantine": 1}
+DUPLICATES = {"find_duplicates": 1, "collect_duplicates": 1}
+FROM_EMBEDDINGS = FROM_TRAINING | DUPLICATES | {"embed_images": 4, "collect_quarantine": 1}
 FROM_DECISIONS = {"decide_images": 3, "list_outliers": 2, "evaluate_decisions": 1, "write_table": 1}
-RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1}
+RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1, **DUPLICATES}
 
 
 def replace(path, old, new):
@@ -258,10 +261,16 @@ CHANGES = [
     ("a false-alarm rate of a calibrated study", rate_changed, FROM_DECISIONS),
     ("a seed added", set_key("studies.mini.seeds", [0, 1]), FROM_CLUSTERS | {"cluster": 2}),
     ("a new encoder", encoder_added,
-     {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0}),
+     {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0, "find_duplicates": 0,
+      "collect_duplicates": 0}),
     ("a clustering of another encoder",
      in_turn(second_encoder, set_key("clusterings.kmeans_3.encoder", "second")),
      FIRST_CLUSTERING | {"embed_images": 2, "collect_quarantine": 1}),
+    ("the share of images that may be lost",
+     set_key("image_sets.photos.maximum_quarantine", 0.5),
+     {"list_images": 1, "collect_quarantine": 1, "summarise": 1}),
+    ("how close near duplicates are", set_key("studies.mini.near_duplicates", 0.98),
+     {**DUPLICATES, "summarise": 1}),
     ("**code**",),
     ("a comment or docstring in a script", comment, {}),
     ("a script", edit("mine_negatives.py"), FROM_NEGATIVES),
@@ -272,7 +281,7 @@ CHANGES = [
     ("how timm models are run", edit("lib/encoders/timm.py"), {}),
     ("how captions are read", edit("lib/texts/sources/captions.py"), {}),
     ("how folders are listed", edit("lib/images/folder.py"),
-     {"list_images": 3, "collect_quarantine": 1}),
+     {"list_images": 3, "collect_quarantine": 1, "summarise": 1}),
     ("how logs are written", edit("lib/job.py"), {}),
     ("a module that nothing imports", unrelated_helper, {}),
     ("**packages**",),

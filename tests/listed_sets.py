@@ -21,11 +21,12 @@ def list_set(cfg, source, out, shards=SHARDS, root=None):
     """List a set into `out`, as the workflow does; returns the path of the manifest."""
     tables = [out / f"{name}.parquet" for name in ("manifest", "locators", "quarantine")]
     cfg = {"labels": None, "options": {}, "shards": shards} | cfg
+    limit = {"maximum_quarantine": cfg.pop("maximum_quarantine", 1)}
     now = fingerprint(source, cfg, "code", root)
     state = set_state(
         out / "hashes.parquet", now, shards, lambda known: scan(source, cfg, known, root)
     )
-    list_images(source, *tables, cfg | {"state": state}, root)
+    list_images(source, *tables, cfg | {"state": state} | limit, root)
     return tables[0]
 
 

@@ -12,9 +12,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from changes import set_key
 from projects import MINI, WORDS, make_project
 from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
+
+from workflow_scripts.lib.images.manifest import shard_of
 
 HOLD_TIMES = ("hashes.parquet", "state.json", "sources.json", ".snakemake_timestamp", ".cost.json")
 
@@ -180,6 +183,12 @@ def test_unreadable_images_are_quarantined_with_their_reason(finished, tmp_path)
     (folder / "cut.png").write_bytes(image[: len(image) // 2])
     project.run()
     quarantine = pd.read_csv(project.folder / "results/tables/quarantine.csv")
+    assert set(quarantine["image_set"]) == {"photos"}
+    assert all((project.folder / path).is_file() for path in quarantine["path"])
+    lost = dict(zip(quarantine["image_id"].str.split("/").str[-1], quarantine["lost"], strict=True))
+    assert lost == {"notes.txt": False, "empty.png": True, "cut.png": True}
+    summary = (project.folder / "results/tables/summary.md").read_text()
+    assert "- photos: 2 of 26 images (7.7 %)" in summary
     assert set(quarantine["image_id"].str.split("/").str[-1]) == {
         "notes.txt", "empty.png", "cut.png",
     }  # fmt: skip
@@ -190,6 +199,32 @@ def test_unreadable_images_are_quarantined_with_their_reason(finished, tmp_path)
         for path in (project.folder / "results/embeddings/tinyclip/images/photos").glob("*.npy")
     )
     assert rows == 24, "the good images are all there"
+
+    set_key("image_sets.photos.maximum_quarantine", 0.05)(project)
+    done = project.run(check=False)
+    assert done.returncode == 1
+    assert "photos: 2 of 26 files cannot be used (limit 5 %): 1 x empty file" in done.stdout
+
+
+def test_a_damaged_shard_of_200_images_fails_with_the_reasons_counted(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    folder = project.folder / "photos/many"
+    folder.mkdir()
+    content = next((project.folder / "photos/train").rglob("*.png")).read_bytes()
+    names = [f"{i:03d}.png" for i in range(200)]
+    damaged = [name for name in names if shard_of(name, 8) == 3]
+    for name in names:
+        (folder / name).write_bytes(content[:-40] if name in damaged else content)
+    set_key("image_sets.many", {"folder": "photos/many", "labels": "none", "shards": 8})(project)
+    index = "results/embeddings/tinyclip/images/many/{}.parquet"
+    done = project.run(index.format("00003"), check=False)
+    assert done.returncode == 1
+    n = len(damaged)
+    assert 20 <= n <= 40
+    assert f"many (shard 3): {n} of {n} files cannot be used (limit 20 %): {n} x" in done.stdout
+    assert "image_sets.many.maximum_quarantine" in done.stdout
+    set_key("image_sets.many.maximum_quarantine", 1)(project)
+    assert project.rules_run(index.format("00003")) == {"list_images": 1, "embed_images": 1}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pyarrow as pa
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.images.containers import write_locators
 from workflow_scripts.lib.images.listing import scan
-from workflow_scripts.lib.images.manifest import MANIFEST, QUARANTINE, write_rows
+from workflow_scripts.lib.images.losses import check_losses
+from workflow_scripts.lib.images.manifest import MANIFEST, QUARANTINE, set_name, write_rows
 from workflow_scripts.lib.images.record import confirm, read_hashes
 from workflow_scripts.lib.job import job
 
@@ -20,16 +21,22 @@ def list_images(source, manifest, locators, quarantine, cfg, root=None, threads=
     """Write the manifest, the locators and the quarantine table.
 
     source, root, threads: see `scan`. The manifest depends on the images alone, not on where they
-    are. cfg: kind, labels and options of `open_container`, the number of shards, and `state`, the
-    names that `set_state` gave. state may be None for images that the workflow makes itself; then
-    `hashes.parquet` beside the manifest, the record of the set, is neither read nor written.
-    Raises InputError if no file is an image, or if the images changed after they got their names.
+    are. cfg: kind, labels and options of `open_container`, the number of shards,
+    maximum_quarantine (the share of the images that may be lost, which the manifest's metadata
+    hand on to `embed_images`), and `state`, the names that `set_state` gave. state may be None for
+    images that the workflow makes itself; then `hashes.parquet` beside the manifest, the record of
+    the set, is neither read nor written.
+    Raises InputError if no file is an image, too many images are lost, or the images changed after
+    they got their names.
     """
     record = Path(manifest).with_name("hashes.parquet")
     listing = scan(source, cfg, read_hashes(record) if cfg["state"] else {}, root, threads)
     rows = listing.rows
     logging.info("%d images, %d files in quarantine", len(rows), len(listing.rejected))
-    write_rows(manifest, rows, MANIFEST)
+    lost = {row["image_id"]: row["reason"] for row in listing.rejected if row["lost"]}
+    limit = cfg["maximum_quarantine"]
+    check_losses(set_name(manifest), len(rows) + len(lost), lost.values(), limit)
+    write_rows(manifest, rows, MANIFEST, {"maximum_quarantine": limit})
     write_locators(locators, listing, cfg)
     write_table(quarantine, pa.Table.from_pylist(listing.rejected, schema=QUARANTINE))
     if cfg["state"]:

@@ -46,7 +46,8 @@ TABLES = {
     "concepts": "the mined concepts with votes, purity, size and runner-up",
     "label_quality": "mined names against true names",
     "clustering": "clusterings against labels",
-    "quarantine": "images that could not be read, and why",
+    "duplicates": "images that occur twice, within a set and across sets",
+    "quarantine": "files that could not be used, and why",
 }
 SHEETS = "names mined by clusters, with example images (.png; not for precomputed embeddings)"
 
@@ -155,15 +156,48 @@ def study_section(study, ood, comparison, quality, clustering):
     return lines
 
 
-def summarise(ood, comparison, quality, clustering, studies, output):
-    """ood, comparison, quality and clustering: paths of the tables over all studies; no quality
-    (None) if no study mines names."""
+def leaks(duplicates):
+    """A warning on the images of a study that occur in several of its sets; [] if none do."""
+    across = duplicates[duplicates["image_set"] != duplicates["other_set"]]
+    if across.empty:
+        return []
+    images = across.groupby(["image_set", "other_set"], sort=False)["image_id"].nunique()
+    found = [f"{n} images of {one} are also in {other}" for (one, other), n in images.items()]
+    kinds = across["kind"].value_counts()
+    counts = f"{kinds.get('exact', 0)} exact and {kinds.get('near', 0)} near copies"
+    why = "such leaks make the numbers too good"
+    return [
+        f"**Warning**: {', '.join(found)} ({counts}): {why} (results/tables/duplicates.md).",
+        "",
+    ]
+
+
+def losses(quarantine):
+    """A line per image set that has lost images. quarantine: the path of the table."""
+    table, images = read_frame(quarantine), artifacts.read_meta(quarantine)["images"]
+    lost = table[table["lost"]].groupby("image_set")["image_id"].nunique()
+    rows = [
+        f"- {name}: {lost[name]} of {number} images ({100 * lost[name] / number:.1f} %)"
+        for name, number in images.items()
+        if name in lost
+    ]
+    return ["## Images that could not be used", "", *rows, ""] if rows else []
+
+
+def summarise(ood, comparison, quality, clustering, duplicates, quarantine, studies, output):
+    """ood, comparison, quality, clustering, duplicates: paths of the tables over all studies; no
+    quality (None) if no study mines names. quarantine: path of the table of files that could not
+    be used.
+    """
     columns = dict.fromkeys(["study", *LIST, "seed"], "object") | dict.fromkeys(NAMES, "float64")
     named = read_frame(quality) if quality else pd.DataFrame(columns=columns).astype(columns)
     frames = [read_frame(ood), read_frame(comparison), named, read_frame(clustering)]
+    copies = read_frame(duplicates)
     lines = ["# Results", ""]
     for study in studies:
-        lines += study_section(study, *(frame[frame["study"] == study] for frame in frames))
+        section = study_section(study, *(frame[frame["study"] == study] for frame in frames))
+        lines += [*section[:2], *leaks(copies[copies["study"] == study]), *section[2:]]
+    lines += losses(quarantine)
     made = files_made(frames[0], frames[2], studies)
     artifacts.write_text(output, "\n".join([*lines, "## Where to look", "", made, ""]))
 
@@ -175,6 +209,8 @@ if __name__ == "__main__":
             snakemake.input.comparison,
             snakemake.input.label_quality or None,
             snakemake.input.clustering,
+            snakemake.input.duplicates,
+            snakemake.input.quarantine,
             snakemake.params.cfg["studies"],
             snakemake.output[0],
         )

@@ -10,6 +10,7 @@ therefore not forgotten: the tables below still have the params of the old state
 
 import hashlib
 import json
+from pathlib import Path
 
 from snakemake.io import apply_wildcards, flag, is_callable, is_flagged
 from snakemake.iocontainers import Wildcards
@@ -53,16 +54,19 @@ class Recipes:
     def is_made(self, rule, wildcards):
         """Whether the files of a rule's job were last made with the params that it has now.
 
+        Snakemake remembers the params of a job that failed, too: its first file must exist.
         For input functions, about their own rule. While the recipes above are worked out, which
         calls them too, the answer is no.
         """
         key = _key(rule, wildcards)
         if key in self._looking or not self._workflow.persistence:
             return False
-        params = params_of(self._workflow.get_rule(rule), wildcards)
         output = self._workflow.get_rule(rule).output[0].apply_wildcards(wildcards)
-        made_with = self._workflow.persistence.params(output)
-        return made_with is not None and sorted(made_with) == sorted(map(repr, params.values()))
+        made_with = self._workflow.persistence.params(output) if Path(output).exists() else None
+        if made_with is None:
+            return False
+        params = params_of(self._workflow.get_rule(rule), wildcards)
+        return sorted(made_with) == sorted(map(repr, params.values()))
 
     def _producer(self, path):
         """The rule that makes a file, None for the user's own."""

@@ -15,6 +15,7 @@ from workflow_scripts.evaluate_ood import KEYS, VALUES, evaluate_ood
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.report.tables import write_frame
 from workflow_scripts.summarise import against, summarise
 from workflow_scripts.write_table import write_table as write_report
 
@@ -185,7 +186,12 @@ def test_summary_shows_means_by_condition_and_the_difference_to_the_reference(st
     ood, comparison = run(study, tmp_path, flags, shift=["blur"], resamples=200)
     quality_of(comparison).to_parquet(tmp_path / "quality.parquet")
     pd.DataFrame({"study": ["s"], "acc": [np.nan]}).to_parquet(tmp_path / "clustering.parquet")
-    names = ("ood", "comparison", "quality", "clustering")
+    pd.DataFrame(columns=["study", "image_set", "other_set"]).to_parquet(
+        tmp_path / "duplicates.parquet"
+    )
+    empty = pd.DataFrame(columns=["image_set", "image_id"]).assign(lost=False)
+    write_frame(tmp_path / "quarantine.parquet", empty, {"images": {"a": 3}})
+    names = ("ood", "comparison", "quality", "clustering", "duplicates", "quarantine")
     summarise(*(tmp_path / f"{name}.parquet" for name in names), ["s"], tmp_path / "summary.md")
     text = (tmp_path / "summary.md").read_text()
     lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]

@@ -84,6 +84,11 @@ def test_a_container_gives_the_bytes_of_its_folder(
     monkeypatch.setattr(containers, "MAX_HELD", held)
     found = listed_and_embedded(cfg, source, tmp_path, checkpoint)
     assert len(found) == 3 * SHARDS + 2
+    quarantine = pq.read_table(io.BytesIO(found.pop("list/quarantine.parquet")))
+    assert all((source / file).is_file() for file in quarantine["file"].to_pylist())
+    folders = pq.read_table(io.BytesIO(photos_embedded["list/quarantine.parquet"]))
+    assert folders["file"].to_pylist() == [None] * len(folders)
+    assert quarantine.drop_columns("file").equals(folders.drop_columns("file"))
     assert [name for name in found if found[name] != photos_embedded[name]] == []
 
 

@@ -35,7 +35,9 @@ class ImageSet:
 
     def list(self, state):
         outputs = [self.out / f"{name}.parquet" for name in ("manifest", "locators", "quarantine")]
-        list_images(self.source, *outputs, self.cfg | {"state": state}, self.root)
+        list_images(
+            self.source, *outputs, self.cfg | {"state": state, "maximum_quarantine": 1}, self.root
+        )
 
     def run(self):
         state = self.look()

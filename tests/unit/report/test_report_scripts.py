@@ -2,17 +2,22 @@
 
 import itertools
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from workflow_scripts import plot_ablation, plot_benchmark
+from workflow_scripts.collect_duplicates import collect_duplicates
 from workflow_scripts.collect_quarantine import collect_quarantine
+from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.manifest import QUARANTINE
 from workflow_scripts.lib.report.tables import joined_names, read_frame, write_frame
 from workflow_scripts.plot_ood import plot_ood
-from workflow_scripts.summarise import files_made
+from workflow_scripts.summarise import files_made, leaks, losses
 
 DETECTORS = [(f"detector_{i:02}", negatives) for i in range(8) for negatives in ("none", "rest")]
 MINED = {"mining": "clustermine", "clustering": "kmeans_3"}
@@ -160,14 +165,102 @@ def test_joined_names_leave_out_none():
     assert joined_names(frame, ["a", "b"]) == ["x, y", "z", "(none)"]
 
 
-def test_an_image_is_quarantined_once(tmp_path):
-    for name, images in (("a", ["1", "2"]), ("b", ["2", "3"])):
-        write_frame(tmp_path / f"{name}.parquet", pd.DataFrame({"image_id": images, "reason": "x"}))
+def quarantine_of(folder, name, rows):
+    rows = [dict(zip(QUARANTINE.names, row, strict=True)) for row in rows]
+    write_table(folder / name, pa.Table.from_pylist(rows, schema=QUARANTINE))
+    return folder / name
+
+
+def quarantine_inputs(folder, listed, decoded, images=10):
+    """Inputs of `collect_quarantine` for the set `photos` with two embedded shards."""
+    write_table(folder / "manifest.parquet", {"image_id": [f"{i}.png" for i in range(images)]})
+    write_table(folder / "locators.parquet", {"image_id": ["3.png"], "file": ["b.tar"]})
+    return SimpleNamespace(
+        listings=[quarantine_of(folder, "quarantine.parquet", listed)],
+        manifests=[folder / "manifest.parquet"],
+        locators=[folder / "locators.parquet"],
+        shards=[quarantine_of(folder, f"{i}.parquet", rows) for i, rows in enumerate(decoded)],
+    )
+
+
+def photos_config(limit):
+    return {"image_sets": {"photos": {"root": "/p", "shards": 2, "maximum_quarantine": limit}}}
+
+
+def test_an_image_is_quarantined_once_with_a_path_that_opens_its_file(tmp_path):
+    cut = ("2.png", "2.png", None, "decode", "cut", True)
+    inputs = quarantine_inputs(
+        tmp_path,
+        [("x.png", "x.png", "a.tar", "list", "empty", True),
+         ("n.txt", "n.txt", None, "list", "no image", False)],
+        [[cut, ("3.png", "3.png", None, "decode", "cut", True)], [cut]],
+    )  # fmt: skip
     outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
-    collect_quarantine([tmp_path / "a.parquet", tmp_path / "b.parquet"], *outputs)
-    assert read_frame(outputs[0])["image_id"].tolist() == ["1", "2", "3"]
-    assert outputs[1].read_text() == "image_id,reason\n1,x\n2,x\n3,x\n"
-    assert outputs[2].read_text().startswith("# Quarantined images: 3\n\n")
+    collect_quarantine(inputs, photos_config(0.28), *outputs)
+    assert outputs[1].read_text().splitlines() == [
+        "image_set,path,image_id,stage,reason,lost",
+        "photos,/p/a.tar,x.png,list,empty,True",
+        "photos,/p/n.txt,n.txt,list,no image,False",
+        "photos,/p/2.png,2.png,decode,cut,True",
+        "photos,/p/b.tar,3.png,decode,cut,True",
+    ]
+    assert outputs[2].read_text().startswith("# Quarantined files: 4\n\n")
+    assert read_meta(outputs[0])["images"] == {"photos": 11}, "ten listed, one lost before"
+    assert losses(outputs[0])[2] == "- photos: 3 of 11 images (27.3 %)"
+
+
+def test_a_set_that_loses_too_many_images_fails_with_the_reasons_counted(tmp_path):
+    listed = [("x.png", "x.png", None, "list", "empty file (zero bytes)", True)]
+    decoded = [[(f"{i}.png", f"{i}.png", None, "decode", f"cannot be decoded: {i}", True)
+                for i in range(2)], []]  # fmt: skip
+    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
+    with pytest.raises(InputError) as error:
+        collect_quarantine(
+            quarantine_inputs(tmp_path, listed, decoded), photos_config(0.27), *outputs
+        )
+    assert str(error.value) == (
+        "photos: 3 of 11 files cannot be used (limit 27 %): 2 x cannot be decoded: 0, "
+        "1 x empty file (zero bytes); mend or remove them, or raise "
+        "image_sets.photos.maximum_quarantine"
+    )
+
+
+def test_a_run_without_quarantine_has_a_table_and_no_line(tmp_path):
+    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
+    collect_quarantine(quarantine_inputs(tmp_path, [], [[], []]), photos_config(0), *outputs)
+    assert outputs[1].read_text() == "image_set,path,image_id,stage,reason,lost\n"
+    assert losses(outputs[0]) == []
+
+
+def pairs(*rows):
+    columns = ["kind", "image_set", "image_id", "other_set", "other_id", "cosine"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_duplicates_are_counted_and_leaks_are_a_warning(tmp_path):
+    found = pairs(
+        ("exact", "train", "b", "train", "a", 1.0),
+        ("exact", "test", "x", "train", "a", 1.0),
+        ("near", "test", "y", "train", "a", 0.995),
+        ("exact", "noise", "z", "test", "x", 1.0),
+    )
+    write_frame(tmp_path / "0.parquet", found)
+    write_frame(tmp_path / "1.parquet", found[:1])
+    outputs = [tmp_path / f"d.{ending}" for ending in ("parquet", "csv", "md")]
+    collect_duplicates([tmp_path / "0.parquet", tmp_path / "1.parquet"], ["s", "t"], *outputs)
+    table = read_frame(outputs[0])
+    assert table["study"].tolist() == ["s"] * 4 + ["t"]
+    assert table.drop(columns="study")[:4].equals(found)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]]
+             for line in outputs[2].read_text().splitlines()]  # fmt: skip
+    assert ["s", "test", "train", "near", "1", "1"] in lines
+    assert ["s", "near", "test", "y", "train", "a", "0.9950"] in lines
+    assert leaks(table[table["study"] == "s"])[0] == (
+        "**Warning**: 2 images of test are also in train, 1 images of noise are also in test "
+        "(2 exact and 1 near copies): such leaks make the numbers too good "
+        "(results/tables/duplicates.md)."
+    )
+    assert leaks(table[table["study"] == "t"]) == [], "a copy within a set is no leak"
 
 
 def test_the_summary_names_only_files_that_the_run_makes():

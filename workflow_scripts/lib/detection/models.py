@@ -224,6 +224,11 @@ class Study(Block):
     contamination: Annotated[str, Names("contaminations")] | None = Field(
         None, description="How OOD images that show an ID class are flagged, if they are."
     )
+    near_duplicates: Share | None = Field(
+        0.99,
+        description="Least cosine of near duplicates by the first encoder (our choice for CLIP); "
+        "null looks for exact copies only.",
+    )
     seeds: OneOrMore[Natural] = Field([0], description="Seeds of the clusterings.")
     calibrate: Calibration | None = Field(
         None, description="Images that p-values and flags come from; null for none of these."

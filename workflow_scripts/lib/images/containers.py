@@ -138,6 +138,7 @@ class Container:
     """What the kinds have in common. One adds `label_modes`, `_entries` and `_read`."""
 
     duplicate_hint = ""
+    lists_images = False  # whether every entry is meant to be an image, whatever its name
     archived = False  # whether images are no files of their own
     sequential = False  # whether images must be read in the order of storage
 

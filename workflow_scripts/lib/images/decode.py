@@ -20,6 +20,10 @@ class BadImage(ValueError):
     """A file that cannot be used as an image; the message is the reason for the quarantine."""
 
 
+class BrokenImage(BadImage):
+    """A file that cannot be used, though its header is that of an image."""
+
+
 def measure(source):
     """Size (bytes), width and height as stored (pixels, before any EXIF rotation) and SHA-256 (hex
     digits) of an image: a path or the bytes of a file.
@@ -45,11 +49,11 @@ def _open(content):
     try:
         return Image.open(content, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise BadImage(f"too many pixels: {error}") from error
+        raise BrokenImage(f"too many pixels: {error}") from error
     except Image.UnidentifiedImageError as error:
         raise BadImage(f"not an image (supported: {', '.join(FORMATS)})") from error
     except Exception as error:  # format plugins raise many kinds of errors on damaged headers
-        raise BadImage(f"damaged header: {type(error).__name__}: {error}") from error
+        raise BrokenImage(f"damaged header: {type(error).__name__}: {error}") from error
 
 
 def open_rgb(source, max_pixels=MAX_PIXELS):

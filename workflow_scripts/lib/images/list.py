@@ -24,6 +24,7 @@ class ListContainer(FolderContainer):
     """
 
     label_modes = ("column", "subfolder", "none")
+    lists_images = True
     duplicate_hint = ": list it once"
 
     def __init__(self, path, labels, root=None):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.decode import BadImage
+from workflow_scripts.lib.images.losses import is_lost
 from workflow_scripts.lib.images.manifest import printable, shard_of
 from workflow_scripts.lib.job import progress
 
@@ -53,7 +54,7 @@ def scan(source, cfg, known, root=None, threads=1):
             f"None of the {len(rejected)} files in {source} is an image that can be read "
             f"(first: {first['path']}: {first['reason']})."
         )
-    rejected.sort(key=_image_id)
+    rejected = sorted(_without_repeated(rejected, rows), key=_image_id)
     return Listing(_dealt(rows, cfg["shards"]), rejected, container.archived)
 
 
@@ -64,7 +65,7 @@ def _compared(container, known):
         try:
             row = container.row(image_id, locator)
         except BadImage as reason:
-            rejected.append(_rejected(image_id, reason))
+            rejected.append(_rejected(container, image_id, locator, reason))
             continue
         found = known.get((row["path"], row["file_bytes"], row["mtime_ns"]))
         if found:
@@ -82,7 +83,7 @@ def _read(container, new, threads):
         try:
             return _measured(row, container.measure(locator))
         except BadImage as reason:
-            return _rejected(row["image_id"], reason)
+            return _rejected(container, row["image_id"], locator, reason)
 
     # One thread keeps the order of storage, which compressed archives are read in.
     found = mapped(read, new, 1 if container.sequential else threads)
@@ -113,9 +114,22 @@ def _measured(row, measures):
     return row
 
 
-def _rejected(image_id, reason):
+def _rejected(container, image_id, locator, reason):
     name = printable(image_id)
-    return {"image_id": name, "path": name, "stage": "list", "reason": str(reason)}
+    return {
+        "image_id": name,
+        "path": name,
+        "file": printable(locator["file"]) if container.archived else None,
+        "stage": "list",
+        "reason": str(reason),
+        "lost": container.lists_images or is_lost(name, reason),
+    }
+
+
+def _without_repeated(rejected, rows):
+    """The rejected rows; of an entry that repeats the id of an image, nothing is lost."""
+    ids = {row["image_id"] for row in rows}
+    return [row | {"lost": row["lost"] and row["image_id"] not in ids} for row in rejected]
 
 
 def _dealt(rows, count):

@@ -6,6 +6,7 @@ quarantine table, with the reason.
 
 import os
 import zlib
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,7 +37,12 @@ LOCATORS = pa.schema(
         ("shard", pa.int32()),
     ]
 )
-QUARANTINE = pa.schema([(name, pa.string()) for name in ("image_id", "path", "stage", "reason")])
+# `file` is the archive or table that holds the image, null if it is a file of its own. `lost` says
+# that it was meant to be an image (losses.py).
+QUARANTINE = pa.schema(
+    [(name, pa.string()) for name in ("image_id", "path", "file", "stage", "reason")]
+    + [("lost", pa.bool_())]
+)
 ROW_GROUP = 65_536  # rows that are read together, so a reader of one shard reads little more
 
 
@@ -48,6 +54,11 @@ def printable(path):
 def shard_of(image_id, shards):
     """The shard (0..shards-1) of an image: CRC-32 of its id, so a new image changes one shard."""
     return zlib.crc32(os.fsencode(image_id)) % shards
+
+
+def set_name(manifest):
+    """The image set whose manifest this is: results/images/{image_set}/manifest.parquet."""
+    return Path(manifest).parent.name
 
 
 def subfolder(image_id):

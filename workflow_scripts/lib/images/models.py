@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from workflow_scripts.lib.benchmarks.models import AnyDerivation
-from workflow_scripts.lib.config.base import Block, Count, optional, or_path, whole
+from workflow_scripts.lib.config.base import Block, Count, Share, optional, or_path, whole
 from workflow_scripts.lib.config.messages import wrong
 from workflow_scripts.lib.images.kinds import LABELS
 
@@ -73,6 +73,11 @@ class ImageSet(Block):
     )
     shards: Shards = Field(
         1, description="Number of parts. A changed image re-embeds its part only."
+    )
+    maximum_quarantine: Share = Field(
+        0.2,
+        description="Share of the images that may be unusable; more is an error. Files that are no "
+        "images by name and header do not count.",
     )
     expected: Expected = optional(
         "What the set should hold; only `snakemake check_image_sets` reads it."

@@ -35,6 +35,7 @@ class ParquetContainer(Container):
     """
 
     label_modes = ("column", "subfolder", "none")
+    lists_images = True
     archived = True
     duplicate_hint = ": set ids to 'row'"
     sequential = True

@@ -50,12 +50,13 @@ def _cell(value):
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def write_tables(frame, parquet, csv, md, title, readable=None, digits=3, lists=()):
+def write_tables(frame, parquet, csv, md, title, readable=None, digits=3, lists=(), meta=None):
     """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown.
 
-    lists: columns of the frame whose lists the CSV joins, see `with_joined`.
+    lists: columns of the frame whose lists the CSV joins, see `with_joined`. meta: stored with the
+    Parquet, see `write_frame`.
     """
-    write_frame(parquet, frame)
+    write_frame(parquet, frame, meta)
     artifacts.write_text(csv, with_joined(frame, lists).to_csv(index=False))
     shown = markdown(frame if readable is None else readable, digits)
     artifacts.write_text(md, f"# {title}\n\n{shown}\n")
