@@ -43,11 +43,8 @@ def located(path):
 
 
 def source(path):
-    """Where a file or folder of the user's is, as an input.
-
-    Snakemake goes on with old results when a source is gone. So end here, with the config's key.
-    """
-    place = located(path)
+    """Where a file or folder of the user's is, as an input. Ends with its key if it is gone."""
+    place = located(path)  # Snakemake would go on with old results
     if IS_MAIN and not path.startswith("results/") and not os.path.exists(place):
         sys.exit(f"config: {key_of(path, CONFIG)}: {path} does not exist")
     return place
