@@ -172,7 +172,7 @@ rule summarise:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg={"studies": CONFIG["run"]},
+        cfg={"studies": CONFIG["run"], "calibrated": calibrated_studies()},
         code=code("summarise"),
         above=above("summarise"),
     script:

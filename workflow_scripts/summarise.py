@@ -43,25 +43,31 @@ TABLES = {
     "ood": "OOD sets, shifted sets and means (all pairs and seeds: ood.csv)",
     "comparison": "differences to the reference, over images and over seeds",
     "contamination": "OOD images that show an in-distribution class",
+    "decisions": "how many images of every set are flagged, at the asked rate of false alarms",
+    "cluster_names": "every cluster: its name, the name's share of the votes, runners-up",
     "concepts": "the mined concepts with votes, purity, size and runner-up",
     "label_quality": "mined names against true names",
     "clustering": "clusterings against labels",
     "duplicates": "images that occur twice, within a set and across sets",
     "quarantine": "files that could not be used, and why",
 }
+OUTLIERS = "the images of every scored set, those that belong least first (.csv)"
 SHEETS = "names mined by clusters, with example images (.png; not for precomputed embeddings)"
 
 
-def files_made(ood, quality, studies):
+def files_made(ood, quality, studies, calibrated):
     """A Markdown table of the files that the run makes. ood, quality: as for `summarise`, read."""
     absent = set() if (ood["images"] == "unflagged").any() else {"contamination"}
     absent |= {"concepts", "label_quality"} if quality.empty else set()
+    absent |= set() if (quality["clustering"] != "none").any() else {"cluster_names"}
+    absent |= set() if calibrated else {"decisions"}
     named = [name for name in studies if name in set(ood.loc[ood["mining"] != "none", "study"])]
     files = {
         f"results/tables/{table}.md": shows
         for table, shows in TABLES.items()
         if table not in absent
     }
+    files |= {f"results/outliers/{name}/": OUTLIERS for name in calibrated}
     files |= {f"results/figures/{name}.svg, .png": "AUROC at a glance" for name in named}
     if (quality["clustering"] != "none").any():
         files["results/figures/"] = SHEETS
@@ -184,33 +190,28 @@ def losses(quarantine):
     return ["## Images that could not be used", "", *rows, ""] if rows else []
 
 
-def summarise(ood, comparison, quality, clustering, duplicates, quarantine, studies, output):
-    """ood, comparison, quality, clustering, duplicates: paths of the tables over all studies; no
-    quality (None) if no study mines names. quarantine: path of the table of files that could not
-    be used.
+def summarise(inputs, cfg, output):
+    """inputs: named paths of the tables over all studies, ood, comparison, label_quality (none if
+    no study mines names), clustering, duplicates and quarantine.
+
+    cfg: names of the studies, and of those of them that flag images (calibrated).
     """
     columns = dict.fromkeys(["study", *LIST, "seed"], "object") | dict.fromkeys(NAMES, "float64")
-    named = read_frame(quality) if quality else pd.DataFrame(columns=columns).astype(columns)
-    frames = [read_frame(ood), read_frame(comparison), named, read_frame(clustering)]
-    copies = read_frame(duplicates)
+    quality = pd.DataFrame(columns=columns).astype(columns)
+    if inputs.label_quality:
+        quality = read_frame(inputs.label_quality)
+    ood, comparison = read_frame(inputs.ood), read_frame(inputs.comparison)
+    frames = [ood, comparison, quality, read_frame(inputs.clustering)]
+    copies = read_frame(inputs.duplicates)
     lines = ["# Results", ""]
-    for study in studies:
+    for study in cfg["studies"]:
         section = study_section(study, *(frame[frame["study"] == study] for frame in frames))
         lines += [*section[:2], *leaks(copies[copies["study"] == study]), *section[2:]]
-    lines += losses(quarantine)
-    made = files_made(frames[0], frames[2], studies)
+    lines += losses(inputs.quarantine)
+    made = files_made(ood, quality, cfg["studies"], cfg["calibrated"])
     artifacts.write_text(output, "\n".join([*lines, "## Where to look", "", made, ""]))
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        summarise(
-            snakemake.input.ood,
-            snakemake.input.comparison,
-            snakemake.input.label_quality or None,
-            snakemake.input.clustering,
-            snakemake.input.duplicates,
-            snakemake.input.quarantine,
-            snakemake.params.cfg["studies"],
-            snakemake.output[0],
-        )
+        summarise(snakemake.input, snakemake.params.cfg, snakemake.output[0])

@@ -184,15 +184,16 @@ def quality_of(comparison):
 def test_summary_shows_means_by_condition_and_the_difference_to_the_reference(study, tmp_path):
     flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
     ood, comparison = run(study, tmp_path, flags, shift=["blur"], resamples=200)
-    quality_of(comparison).to_parquet(tmp_path / "quality.parquet")
+    quality_of(comparison).to_parquet(tmp_path / "label_quality.parquet")
     pd.DataFrame({"study": ["s"], "acc": [np.nan]}).to_parquet(tmp_path / "clustering.parquet")
     pd.DataFrame(columns=["study", "image_set", "other_set"]).to_parquet(
         tmp_path / "duplicates.parquet"
     )
     empty = pd.DataFrame(columns=["image_set", "image_id"]).assign(lost=False)
     write_frame(tmp_path / "quarantine.parquet", empty, {"images": {"a": 3}})
-    names = ("ood", "comparison", "quality", "clustering", "duplicates", "quarantine")
-    summarise(*(tmp_path / f"{name}.parquet" for name in names), ["s"], tmp_path / "summary.md")
+    names = ("ood", "comparison", "label_quality", "clustering", "duplicates", "quarantine")
+    tables = SimpleNamespace(**{name: tmp_path / f"{name}.parquet" for name in names})
+    summarise(tables, {"studies": ["s"], "calibrated": []}, tmp_path / "summary.md")
     text = (tmp_path / "summary.md").read_text()
     lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     head = next(line for line in lines if "auroc" in line)

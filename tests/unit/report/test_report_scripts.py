@@ -266,12 +266,17 @@ def test_duplicates_are_counted_and_leaks_are_a_warning(tmp_path):
 def test_the_summary_names_only_files_that_the_run_makes():
     ood = ood_rows(NAMED, [("mcm", "none")], study="one")
     quality = pd.DataFrame({"clustering": ["none", "kmeans_3"]})
-    made = files_made(ood, quality, ["one", "two"])
+    made = files_made(ood, quality, ["one", "two"], ["one"])
     assert "results/figures/one.svg, .png" in made
     assert "two" not in made
     assert "contamination" not in made
     assert "results/figures/ |" in made
-    made = files_made(ood.assign(images="unflagged"), quality[:1], ["one"])
+    assert "results/outliers/one/" in made
+    assert "cluster_names" in made
+    made = files_made(ood.assign(images="unflagged"), quality[:1], ["one"], [])
     assert "results/tables/contamination.md" in made
+    assert "outliers" not in made
+    assert "cluster_names" not in made
+    assert "decisions" not in made
     assert "results/figures/ |" not in made
-    assert "results/figures" not in files_made(ood[:0], quality[:1], ["one"])
+    assert "results/figures" not in files_made(ood[:0], quality[:1], ["one"], [])
