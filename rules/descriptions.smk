@@ -29,8 +29,8 @@ def images_to_describe(wildcards):
     encoder, clustering, mining, seed = described_run(study)
     train, corpus = study["train"], study["corpus"]
     clusters = f"results/clusters/{encoder}/{train}/{clustering}/seed{seed}"
-    places = places_of(encoder, [train, *scored_sets(study)])
-    return embeddings_of(encoder, scored_sets(study)) | {
+    places = places_of(encoder, [train, *configuration.scored_sets(study)])
+    return embeddings_of(encoder, configuration.scored_sets(study)) | {
         "similarity": f"results/similarity/{encoder}/{train}/{corpus}.parquet",
         "concepts": f"results/embeddings/{encoder}/texts/{corpus}.parquet",
         "clusters": f"{clusters}.parquet",
@@ -52,7 +52,7 @@ def description_config(wildcards):
     block = without_threads(CONFIG["clusterings"][clustering])
     return {
         "train": study["train"],
-        "places": places_of(encoder, [study["train"], *scored_sets(study)]),
+        "places": places_of(encoder, [study["train"], *configuration.scored_sets(study)]),
         "clustering": block | {"seed": seed},
     }
 

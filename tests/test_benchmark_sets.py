@@ -182,7 +182,11 @@ def test_the_check_fails_on_what_is_missing(finished, tmp_path):
     assert f"Error in check_image_sets: 3 of 5 are wrong: {wrong}" in done.stdout
     assert "Traceback" not in done.stdout
     done = project.run("-n", "--config", "data=gone", check=False)
-    assert "image_sets.strange.folder: gone/strange does not exist" in done.stdout
+    assert "config: corpora.words.files[0].path: gone/words.txt does not exist" in done.stdout
+    config["corpora"] = MINI["corpora"]
+    project.write_config(config)
+    done = project.run("-n", "--config", "data=gone", check=False)
+    assert "config: image_sets.strange.folder: gone/strange does not exist" in done.stdout
     done = project.run("check_image_sets", "--config", "data=gone", "check=all", check=False)
     assert "stranger" in done.stdout and "gone/imagenet-c/snow/5" in done.stdout
 

@@ -188,7 +188,14 @@ def test_an_encoder_without_texts_runs_alone(spaces, tmp_path):
     ran = project.rules_run()
     assert not {"embed_texts", "build_corpus", "match_concepts", "mine_concepts"} & set(ran)
     made = {path.name for path in (project.folder / "results/tables").glob("*.md")}
-    assert made == {"ood.md", "comparison.md", "clustering.md", "quarantine.md", "summary.md"}
+    assert made == {
+        "ood.md",
+        "comparison.md",
+        "clustering.md",
+        "duplicates.md",
+        "quarantine.md",
+        "summary.md",
+    }
     summary = (project.folder / "results/tables/summary.md").read_text()
     assert "concepts.md" not in summary and "| knn" in summary
     assert project.rules_run("-n") == {}

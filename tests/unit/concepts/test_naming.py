@@ -144,8 +144,10 @@ def test_the_script_writes_names_and_image_ids(tmp_path):
         write_table(index[-1], pa.table([ids, nothing, nothing], schema=IMAGE_INDEX))
     ids = pa.FixedSizeListArray.from_arrays(pa.array([2, 2, 0, 1], pa.int32()), 1)
     cosines = pa.FixedSizeListArray.from_arrays(pa.array([0.5] * 4, pa.float32()), 1)
-    write_table(paths["similarity"], {"concept_ids": ids, "cosines": cosines})
-    write_table(paths["clusters"], {"cluster": clusters}, {"k": 3})
+    image_ids = pa.array([f"{i}.png" for i in range(4)])
+    columns = {"image_id": image_ids, "concept_ids": ids, "cosines": cosines}
+    write_table(paths["similarity"], columns)
+    write_table(paths["clusters"], {"image_id": image_ids, "cluster": clusters}, {"k": 3})
     write_table(paths["concepts"], {"concept": words})
     write_array(paths["centres"], cluster_centres([images], clusters, 2))
     write_array(paths["texts"], unit(np.array([[1, 1], [0, 1], [1, 0]])))

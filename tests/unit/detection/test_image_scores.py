@@ -57,8 +57,8 @@ def test_mahalanobis_leaves_images_without_a_cluster_out():
     images, train = rng.normal(size=(2, 50, 3)).astype(np.float32)
     clusters = rng.integers(-1, 2, 50)
     kept = clusters >= 0
-    found = mahalanobis(embeddings(np.split(train, [20])), clusters)(images)
-    alone = mahalanobis(embeddings([train[kept]]), clusters[kept])(images)
+    found = mahalanobis(fit_gaussians(embeddings(np.split(train, [20])), clusters))(images)
+    alone = mahalanobis(fit_gaussians(embeddings([train[kept]]), clusters[kept]))(images)
     np.testing.assert_allclose(found, alone, rtol=1e-5)
 
 
