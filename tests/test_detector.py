@@ -368,6 +368,9 @@ def test_score_says_what_is_missing(scored):
     assert "give the images to score by one of folder, list" in both
     assert "folder: gone does not exist" in said("--config", detector, "folder=gone")
     assert "is no stored detector" in said("--config", "detector=incoming", "folder=incoming")
+    gone = said("--config", "detector=results/detectors/gone", "folder=incoming")
+    assert "results/detectors/gone is no stored detector: no such file" in gone
+    assert "`snakemake results/detectors/.../detector.json` stores one" in gone
     done = scored.run(*SCORE, "decide_by=best", check=False)
     assert done.returncode
     log = (scored.folder / "results/logs/score_with_detector/incoming.log").read_text()

@@ -274,6 +274,9 @@ def read_description(path):
     path = description_path(path)
     try:
         meta = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        hint = f"`snakemake results/detectors/.../{JSON_NAME}` stores one"
+        raise InputError(f"{path} is no stored detector: no such file; {hint}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no stored detector that can be read ({error})") from error
     missing = [key for key in KEYS if not isinstance(meta, dict) or key not in meta]
