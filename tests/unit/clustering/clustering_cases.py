@@ -7,6 +7,7 @@ import torch
 from workflow_scripts.lib.clustering import epochs
 from workflow_scripts.lib.clustering.methods import Task
 from workflow_scripts.lib.clustering.metrics import clustering_metrics
+from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
 from workflow_scripts.lib.embeddings import Embeddings
 
 
@@ -18,6 +19,12 @@ def blobs(classes=5, per_class=40, d=16, spread=0.08, seed=0):
     labels = np.repeat(np.arange(classes), per_class)
     rows = centres[labels] + rng.normal(0, spread, (len(labels), d))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def joined_blobs(**options):
+    """The rows of `blobs`, the 5 nearest neighbours of each, and the classes."""
+    rows, labels = blobs(**options)
+    return rows, nearest_neighbours(rows, 5), labels
 
 
 def task_of(rows, k, cfg, neighbours=None, state_path="missing/state", code="code@1"):

@@ -4,11 +4,17 @@ import clustering_cases as cases
 import numpy as np
 import pytest
 import torch
-from clustering_cases import accuracy, by_epoch, random_tensors, same_clustering, task_of
+from clustering_cases import (
+    accuracy,
+    by_epoch,
+    joined_blobs,
+    random_tensors,
+    same_clustering,
+    task_of,
+)
 
 from workflow_scripts.lib.clustering import scan, temi
 from workflow_scripts.lib.clustering.heads import log_probabilities
-from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
 from workflow_scripts.lib.clustering.scan import class_probabilities, scan_loss
 from workflow_scripts.lib.errors import InputError
 
@@ -28,19 +34,6 @@ CFG = {
     "teacher_momentum": 0.9,
     "neighbours": 5,
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def blobs(**options):
-    rows, labels = cases.blobs(**options)
-    return rows, nearest_neighbours(rows, 5), labels
 
 
 def train(rows, neighbours, k, cfg, **options):
@@ -162,7 +155,7 @@ def test_the_heads_do_not_touch_each_other():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_recovers_blobs(momentum):
-    embeddings, neighbours, labels = blobs()
+    embeddings, neighbours, labels = joined_blobs()
     cfg = CFG | {"steps": 100, "warmup_steps": 25, "batch_size": 100, "base_lr": 0.02, "heads": 8}
     result = train(embeddings, neighbours, 5, cfg | {"entropy_momentum": momentum})
     clusters, probability = scan.assign([embeddings], result.weights, CFG)
@@ -175,7 +168,7 @@ def test_recovers_blobs(momentum):
 
 
 def test_without_the_entropy_all_images_share_few_clusters():
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     cfg = CFG | {"steps": 100, "batch_size": 100}
     used = {
         weight: by_epoch(
@@ -187,7 +180,7 @@ def test_without_the_entropy_all_images_share_few_clusters():
 
 
 def test_seeds_and_float16_memory_map(tmp_path):
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     np.save(tmp_path / "e.npy", embeddings.astype(np.float16))
     mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
     one, again, other = (
@@ -200,7 +193,7 @@ def test_seeds_and_float16_memory_map(tmp_path):
 
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, epoch):
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     state = tmp_path / "state"
     cases.kill_after(monkeypatch, epoch)
     with pytest.raises(cases.Killed):
@@ -213,7 +206,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, epoc
 
 
 def test_the_state_of_another_method_is_ignored(tmp_path, monkeypatch, caplog):
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     cfg, state = CFG | {"beta": 0.6, "prior_momentum": 0.9}, tmp_path / "state"
     cases.kill_after(monkeypatch, 2)
     with pytest.raises(cases.Killed):
@@ -237,21 +230,21 @@ def test_equal_images_train_without_nan(fill):
 
 
 def test_as_many_clusters_as_images_and_fewer_images_than_a_batch():
-    embeddings, neighbours, _ = blobs(classes=2, per_class=10)
+    embeddings, neighbours, _ = joined_blobs(classes=2, per_class=10)
     result = train(embeddings, neighbours, 20, CFG | {"steps": 3})
     np.testing.assert_array_equal(by_epoch(result, "step")[:, 0], [1, 2, 3])
     assert np.isfinite(result.history["loss"]).all()
 
 
 def test_broken_embeddings_are_refused():
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     embeddings[3] = np.nan
     with pytest.raises(InputError, match="NaN or infinite values in the embeddings"):
         train(embeddings, neighbours, 5, CFG)
 
 
 def test_sizes_that_do_not_fit():
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     with pytest.raises(InputError, match="set `k` from 2 to 200"):
         train(embeddings, neighbours, 1, CFG)
     with pytest.raises(InputError, match="199 rows of neighbours for 200 images"):

@@ -5,7 +5,14 @@ import clustering_cases as cases
 import numpy as np
 import pytest
 import torch
-from clustering_cases import accuracy, by_epoch, random_tensors, same_clustering, task_of
+from clustering_cases import (
+    accuracy,
+    by_epoch,
+    joined_blobs,
+    random_tensors,
+    same_clustering,
+    task_of,
+)
 
 from workflow_scripts.lib.clustering import epochs, temi
 from workflow_scripts.lib.clustering.epochs import best_head
@@ -36,19 +43,6 @@ CFG = {
     "prior_momentum": 0.9,
     "neighbours": 5,
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def blobs(**options):
-    rows, labels = cases.blobs(**options)
-    return rows, nearest_neighbours(rows, 5), labels
 
 
 def train(rows, neighbours, k, cfg, **options):
@@ -234,7 +228,7 @@ def test_learning_rate():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_recovers_blobs(seed):
-    embeddings, _, labels = blobs()
+    embeddings, _, labels = joined_blobs()
     cfg = CFG | {
         "steps": 200,
         "warmup_steps": 50,
@@ -255,7 +249,7 @@ def test_recovers_blobs(seed):
 
 
 def test_float16_memory_map_trains_as_its_values_do(tmp_path):
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     np.save(tmp_path / "e.npy", embeddings.astype(np.float16))
     mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
     one = train(mapped, neighbours, 5, CFG)
@@ -265,7 +259,7 @@ def test_float16_memory_map_trains_as_its_values_do(tmp_path):
 
 def test_history_and_head_selection(monkeypatch):
     # 200 images in batches of 32: at most 6 steps an epoch, so 40 steps make 7 epochs.
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     rows = []
     monkeypatch.setattr(epochs, "log_epoch", rows.append)
     result = train(embeddings, neighbours, 5, CFG)
@@ -291,13 +285,13 @@ def test_the_best_head_has_a_finite_loss():
 
 
 def test_fewer_images_than_a_batch():
-    embeddings, neighbours, _ = blobs(classes=2, per_class=10)
+    embeddings, neighbours, _ = joined_blobs(classes=2, per_class=10)
     result = train(embeddings, neighbours, 2, CFG | {"steps": 3})
     np.testing.assert_array_equal(by_epoch(result, "step")[:, 0], [1, 2, 3])
 
 
 def test_last_layer_is_frozen_in_the_first_epoch_only():
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     first, second = (
         train(embeddings, neighbours, 5, CFG | {"steps": steps}).weights for steps in (6, 12)
     )
@@ -308,7 +302,7 @@ def test_last_layer_is_frozen_in_the_first_epoch_only():
 
 
 def test_seeds():
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     one, again, other = (
         train(embeddings, neighbours, 5, CFG | {"seed": seed}) for seed in (1, 1, 2)
     )
@@ -317,7 +311,7 @@ def test_seeds():
 
 
 def test_assign_streams_blocks_and_scores_are_its_log_probabilities():
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     weights = train(embeddings, neighbours, 5, CFG).weights
     blocks = (embeddings[i : i + 33] for i in range(0, 200, 33))
     clusters, probability = temi.assign(blocks, weights, CFG)
@@ -335,14 +329,14 @@ def test_assign_streams_blocks_and_scores_are_its_log_probabilities():
 
 def train_and_kill(monkeypatch, after_epoch, **options):
     cases.kill_after(monkeypatch, after_epoch)
-    rows, neighbours, _ = blobs()
+    rows, neighbours, _ = joined_blobs()
     with pytest.raises(cases.Killed):
         train(rows, neighbours, 5, **({"cfg": CFG} | options))
 
 
 @pytest.mark.parametrize("after_epoch", [0, 3])
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, after_epoch):
-    rows, neighbours, _ = blobs()
+    rows, neighbours, _ = joined_blobs()
     whole = train(rows, neighbours, 5, CFG)
     train_and_kill(monkeypatch, after_epoch, state_path=tmp_path / "state")
     assert (tmp_path / "state").exists()
@@ -368,7 +362,7 @@ def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog
     changed = {"seed": {"cfg": CFG | {"seed": 7}}, "cfg": {"cfg": CFG | {"beta": 0.5}},
                "code": {"code": "code@2"}}  # fmt: skip
     train_and_kill(monkeypatch, 2, state_path=state, **changed.get(change, {}))
-    rows, neighbours, _ = blobs()
+    rows, neighbours, _ = joined_blobs()
     if change == "data":
         rows = rows[::-1].copy()
     if change == "truncated":
@@ -382,7 +376,7 @@ def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog
 
 
 def test_states_are_written_at_most_every_30_seconds(tmp_path, monkeypatch):
-    rows, neighbours, _ = blobs()
+    rows, neighbours, _ = joined_blobs()
     written = []
     cases.watch_epochs(monkeypatch)
     monkeypatch.setattr(epochs, "_save", lambda path, *_: written.append(path))
@@ -403,6 +397,6 @@ def test_states_are_written_at_most_every_30_seconds(tmp_path, monkeypatch):
     ],
 )
 def test_sizes_that_do_not_fit(rows, k, wanted, message):
-    embeddings, neighbours, _ = blobs()
+    embeddings, neighbours, _ = joined_blobs()
     with pytest.raises(InputError, match=message):
         train(embeddings, neighbours[:rows], k, CFG | {"neighbours": wanted})

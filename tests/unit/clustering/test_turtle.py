@@ -39,14 +39,6 @@ CFG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def train(rows, k, cfg, **options):
     return turtle.fit(task_of(rows, k, cfg, **options))
 

@@ -1,7 +1,9 @@
 """Image files, archives and listings for the tests of this folder."""
 
 import io
+import struct
 import tarfile
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -18,6 +20,16 @@ def picture(seed, kind="PNG"):
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, kind)
     return content.getvalue()
+
+
+def png_header(width, height):
+    """A PNG that declares a size and holds no pixels: decoding it would fail in another way."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(b""), b"IEND")
+    body = b"".join(
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def make_folder(folder):

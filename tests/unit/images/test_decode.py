@@ -1,10 +1,8 @@
 """Decoding gives upright RGB pixels or a reason."""
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
+from image_files import png_header
 from PIL import Image
 
 from workflow_scripts.lib.images.decode import BadImage, measure, open_rgb
@@ -45,16 +43,6 @@ def test_what_is_no_image_is_refused(tmp_path, content, reason):
             open_rgb(source)
         with pytest.raises(BadImage, match=reason):
             measure(source)
-
-
-def png_header(width, height):
-    """A PNG that declares a size and holds no pixels: decoding it would fail in another way."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = (header, b"IDAT" + zlib.compress(b""), b"IEND")
-    body = b"".join(
-        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def test_900_million_pixels_are_refused_by_the_header(tmp_path, monkeypatch):

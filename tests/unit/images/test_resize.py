@@ -2,12 +2,11 @@
 
 import gc
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
 import torch
+from image_files import png_header
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from timm.data import create_transform
@@ -161,16 +160,6 @@ def test_result_owns_its_memory():
     del image
     gc.collect()
     assert torch.equal(pixels, before)
-
-
-def png_header(width, height):
-    """A PNG that declares a size and holds no pixels: decoding it would fail in another way."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = (header, b"IDAT" + zlib.compress(b""), b"IEND")
-    body = b"".join(
-        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 @pytest.mark.parametrize("pillows_limit", [True, False])
