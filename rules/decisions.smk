@@ -113,8 +113,17 @@ def calibrated_studies():
     return [name for name in CONFIG["run"] if CONFIG["studies"][name]["calibrate"]]
 
 
+def listed_sets(name):
+    """The image sets of a study whose outliers are listed by default: all that it scores, if it
+    flags images or has no OOD sets to measure on."""
+    study = CONFIG["studies"][name]
+    if study["calibrate"] or not (study["near"] or study["far"]):
+        return list(dict.fromkeys(configuration.study_image_sets(study)[1:]))
+    return []
+
+
 def outliers_of_run():
-    """The lists of outliers of every calibrated study in the run, of all sets that it scores."""
-    for name in calibrated_studies():
-        for image_set in configuration.study_image_sets(CONFIG["studies"][name])[1:]:
+    """The lists of outliers of the studies in the run."""
+    for name in CONFIG["run"]:
+        for image_set in listed_sets(name):
             yield from (f"results/outliers/{name}/{image_set}.{end}" for end in ("csv", "parquet"))

@@ -240,11 +240,11 @@ def figures():
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"
 
 
-def figures_of_k():
-    """How every number of clusters was chosen that the studies in the run leave to the sweep."""
+def figures_of_k(studies):
+    """How every number of clusters was chosen that these studies leave to the sweep."""
     sets = [
         f"{configuration.clustering_encoder(name, encoder, CONFIG)}/{study['train']}"
-        for study in studies_in_run()
+        for study in studies
         for name in study["clusterings"]
         if CONFIG["clusterings"][name]["k"] == "auto"
         for encoder in study["encoders"]
@@ -261,7 +261,14 @@ def all_results(wildcards):
     names += ["contamination"] if contaminated_studies() else []
     names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
-    return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures(), *figures_of_k()]
+    files = [
+        *tables,
+        *outliers_of_run(),
+        *figures(),
+        *figures_of_k(studies_in_run()),
+        *pages_of_run(),
+    ]
+    return ["results/tables/summary.md", *files]
 
 
 # ---- ablations --------------------------------------------------------------------------------------

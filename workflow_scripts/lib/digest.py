@@ -36,10 +36,12 @@ PACKAGES = {
 def code_digest(script, *modules):
     """What a job runs, as text: the script's name and a digest of 12 hex digits.
 
-    script: its name without .py, in workflow_scripts. modules: names of further modules that it
-    loads, as paths below workflow_scripts/lib, e.g. "clustering/temi".
+    script: its name without .py, in workflow_scripts. modules: further modules that it loads by
+    name, as paths below workflow_scripts/lib, e.g. "clustering/temi", and files that it reads, with
+    their ending, e.g. "explore/templates/page.css"; these count as text.
     """
-    files = [SCRIPTS / f"{script}.py", *(SCRIPTS / f"lib/{module}.py" for module in modules)]
+    named = [module if "." in module else f"{module}.py" for module in modules]
+    files = [SCRIPTS / f"{script}.py", *(SCRIPTS / "lib" / name for name in named)]
     digest = hashlib.sha256()
     packages = set()
     for file in sorted(files_of(files)):
@@ -64,7 +66,9 @@ def files_of(files):
 
 @functools.cache
 def parsed(file):
-    """A Python file as (its code as text, the files it imports, the PACKAGES it imports)."""
+    """A file as (its code as text, the files it imports, the PACKAGES it imports)."""
+    if file.suffix != ".py":
+        return file.read_text("utf-8"), [], set()
     tree = ast.parse(file.read_text("utf-8"))
     names = set(imported_names(tree, file))
     files = {found for name in names for found in files_named(name)}

@@ -1,0 +1,95 @@
+"""Write the page of one scored set: the images that belong least, by every detector.
+
+Out: one HTML file with thumbnails, see `lib/explore/`. Of each detector the 200 lowest scores, the
+deciding detector first; of OOD sets the highest scores too, with histograms and ROC curves against
+the test set.
+"""
+
+import numpy as np
+
+from workflow_scripts.lib.artifacts import read_meta
+from workflow_scripts.lib.detection.calibration import wilson_interval
+from workflow_scripts.lib.detection.metrics import ood_metrics
+from workflow_scripts.lib.explore.curves import separation
+from workflow_scripts.lib.explore.outliers import rankings, shown_images
+from workflow_scripts.lib.explore.pages import records, write_page
+from workflow_scripts.lib.explore.sprites import Sprite
+from workflow_scripts.lib.images.thumbnails import thumbnails
+from workflow_scripts.lib.job import job
+from workflow_scripts.lib.report.tables import read_frame
+
+TILE = 96  # pixels
+ROLES = {
+    "test": "of the test set, which should belong",
+    "shift": "of a shifted test set, which should belong",
+    "near": "of a near OOD set",
+    "far": "of a far OOD set",
+}
+
+
+def sprites_of(ids, nearest, inputs):
+    """The thumbnails of a set's images and of training images, as two sprites."""
+    found = [
+        thumbnails(ids, inputs.source, inputs.locators, TILE) if inputs.source else {},
+        thumbnails(nearest, inputs.train_source, inputs.train_locators, TILE)
+        if inputs.train_source
+        else {},
+    ]
+    return [
+        Sprite(name, TILE, images) for name, images in zip(("own", "train"), found, strict=True)
+    ]
+
+
+def described(ranking, id_scores, cfg):
+    """What the template shows of a ranking. id_scores: of the test set, or None."""
+    n = len(ranking.scores)
+    shown = {"name": ranking.name, "flagged": ranking.flagged, "curve": None, "metrics": None}
+    shown |= {"lowest": records(ranking.lowest), "highest": records(ranking.highest)}
+    if ranking.flagged is not None:
+        shown["interval"] = wilson_interval(ranking.flagged, n)
+    if id_scores is not None:
+        sets = cfg["test"], cfg["image_set"]
+        shown["metrics"] = ood_metrics(id_scores, ranking.scores)
+        shown["curve"] = separation(id_scores, ranking.scores, *sets, shown["metrics"])
+    return shown
+
+
+def explore_outliers(inputs, cfg, output):
+    """inputs: named paths, outliers and id_outliers (Parquet, the latter of OOD sets only),
+    source and locators (of the set's images; none of precomputed embeddings), train_source and
+    train_locators. cfg: study, image_set, role (of ROLES, or None), test,
+    train_root (the folder of the training images, or None), pages and files."""
+    outliers, meta = read_frame(inputs.outliers), read_meta(inputs.outliers)
+    reference = read_frame(inputs.id_outliers) if inputs.id_outliers else None
+    ranked = rankings(outliers, meta["column"], meta["others"], highest=reference is not None)
+    sprites = sprites_of(*shown_images(ranked), inputs)
+    known = {}
+    if reference is not None:
+        known = {name: reference[name].to_numpy(np.float64) for name in meta["others"]}
+        known[meta["column"]] = reference["score"].to_numpy(np.float64)
+    write_page(
+        output,
+        "outliers.html",
+        study=cfg["study"],
+        pages=cfg["pages"],
+        current=output,
+        sprites=sprites,
+        images=sprites[0],
+        training=sprites[1],
+        image_set=cfg["image_set"],
+        role=ROLES.get(cfg["role"], "scored"),
+        n=len(outliers),
+        id_set=cfg["test"],
+        train_root=cfg["train_root"],
+        rankings=[described(one, known.get(one.name), cfg) for one in ranked],
+        calibrated=meta["calibration"] is not None,
+        rate=meta["false_alarm_rate"],
+        n_calibration=meta["n_calibration"],
+        files=cfg["files"],
+        made_by=", ".join(str(meta[key]) for key in ("encoder", "clustering", "mining")),
+    )
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        explore_outliers(snakemake.input, snakemake.params.cfg, snakemake.output[0])

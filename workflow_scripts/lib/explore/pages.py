@@ -1,0 +1,85 @@
+"""Static pages: Jinja templates filled with text that is escaped, one self-contained file each.
+
+A page needs no server, no network and no other file: style, script and thumbnails are inside, so
+it opens from disk and can be sent by mail. The templates are in `templates/`.
+"""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from workflow_scripts.lib.artifacts import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+UNKNOWN = "–"
+
+
+def write_page(path, template, **values):
+    """Fill a template of `templates/` and write it; every value is escaped, but for Markup.
+
+    path: of the page. values: for the template.
+    """
+    page = _environment().get_template(template).render(here=str(path), **values)
+    write_text(path, page)
+
+
+def _environment():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "digits": digits, "count": count, "link": link}
+    environment.globals["raw"] = _raw
+    return environment
+
+
+def _raw(name):
+    """A file of `templates/` as it is: style and script."""
+    return Markup((TEMPLATES / name).read_text("utf-8"))
+
+
+def percent(value, decimals=0):
+    """A fraction in percent, as text: 0.051 -> "5 %"."""
+    return UNKNOWN if pd.isna(value) else f"{100 * value:.{decimals}f} %"
+
+
+def digits(value, decimals=3):
+    """A number with so many significant digits, as text."""
+    return UNKNOWN if pd.isna(value) else f"{value:.{decimals}g}"
+
+
+def count(value):
+    """A whole number with thousands separated: 5000 -> "5,000"."""
+    return UNKNOWN if pd.isna(value) else f"{int(value):,}"
+
+
+def link(file, page):
+    """The address of a file as seen from a page; "" without a file.
+
+    Relative paths stay relative, so a folder with its results can be moved; absolute ones become
+    file: addresses.
+    """
+    if pd.isna(file):
+        return ""
+    if Path(file).is_absolute():
+        return "file://" + quote(file)
+    return quote(os.path.relpath(file, Path(page).parent))
+
+
+def records(frame):
+    """The rows of a data frame as dicts, unknown values None."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def as_json(values):
+    """JSON that may stand in a script element: text from data cannot end it."""
+    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))
