@@ -5,18 +5,15 @@ deciding detector first; of OOD sets the highest scores too, with histograms and
 the test set.
 """
 
-import numpy as np
-
-from workflow_scripts.lib.artifacts import read_meta
+from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.detection.calibration import wilson_interval
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.explore.curves import separation
 from workflow_scripts.lib.explore.outliers import rankings, shown_images
-from workflow_scripts.lib.explore.pages import records, write_page
+from workflow_scripts.lib.explore.pages import write_page
 from workflow_scripts.lib.explore.sprites import Sprite
 from workflow_scripts.lib.images.thumbnails import thumbnails
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.tables import read_frame
 
 TILE = 96  # pixels
 ROLES = {
@@ -44,7 +41,7 @@ def described(ranking, id_scores, cfg):
     """What the template shows of a ranking. id_scores: of the test set, or None."""
     n = len(ranking.scores)
     shown = {"name": ranking.name, "flagged": ranking.flagged, "curve": None, "metrics": None}
-    shown |= {"lowest": records(ranking.lowest), "highest": records(ranking.highest)}
+    shown |= {"lowest": ranking.lowest, "highest": ranking.highest}
     if ranking.flagged is not None:
         shown["interval"] = wilson_interval(ranking.flagged, n)
     if id_scores is not None:
@@ -54,19 +51,25 @@ def described(ranking, id_scores, cfg):
     return shown
 
 
+def id_scores(path, columns):
+    """Detector -> scores of the ID test set. path: its list of outliers, or none: then {}.
+
+    columns: detector -> its column.
+    """
+    table = read_table(path, list(columns.values())) if path else None
+    return {name: table[column].to_numpy() for name, column in columns.items() if table}
+
+
 def explore_outliers(inputs, cfg, output):
     """inputs: named paths, outliers and id_outliers (Parquet, the latter of OOD sets only),
     source and locators (of the set's images; none of precomputed embeddings), train_source and
     train_locators. cfg: study, image_set, role (of ROLES, or None), test,
     train_root (the folder of the training images, or None), pages and files."""
-    outliers, meta = read_frame(inputs.outliers), read_meta(inputs.outliers)
-    reference = read_frame(inputs.id_outliers) if inputs.id_outliers else None
-    ranked = rankings(outliers, meta["column"], meta["others"], highest=reference is not None)
+    outliers, meta = read_table(inputs.outliers), read_meta(inputs.outliers)
+    columns = {name: name for name in meta["others"]} | {meta["column"]: "score"}
+    known = id_scores(inputs.id_outliers, columns)
+    ranked = rankings(outliers, meta["column"], meta["others"], highest=bool(known))
     sprites = sprites_of(*shown_images(ranked), inputs)
-    known = {}
-    if reference is not None:
-        known = {name: reference[name].to_numpy(np.float64) for name in meta["others"]}
-        known[meta["column"]] = reference["score"].to_numpy(np.float64)
     write_page(
         output,
         "outliers.html",

@@ -34,12 +34,11 @@ def test_labels_beside_a_cluster_are_shares_of_its_labelled_images():
 def test_the_index_finds_a_cluster_by_name_runner_up_and_label():
     named = row(3, 1200, "Red Fox", runners_up=["dog"], runner_up_votes=[4])
     (entry,) = index(cards([named], ["vulpes"], [3]))
-    assert entry["text"] == "red fox dog vulpes"
+    assert (entry["name"], entry["more"]) == ("Red Fox", ["dog", "vulpes"])
     assert (entry["id"], entry["page"], entry["size"]) == (3, 1, 1200)
-    assert entry["label"] == "Red Fox (1,200 images)"
 
 
 def test_an_empty_cluster_has_no_share():
     (entry,) = index(cards([row(0, 0, None, share=float("nan"), spread=None)]))
     assert entry["share"] is None and entry["spread"] is None
-    assert entry["label"] == "cluster 0 (0 images)"
+    assert entry["name"] == "cluster 0"

@@ -1,7 +1,7 @@
 """Rankings of a set: the lowest and highest images by every detector, and how many are flagged."""
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from workflow_scripts.lib.explore.outliers import HIGHEST, LOWEST, rankings, shown_images
 
@@ -10,9 +10,10 @@ def table(n=500):
     rng = np.random.default_rng(1)
     scores = np.sort(rng.random(n))
     other = rng.random(n)
-    return pd.DataFrame(
+    return pa.table(
         {
             "image_id": [f"{i}.jpg" for i in range(n)],
+            **dict.fromkeys(("path", "member", "concept"), pa.nulls(n, pa.string())),
             "score": scores,
             "p_value": (1 + np.arange(n)) / n,
             "flagged": np.arange(n) < 7,
@@ -25,20 +26,22 @@ def table(n=500):
 
 
 def test_every_detector_ranks_by_its_own_scores():
-    frame = table()
-    first, second = rankings(frame, "energy", ["mcm"], highest=True)
+    mcm = table()["mcm"].to_numpy()
+    first, second = rankings(table(), "energy", ["mcm"], highest=True)
     assert (first.name, first.flagged) == ("energy", 7)
-    assert list(first.lowest["image_id"]) == [f"{i}.jpg" for i in range(LOWEST)]
-    assert list(first.highest["image_id"]) == [f"{i}.jpg" for i in range(499, 499 - HIGHEST, -1)]
-    assert (second.name, second.flagged) == ("mcm", (frame["mcm"] < 0.1).sum())
-    assert list(second.lowest["score"]) == sorted(frame["mcm"])[:LOWEST]
-    assert list(second.lowest["p"]) == sorted(frame["mcm"])[:LOWEST]
+    assert [row["image_id"] for row in first.lowest] == [f"{i}.jpg" for i in range(LOWEST)]
+    assert [row["image_id"] for row in first.highest] == [
+        f"{i}.jpg" for i in range(499, 499 - HIGHEST, -1)
+    ]
+    assert (second.name, second.flagged) == ("mcm", (mcm < 0.1).sum())
+    assert [row["score"] for row in second.lowest] == sorted(mcm)[:LOWEST]
+    assert [row["p"] for row in second.lowest] == sorted(mcm)[:LOWEST]
 
 
 def test_without_calibration_nothing_is_said_of_flags():
-    frame = table(5).assign(p_value=np.nan, flagged=pd.array([pd.NA] * 5, "boolean"))
-    (ranking,) = rankings(frame, "energy", [])
-    assert ranking.flagged is None and len(ranking.highest) == 0
+    unknown = table(5).drop_columns("flagged").append_column("flagged", pa.nulls(5, pa.bool_()))
+    (ranking,) = rankings(unknown, "energy", [])
+    assert ranking.flagged is None and ranking.highest == []
 
 
 def test_images_that_are_shown_are_listed_once():

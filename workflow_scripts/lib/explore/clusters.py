@@ -55,8 +55,8 @@ def index(found):
         {
             "id": int(card["cluster"]),
             "page": card["page"],
-            "text": _text(card).lower(),
-            "label": f"{_name(card)} ({card['size']:,} images)",
+            "name": _name(card),
+            "more": [*card["runners_up"], *(label for label, _ in card["truth"])],
             "size": int(card["size"]),
             "share": _number(card["share"]),
             "spread": _number(card["spread"]),
@@ -67,12 +67,6 @@ def index(found):
 
 def _name(card):
     return card["name"] or f"cluster {card['cluster']}"
-
-
-def _text(card):
-    """What a search looks in: the name, the runners-up and the labels."""
-    words = [_name(card), *card["runners_up"], *(label for label, _ in card["truth"])]
-    return " ".join(map(str, words))
 
 
 def _number(value):

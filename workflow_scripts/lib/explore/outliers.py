@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+import pyarrow.compute as pc
 
 LOWEST = 200  # images of a list
 HIGHEST = 60  # images of an OOD set that look most in-distribution
@@ -13,14 +13,15 @@ HIGHEST = 60  # images of an OOD set that look most in-distribution
 class Ranking:
     """The images of a set by one detector.
 
-    name: the detector's column. lowest, highest: rows of the set's list, the lowest and the highest
-    score first; highest is empty unless asked for. flagged: number of flagged images, or None.
-    scores: float64 [N].
+    name: the detector's column. lowest, highest: rows of the set's list as dicts, the lowest and
+    the highest score first; highest is empty unless asked for. Beside the list's columns they have
+    score, p and is_flagged of this detector, None where unknown. flagged: number of flagged images,
+    or None. scores: float64 [N].
     """
 
     name: str
-    lowest: pd.DataFrame
-    highest: pd.DataFrame
+    lowest: list
+    highest: list
     flagged: int | None
     scores: np.ndarray
 
@@ -28,8 +29,8 @@ class Ranking:
 def rankings(outliers, deciding, others, highest=False):
     """The `Ranking` by the deciding detector, then by the others.
 
-    outliers: the table of `list_outliers`. deciding: the name of its column `score`. others: names
-    of the other columns with scores. highest: whether to list the highest scores too.
+    outliers: the pyarrow Table of `list_outliers`. deciding: what its column `score` is of.
+    others: names of the other columns with scores. highest: whether to list these too.
     """
     columns = {deciding: ("score", "p_value", "flagged")}
     columns |= {name: (name, f"{name} p", f"{name} flagged") for name in others}
@@ -37,23 +38,23 @@ def rankings(outliers, deciding, others, highest=False):
 
 
 def _ranking(outliers, name, parts, highest):
-    score, p, is_flagged = (outliers[part] for part in parts)
-    shown = outliers.drop(columns=["score", "p_value", "flagged"])
-    shown = shown.assign(score=score, p=p, is_flagged=is_flagged)
-    order = np.argsort(shown["score"].to_numpy(), kind="stable")
-    flags = shown["is_flagged"]
+    score, p, flagged = (outliers[part] for part in parts)
+    shown = outliers.select(["image_id", "path", "member", "concept", "training_id"])
+    shown = shown.append_column("score", score).append_column("p", p)
+    shown = shown.append_column("is_flagged", flagged)
+    scores = score.to_numpy().astype(np.float64)
+    order = np.argsort(scores, kind="stable")
     return Ranking(
         name,
-        shown.iloc[order[:LOWEST]],
-        shown.iloc[order[::-1][: HIGHEST if highest else 0]],
-        None if flags.isna().any() else int(flags.sum()),
-        shown["score"].to_numpy(np.float64),
+        shown.take(order[:LOWEST]).to_pylist(),
+        shown.take(order[::-1][:HIGHEST]).to_pylist() if highest else [],
+        None if flagged.null_count else pc.sum(flagged, min_count=0).as_py(),
+        scores,
     )
 
 
 def shown_images(ranked):
-    """(ids of the images, ids of their nearest training images) that a page shows."""
-    rows = pd.concat([part for one in ranked for part in (one.lowest, one.highest)])
-    ids = list(dict.fromkeys(rows["image_id"]))
-    nearest = rows["training_id"].dropna()
-    return ids, list(dict.fromkeys(nearest))
+    """(ids of the images, ids of their nearest training images) that a page shows, each once."""
+    rows = [row for one in ranked for row in (*one.lowest, *one.highest)]
+    nearest = (row["training_id"] for row in rows if row["training_id"] is not None)
+    return list(dict.fromkeys(row["image_id"] for row in rows)), list(dict.fromkeys(nearest))

@@ -28,6 +28,7 @@ if (cards) {
   const search = document.getElementById("search"), sort = document.getElementById("sort");
   const elsewhere = document.getElementById("elsewhere"), found = document.getElementById("found");
   const LISTED = 200;
+  for (const one of clusters) one.text = [one.name, ...one.more].join(" ").toLowerCase();
   const arrange = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const [key, sign] = sort.value.split(" ");
@@ -45,7 +46,7 @@ if (cards) {
       } else if (links.length < LISTED) {
         const item = document.createElement("li"), link = document.createElement("a");
         link.href = `${one.page}.html#c${one.id}`;
-        link.textContent = one.label;
+        link.textContent = `${one.name} (${one.size.toLocaleString("en")} images)`;
         item.append(link);
         links.push(item);
       }
