@@ -55,12 +55,11 @@ def images_to_sort(wildcards):
 
 
 def outlier_config(wildcards):
-    """The detector that decides, at which rate, and where images are."""
+    """The detector that decides, and where images are."""
     study = CONFIG["studies"][wildcards.study]
     encoder, train = configuration.deciding_scores(study, CONFIG)[0][0], study["train"]
     return {
         "decide_by": configuration.deciding(study, CONFIG),
-        "false_alarm_rate": study["false_alarm_rate"],
         "trained_on": source_of(wildcards.image_set) == source_of(train),
         "root": root_of(wildcards.image_set, encoder),
         "train_root": None if is_archived(train, encoder) else root_of(train, encoder),

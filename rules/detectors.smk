@@ -7,16 +7,9 @@ scored by one of them.
 
 from workflow_scripts.lib.config.scored import START, scored_name
 from workflow_scripts.lib.detection.methods import METHODS
-from workflow_scripts.lib.images.kinds import ARCHIVES
 from workflow_scripts.lib.recipes import digest
 
 # ---- storing ----------------------------------------------------------------------------------------
-
-
-def stores_clusters(wildcards):
-    """Whether a detector takes its clusters along: those of another encoder could take in nothing."""
-    clustering = wildcards.clustering
-    return clustering != "none" and not configuration.own_encoders(clustering, CONFIG)
 
 
 def parts_of_detector(wildcards):
@@ -25,29 +18,33 @@ def parts_of_detector(wildcards):
     names = "results/negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.parquet"
     parts = texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG))
     parts |= {"positives": positives_file(wildcards), "negatives": names.format(**wildcards)}
-    parts |= dict.fromkeys(("similarity", "clusters", "model", "train", "train_index"), [])
+    unused = ("similarity", "clusters", "model", "centres", "train", "train_index")
+    parts |= dict.fromkeys(unused, [])
     kinds = {"positives"}
-    if stores_clusters(wildcards):
+    if wildcards.clustering != "none":
         parts |= clusters_to_store(wildcards, study)
         kinds.add("clusters")
     return parts | {"scores": scores_to_store(wildcards, study, kinds)}
 
 
 def clusters_to_store(wildcards, study):
-    """One clustering with what names it and, for Mahalanobis, what its covariance is fitted on."""
-    path = "results/clusters/{encoder}/{train}/{clustering}/seed{seed}"
-    stem = path.format(train=study["train"], **wildcards)
-    similarity = (
-        f"results/similarity/{wildcards.encoder}/{study['train']}/{study['corpus']}.parquet"
-    )
+    """One clustering with what names it, what assigns images to it (its model, or of another encoder
+    the mean embeddings) and, for Mahalanobis, what its covariance is fitted on."""
+    encoder, clustering, train = wildcards.encoder, wildcards.clustering, study["train"]
+    clusters = clusters_of(encoder, train, clustering, wildcards.seed)
     parts = {
-        "similarity": similarity,
-        "clusters": f"{stem}.parquet",
-        "model": f"{stem}.safetensors",
+        "similarity": f"results/similarity/{encoder}/{train}/{study['corpus']}.parquet",
+        "clusters": clusters,
     }
+    if configuration.own_encoders(clustering, CONFIG):
+        parts["centres"] = (
+            f"results/centres/{encoder}/{train}/{clustering}/seed{wildcards.seed}.npy"
+        )
+    else:
+        parts["model"] = str(Path(clusters).with_suffix(".safetensors"))
     if any(detector_needs(name) == "clusters" for name in study["detectors"]):
-        train = embeddings_of(wildcards.encoder, [study["train"]])
-        parts |= {"train": train["embeddings"], "train_index": train["index"]}
+        images = embeddings_of(encoder, [train])
+        parts |= {"train": images["embeddings"], "train_index": images["index"]}
     return parts
 
 
@@ -61,16 +58,23 @@ def scores_to_store(wildcards, study, kinds):
     return [path.format(**{**wildcards, "mining": minings[kind]}) for kind in sorted(needed)]
 
 
+def assignment_config(wildcards):
+    """How a stored detector assigns images to clusters; None without clusters."""
+    if wildcards.clustering == "none":
+        return None
+    own = configuration.own_encoders(wildcards.clustering, CONFIG)
+    return {"method": "centres", "encoders": own} if own else clustering_config(wildcards)
+
+
 def detector_config(wildcards):
     """What a stored detector says of itself, and what it is made of."""
     study = CONFIG["studies"][wildcards.study]
-    clustered = stores_clusters(wildcards)
     return {
         "corpora": configuration.study_corpora(study, CONFIG),
         "prompts": configuration.prompts_of(wildcards.encoder, study["corpus"], CONFIG),
         "encoder": encoder_config(wildcards),
         "detectors": {name: CONFIG["detectors"][name] for name in study["detectors"]},
-        "clustering": clustering_config(wildcards) if clustered else None,
+        "clustering": assignment_config(wildcards),
         "calibration": study["calibrate"] and study["calibrate"]["set"],
         "rate": study["false_alarm_rate"],
         "decide_by": configuration.deciding(study, CONFIG),
@@ -101,8 +105,12 @@ rule save_detector:
 
 
 def images_for_detector(wildcards):
-    """The embeddings of the new images, by the detector's encoder."""
-    return embeddings_of(START + DETECTOR["encoder"]["name"], [START + wildcards.scored])
+    """The embeddings of the new images, by the detector's encoder, and where archives hold them."""
+    encoder, image_set = START + DETECTOR["encoder"]["name"], START + wildcards.scored
+    locators = []
+    if is_archived(image_set, encoder):
+        locators = f"results/images/{image_set}/locators.parquet"
+    return embeddings_of(encoder, [image_set]) | {"locators": locators}
 
 
 def modules_of_detector(wildcards):
@@ -114,13 +122,13 @@ def modules_of_detector(wildcards):
 
 def config_for_detector(wildcards):
     """The detector, with a digest since it is no input: Snakemake would make it anew, from the
-    training images. And where images that are files lie."""
-    kind, _ = container_of(START + wildcards.scored)
+    training images. And what holds the images."""
+    encoder = START + DETECTOR["encoder"]["name"]
     return {
         "detector": CONFIG["detector"],
         "content": digest(DETECTOR),
         "decide_by": CONFIG.get("decide_by"),
-        "folder": None if kind in ARCHIVES else image_folder(START + wildcards.scored),
+        "root": root_of(START + wildcards.scored, encoder),
     }
 
 

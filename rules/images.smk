@@ -7,6 +7,7 @@ Derived sets are made of the embeddings of others. `snakemake check_image_sets` 
 """
 
 from workflow_scripts.lib.config.paths import files_in_use
+from workflow_scripts.lib.config.scored import START
 from workflow_scripts.lib.images.kinds import ARCHIVES
 from workflow_scripts.lib.images.state import fingerprint, recorded_state, set_state
 
@@ -270,7 +271,8 @@ def image_columns(wildcards):
     files = CONFIG["encoders"][wildcards.encoder]["images"][wildcards.image_set]
     id_column = "image_path" if "clip_retrieval" in files else "image_id"
     label_column = files["label_column"]
-    return {"encoder": wildcards.encoder, "id_column": id_column, "label_column": label_column}
+    encoder = wildcards.encoder.removeprefix(START)
+    return {"encoder": encoder, "id_column": id_column, "label_column": label_column}
 
 
 rule import_images:

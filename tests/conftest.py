@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from detectors import store
 from filelock import FileLock
 from projects import Project, make_project
 
@@ -32,3 +33,9 @@ def shared(tmp_path_factory, worker_id):
 def finished(shared):
     """The miniature project after a complete run. Copy it before a change."""
     return shared("finished", lambda folder: make_project(folder).run())
+
+
+@pytest.fixture(scope="session")
+def stored(finished, shared):
+    """The miniature project with all detectors, and a detector stored. Copy it before a change."""
+    return shared("stored", lambda folder: store(finished.copy(folder)))

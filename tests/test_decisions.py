@@ -186,6 +186,21 @@ def test_a_calibrated_study_lists_outliers_and_counts_flags(decided):
     assert set(table["image_set"]) == {"photos_test", "strange"}
 
 
+def test_the_table_of_images_has_the_decisions(decided, tmp_path):
+    project = decided.copy(tmp_path / "project")
+    assert project.rules_run("results/studies/mini/images.csv") == {"describe_images": 1}
+    images = results(project, "studies/mini/images.parquet")
+    for name in ("photos_test", "strange"):
+        found = images[images["image_set"] == name].set_index("image_id")
+        listed = results(project, f"outliers/mini/{name}.parquet").set_index("image_id")
+        for column in ("p_value", "flagged"):
+            assert found[column].to_dict() == listed[column].to_dict()
+    rest = images[images["image_set"].isin(["photos.fit", "photos.calibration"])]
+    assert len(rest) == 24 and rest[["p_value", "flagged"]].isna().all(axis=None)
+    csv = pd.read_csv(project.folder / "results/studies/mini/images.csv")
+    assert csv["flagged"].value_counts().to_dict() == images["flagged"].value_counts().to_dict()
+
+
 def test_a_calibration_set_is_evaluated_as_nothing_else(decided):
     for table in ("ood", "comparison", "decisions"):
         text = (decided.folder / f"results/tables/{table}.csv").read_text()

@@ -55,6 +55,7 @@ def test_a_study_has_a_row_per_image(described):
             *(described.folder / "photos" / folder).rglob("*.png")
         }
     assert images["image_set"].drop_duplicates().tolist() == list(sets)
+    assert not {"p_value", "flagged"} & set(images), "the study has no calibration images"
 
     train = images[images["image_set"] == "photos"].reset_index()
     clusters = frame(described, f"clusters/{TRAINED}/kmeans_3/seed0")

@@ -7,65 +7,23 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from projects import MINI
+from detectors import (
+    CLUSTER_SCORES,
+    CLUSTERS,
+    COLUMNS,
+    FOLDER,
+    NAMES,
+    SCORES,
+    TEXTS,
+    detector_of,
+    embeddings_of,
+    scores_of,
+)
 from safetensors.numpy import load_file, save_file
 
 from workflow_scripts.lib.detection import load_detector
-from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.save_detector import save_detector
-
-DETECTORS = {
-    "mcm": {"method": "mcm"},
-    "max_logit": {"method": "max_logit"},
-    "energy": {"method": "energy", "temperature": "encoder"},
-    "entropy": {"method": "entropy"},
-    "neglabel": {"method": "neglabel", "groups": 2},
-    "negrefine": {"method": "negrefine", "groups": 2},
-    "adaneg": {"method": "adaneg"},
-    "knn": {"method": "knn", "k": 2},
-    "mahalanobis": {"method": "mahalanobis"},
-}
-COLUMNS = ["mcm", "max_logit", "energy", "entropy", "neglabel:rest", "negrefine:rest"]
-NAMES = "mini/tinyclip/kmeans_3/clustermine/seed0"
-FOLDER = f"results/detectors/{NAMES}"
-SCORES = f"results/scores/{NAMES}.parquet"
-CLUSTER_SCORES = "results/scores/mini/tinyclip/kmeans_3/none/seed0.parquet"
-CLUSTERS = "results/clusters/tinyclip/photos/kmeans_3/seed0"
-TEXTS = "results/embeddings/tinyclip/texts/words"
-
-
-@pytest.fixture(scope="session")
-def stored(finished, shared):
-    """The miniature project with all detectors, and a detector stored."""
-    return shared("stored", lambda folder: store(finished.copy(folder)))
-
-
-def store(project):
-    study = MINI["studies"]["mini"] | {"detectors": list(DETECTORS)}
-    project.write_config(MINI | {"studies": {"mini": study}, "detectors": DETECTORS})
-    temi = FOLDER.replace("kmeans_3", "temi_3")
-    stored = [f"{folder}/detector.json" for folder in (FOLDER, temi)]
-    project.run("--cores", "1", *stored, SCORES, CLUSTER_SCORES)
-
-
-def detector_of(project, **options):
-    checkpoint = str(project.folder / "config/demo/tinyclip")
-    options = {"encoder": {"method": "open_clip", "checkpoint": checkpoint}} | options
-    return load_detector(project.folder / FOLDER, **options)
-
-
-def embeddings_of(project, image_set, shards=1):
-    stems = [
-        f"{project.folder}/results/embeddings/tinyclip/images/{image_set}/{shard:05d}"
-        for shard in range(shards)
-    ]
-    return open_embeddings([f"{s}.npy" for s in stems], [f"{s}.parquet" for s in stems])
-
-
-def scores_of(project):
-    tables = [pd.read_parquet(project.folder / path) for path in (SCORES, CLUSTER_SCORES)]
-    return tables[0].assign(mahalanobis=tables[1]["mahalanobis"])
 
 
 def test_every_score_is_that_of_the_study(stored):
@@ -97,13 +55,13 @@ def test_images_of_a_folder_get_the_scores_of_the_study(stored):
     rows = study[study.image_set == "strange"].set_index("image_id")
     assert unreadable == {}
     assert list(ranked["rank"]) == [*range(1, 11)]
-    assert ranked["energy"].is_monotonic_increasing
+    assert ranked["score"].is_monotonic_increasing
     ids = [path.removeprefix(f"{folder}/") for path in ranked["path"]]
+    scores = ranked.rename(columns={"score": "energy"})
     for column in [*COLUMNS, "mahalanobis"]:
-        np.testing.assert_allclose(ranked[column], rows.loc[ids, column], rtol=1e-6, atol=1e-6)
-    assert list(ranked["name"]) == list(rows.loc[ids, "concept"])
-    assert ranked["flagged"].isna().all()
-    assert ranked["p_value"].isna().all()
+        np.testing.assert_allclose(scores[column], rows.loc[ids, column], rtol=1e-6, atol=1e-6)
+    assert list(ranked["concept"]) == list(rows.loc[ids, "concept"])
+    assert ranked[["p_value", "flagged", "discovery", "member"]].isna().all(axis=None)
 
 
 def test_paths_are_scored_and_unreadable_files_named(stored, tmp_path):
@@ -154,6 +112,7 @@ def calibrated(project, folder, **changes):
         similarity=f"{stem}/similarity/tinyclip/photos/words.parquet",
         clusters=str(project.folder / f"{CLUSTERS}.parquet"),
         model=str(project.folder / f"{CLUSTERS}.safetensors"),
+        centres=[],
         train=[f"{stem}/embeddings/tinyclip/images/photos/0000{i}.npy" for i in range(2)],
         train_index=[f"{stem}/embeddings/tinyclip/images/photos/0000{i}.parquet" for i in range(2)],
         scores=[str(project.folder / path) for path in (SCORES, CLUSTER_SCORES)],
@@ -178,7 +137,8 @@ def test_p_values_and_flags(stored, tmp_path):
     np.testing.assert_array_equal(detector.flag(scored, 0.5, "mcm"), p["mcm"] <= 0.5)
     ranked = detector.rank(range(10), embeddings_of(stored, "strange").array())
     order = np.argsort(scored.scores["neglabel:rest"], kind="stable")
-    assert list(ranked["path"]) == list(order)
+    assert list(ranked["image_id"]) == [str(row) for row in order]
+    assert list(ranked.index) == list(order)
     np.testing.assert_allclose(ranked["p_value"], p["neglabel:rest"][order])
     assert list(ranked["flagged"]) == list(p["neglabel:rest"][order] <= 0.2)
 
@@ -188,7 +148,8 @@ def test_a_calibrated_study_hands_its_scores_on(stored, tmp_path):
     config = project.read_config()
     config["studies"]["mini"] |= {"calibrate": {"set": "stranger"}, "false_alarm_rate": 0.3}
     project.write_config(config)
-    project.run("--cores", "1", f"{FOLDER}/detector.json")
+    listed = "results/outliers/mini/strange.parquet"
+    project.run("--cores", "1", f"{FOLDER}/detector.json", listed)
     detector, study = load_detector(project.folder / FOLDER), scores_of(project)
     assert (detector.meta["calibration"], detector.meta["rate"]) == ("stranger", 0.3)
     scored = detector.score(embeddings_of(stored, "strange").array())
@@ -197,6 +158,19 @@ def test_a_calibrated_study_hands_its_scores_on(stored, tmp_path):
         assert len(known) == 6
         expected = [(1 + (known <= score).sum()) / 7 for score in scored.scores[column]]
         np.testing.assert_allclose(p, expected)
+    images = embeddings_of(stored, "strange")
+    ranked = detector.rank(images.ids, images)
+    listed = pd.read_parquet(project.folder / listed)
+    both = ["rank", "image_id", "score", "p_value", "flagged", "discovery", "concept"]
+    pd.testing.assert_frame_equal(
+        ranked[both].reset_index(drop=True), listed[both], check_dtype=False, rtol=1e-6
+    )
+
+
+def test_equal_scores_keep_the_order_of_the_images(stored):
+    row = embeddings_of(stored, "strange").array()[:1]
+    ranked = detector_of(stored).rank(["b", "c", "a"], np.repeat(row, 3, axis=0))
+    assert list(ranked["image_id"]) == ["b", "c", "a"]
 
 
 def test_refuses_what_it_does_not_know(stored, tmp_path):
@@ -294,84 +268,3 @@ def test_a_copy_of_both_files_and_of_the_weights_is_enough(stored, tmp_path):
     block = {"method": "open_clip", "checkpoint": str(tmp_path / "weights")}
     ranked, _ = load_detector(tmp_path / "taken", encoder=block).score_images(tmp_path / "new")
     assert len(ranked) == 10
-
-
-# ---- snakemake score ----------------------------------------------------------------------------
-
-SCORE = ["--cores", "1", "score", "--config", "folder=incoming", f"detector={FOLDER}", "shards=3"]
-
-
-@pytest.fixture(scope="session")
-def scored(stored, shared):
-    """A project with a detector, without training images and other results, and new images."""
-    return shared("scored", lambda folder: score(stored.copy(folder)))
-
-
-def score(project):
-    (project.folder / "photos/strange").rename(project.folder / "incoming")
-    shutil.rmtree(project.folder / "photos")
-    (project.folder / "results/detectors").rename(project.folder / "kept")
-    shutil.rmtree(project.folder / "results")
-    (project.folder / "results").mkdir()
-    (project.folder / "kept").rename(project.folder / "results/detectors")
-    (project.folder / "words.txt").unlink()
-    project.run(*SCORE)
-
-
-def outliers(project, name="incoming"):
-    return pd.read_csv(project.folder / f"results/scored/{name}/outliers.csv")
-
-
-def test_score_ranks_new_images_without_training_images(scored, stored):
-    found, study = outliers(scored), scores_of(stored)
-    rows = study[study.image_set == "strange"].set_index("image_id")
-    ids = [path.removeprefix("incoming/") for path in found["path"]]
-    assert sorted(ids) == sorted(rows.index)
-    assert all((scored.folder / path).is_file() for path in found["path"])
-    for column in [*COLUMNS, "mahalanobis"]:  # shards are other batches of the encoder
-        np.testing.assert_allclose(found[column], rows.loc[ids, column], rtol=0.01, atol=0.001)
-    assert list(found["rank"]) == [*range(1, 11)]
-    assert found["mcm"].is_monotonic_increasing
-    assert set(found["cluster"]) <= set(load_detector(scored.folder / FOLDER).meta["positives"])
-    made = pd.read_parquet(scored.folder / "results/scored/incoming/outliers.parquet")
-    assert list(made["path"]) == list(found["path"])
-
-
-def test_score_embeds_new_images_only(scored, tmp_path):
-    project = scored.copy(tmp_path / "project")
-    assert project.rules_run(*SCORE) == {}
-    image = next((project.folder / "incoming").rglob("*.png"))
-    shutil.copy(image, image.with_name("another.png"))
-    ran = {"list_images": 1, "embed_images": 1, "score_with_detector": 1, "score": 1}
-    assert project.rules_run(*SCORE) == ran
-    assert len(outliers(project)) == 11
-    ran = {"score_with_detector": 1, "score": 1}
-    assert project.rules_run(*SCORE, "decide_by=neglabel:rest") == ran
-    assert outliers(project)["neglabel:rest"].is_monotonic_increasing
-    other = [*SCORE[:3], "--config", "list=few.csv", f"detector={FOLDER}"]
-    names = [str(path.relative_to(project.folder)) for path in (image, image.parent / "000.png")]
-    (project.folder / "few.csv").write_text("\n".join(["path", *names]) + "\n")
-    project.run(*other)
-    assert set(outliers(project, "few")["path"]) == {f"./{name}" for name in names}
-
-
-def test_score_says_what_is_missing(scored):
-    def said(*options):
-        done = scored.run("-n", "score", *options, check=False)
-        assert done.returncode
-        return done.stdout
-
-    assert "score needs a detector and images" in said()
-    detector = f"detector={FOLDER}"
-    assert "give the images to score by one of folder, list" in said("--config", detector)
-    both = said("--config", detector, "folder=incoming", "tar=a.tar")
-    assert "give the images to score by one of folder, list" in both
-    assert "folder: gone does not exist" in said("--config", detector, "folder=gone")
-    assert "is no stored detector" in said("--config", "detector=incoming", "folder=incoming")
-    gone = said("--config", "detector=results/detectors/gone", "folder=incoming")
-    assert "results/detectors/gone is no stored detector: no such file" in gone
-    assert "`snakemake results/detectors/.../detector.json` stores one" in gone
-    done = scored.run(*SCORE, "decide_by=best", check=False)
-    assert done.returncode
-    log = (scored.folder / "results/logs/score_with_detector/incoming.log").read_text()
-    assert "the detector has no score 'best'; it has mcm" in log

@@ -11,6 +11,7 @@ from changes import set_key
 from projects import MINI, WORDS
 
 from workflow_scripts.lib.artifacts import read_meta, write_array, write_table
+from workflow_scripts.lib.detection import load_detector
 
 CONCEPTS = "results/concepts/tinyclip/photos/words/{}/{}/seed0.parquet"
 TRAIN = "results/embeddings/{}/images/photos"
@@ -149,6 +150,26 @@ def mahalanobis_scores(project):
 def test_mahalanobis_measures_in_the_scoring_space(spaces):
     expected = mahalanobis_by_hand(spaces, clusters_of(spaces))
     assert np.allclose(mahalanobis_scores(spaces), expected, rtol=1e-3)
+
+
+def test_a_detector_takes_the_clusters_of_another_encoder_along_as_means(spaces, tmp_path):
+    project = spaces.copy(tmp_path / "project")
+    folder = "results/detectors/mini/tinyclip/kmeans_3/clustermine/seed0"
+    project.run(f"{folder}/detector.json")
+    detector = load_detector(project.folder / folder)
+    images = embeddings(project, "tinyclip")
+    means = images.groupby(clusters_of(project).reindex(images.index)).mean().to_numpy(copy=True)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    found, names = detector.cluster(images.to_numpy(np.float32))
+    assert found.tolist() == (images.to_numpy() @ means.T).argmax(axis=1).tolist()
+    named = read(project, "results/names/tinyclip/photos/words/kmeans_3/seed0.parquet")["name"]
+    assert names.tolist() == named[found].tolist()
+    tests = np.load(project.folder / "results/embeddings/tinyclip/images/photos_test/00000.npy")
+    expected = mahalanobis_by_hand(project, clusters_of(project))
+    assert np.allclose(detector.score(tests).scores["mahalanobis"], expected, rtol=1e-3)
+    project.run("score", "--config", "folder=photos/strange", f"detector={folder}")
+    scored = read(project, "results/scored/strange/outliers.parquet")
+    assert set(scored["cluster"]) <= set(named) and len(scored) == 10
 
 
 def test_tables_keep_the_studys_encoder_and_name_the_clusterings(spaces):

@@ -4,7 +4,9 @@ Out: Parquet and CSV, the training images first, then the scored ones: image_set
 member (of archives), which open it; cluster and its name; concepts, of training images the best
 three, of scored ones the nearest positive; and of scored images its cosine and the score of every
 detector that uses names. They are those of the study's first encoder, clustering, mining method by
-clusters, and seed. A scored image is in the cluster that the clustering assigns it to.
+clusters, and seed. A scored image is in the cluster that the clustering assigns it to. In a
+calibrated study also p_value and flagged, of what decides in the study (empty for training and
+calibration images).
 """
 
 import numpy as np
@@ -15,6 +17,7 @@ from safetensors.numpy import load_file
 
 from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.clustering.methods import load_method
+from workflow_scripts.lib.detection.decisions import decisions_on
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.images.places import paths_of
 from workflow_scripts.lib.job import job, progress
@@ -61,6 +64,14 @@ def scored_images(inputs, cfg):
     )
 
 
+def with_decisions(table, paths, decide_by):
+    """The table with the columns p_value and flagged."""
+    sets, ids = (table[name].to_pandas() for name in ("image_set", "image_id"))
+    p, flags = decisions_on(sets, ids, paths, decide_by)
+    p = pa.array(p, pa.float64(), from_pandas=True)
+    return table.append_column("p_value", p).append_column("flagged", pa.array(flags, pa.bool_()))
+
+
 def with_places(table, places, locators):
     """The table with the columns path and member, set by set.
 
@@ -78,8 +89,9 @@ def with_places(table, places, locators):
 
 def describe_images(inputs, cfg, parquet, csv):
     """inputs: named paths, similarity, concepts, clusters, names, model, scores, embeddings and
-    index (of the scored images), locators. cfg: train (an image set), places (image set -> root and
-    archived, the training set first) and clustering (the block with its seed)."""
+    index (of the scored images), locators, decisions (none without calibration). cfg: train (an
+    image set), places (image set -> root and archived, the training set first), clustering (the
+    block with its seed) and decide_by (detector, negatives)."""
     rows = [training_images(inputs, cfg["train"]), scored_images(inputs, cfg["clustering"])]
     table = with_places(
         pa.concat_tables(rows, promote_options="default"), cfg["places"], inputs.locators
@@ -87,6 +99,8 @@ def describe_images(inputs, cfg, parquet, csv):
     names = read_table(inputs.names, ["name"])["name"]
     at = table.column_names.index("concepts")
     table = table.add_column(at, "cluster_name", names.take(table["cluster"]))
+    if inputs.decisions:
+        table = with_decisions(table, inputs.decisions, cfg["decide_by"])
     write_table(parquet, table)
     texts = table.set_column(at + 1, "concepts", pc.binary_join(table["concepts"], "; "))
     with replacing(csv) as temporary:

@@ -1,11 +1,8 @@
 """List the images of one set by how little they belong, by the study's deciding detector.
 
-Out: Parquet (all images) and CSV (the first 100,000), the lowest score first, of equal scores in
-the order of the set. Columns: rank, path (opens the image; of archives the archive), member (of
-archives), image_id, score, p_value, flagged, discovery (Benjamini-Hochberg over this set at the
-same rate), concept (the nearest positive), training_image and training_cosine (the nearest training
-image, of the first 1,000 rows; its path, or id where it is no file), and the scores of the other
-detectors.
+Out: Parquet (all images) and CSV (the first 100,000), as `outliers.outlier_frame` makes them, with
+concept (the nearest positive), training_image and training_cosine (the nearest training image, of
+the first 1,000 rows; its path, or id where it is no file).
 """
 
 import logging
@@ -17,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_text
-from workflow_scripts.lib.detection.calibration import discoveries
-from workflow_scripts.lib.detection.outliers import nearest_training
+from workflow_scripts.lib.detection.decisions import deciding_column
+from workflow_scripts.lib.detection.outliers import nearest_training, outlier_frame
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.places import paths_of
@@ -34,61 +31,48 @@ MADE_BY += ("calibration", "n_calibration", "false_alarm_rate")
 def read_decisions(paths, image_set, decide_by):
     """What several files of decisions say of one set: (name of the deciding column, its metadata,
     frame with the columns of all files, names of the columns with scores)."""
-    frames, scores, deciding = [], [], None
+    frames, scores = [], []
     for path in paths:
-        table, meta = read_table(path), read_meta(path)
+        table = read_table(path)
         frame = table.filter(pc.equal(table["image_set"], image_set)).to_pandas()
         known = {*frames[0]} if frames else set()
         frames.append(frame.drop(columns=known & {*frame}))
-        scores += meta["columns"]
-        deciding = deciding or next(
-            ((name, meta) for name, key in meta["columns"].items() if key == decide_by), None
-        )
-    return *deciding, pd.concat(frames, axis=1), scores
-
-
-def outlier_table(frame, column, cfg, locators):
-    """The rows of one set, sorted, with the columns up to `concept`.
-
-    frame: the set's decisions. column: that of the deciding scores.
-    """
-    ids = pa.array(frame["image_id"], pa.string())
-    path, member = (column.to_pylist() for column in paths_of(ids, cfg["root"], locators or None))
-    p = frame[f"{column} p"]
-    columns = {
-        "rank": np.arange(1, len(frame) + 1),
-        "path": pd.array(path, "string"),
-        "member": pd.array(member, "string"),
-        "image_id": frame["image_id"],
-        "score": frame[column],
-        "p_value": p,
-        "flagged": frame[f"{column} flagged"].astype("boolean"),
-        "discovery": pd.array([pd.NA] * len(frame), "boolean"),
-        "concept": frame["concept"],
-    }
-    if p.notna().all():
-        columns["discovery"] = discoveries(p, cfg["false_alarm_rate"])
-    return pd.DataFrame(columns)
+        scores += read_meta(path)["columns"]
+    path, column = deciding_column(paths, decide_by)
+    return column, read_meta(path), pd.concat(frames, axis=1), scores
 
 
 def list_outliers(inputs, cfg, image_set, parquet, csv):
     """inputs: named paths, decisions (several), embeddings and index of the set, train and
-    train_index, locators or none. cfg: decide_by (detector, negatives), false_alarm_rate, root and
-    train_root (folders, or None), trained_on (whether the set may have training images)."""
+    train_index, locators or none. cfg: decide_by (detector, negatives), root and train_root
+    (folders, or None), trained_on (whether the set may have training images)."""
     column, meta, frame, scores = read_decisions(inputs.decisions, image_set, cfg["decide_by"])
     if frame.empty:
         raise InputError(f"the study {meta['study']} does not score images of {image_set!r}")
-    order = np.argsort(frame[column].to_numpy(), kind="stable")
-    frame = frame.iloc[order].reset_index(drop=True)
-    outliers = outlier_table(frame, column, cfg, inputs.locators)
-    names, cosines = training_images(inputs, order[:SHOWN], cfg)
-    outliers["training_image"] = pd.Series(names, dtype="string").reindex(outliers.index)
-    outliers["training_cosine"] = pd.Series(cosines).reindex(outliers.index)
-    others = [name for name in scores if name != column]
-    outliers[others] = frame[others]
+    ids = pa.array(frame["image_id"], pa.string())
+    path, member = paths_of(ids, cfg["root"], inputs.locators or None)
+    outliers = outlier_frame(
+        {"image_id": ids, "path": path, "member": member},
+        {name: frame[name] for name in scores},
+        column,
+        {"concept": frame["concept"]},
+        frame[f"{column} p"].to_numpy() if meta["calibration"] else None,
+        meta["false_alarm_rate"],
+    )
+    add_training_images(outliers, inputs, cfg)
     made = {key: meta[key] for key in MADE_BY}
     write_frame(parquet, outliers, made | cfg["decide_by"])
     write_csv(csv, outliers)
+
+
+def add_training_images(outliers, inputs, cfg):
+    """Insert the nearest training image of the first rows, and its cosine, after `concept`."""
+    names, cosines = training_images(inputs, outliers.index[:SHOWN].to_numpy(), cfg)
+    at = outliers.columns.get_loc("concept") + 1
+    shown = pd.Series(names, outliers.index[:SHOWN], dtype="string")
+    outliers.insert(at, "training_image", shown.reindex(outliers.index))
+    cosines = pd.Series(cosines, outliers.index[:SHOWN])
+    outliers.insert(at + 1, "training_cosine", cosines.reindex(outliers.index))
 
 
 def training_images(inputs, rows, cfg):

@@ -1,6 +1,6 @@
 """Store a detector: all that scores images of the same encoder, without the training images.
 
-Out: detector.json and detector.safetensors, which lib/detection/bundle.py opens. Detectors that
+Out: detector.json and detector.safetensors, which lib/detection/stored.py opens. Detectors that
 need all training images (kNN), or learn from the images that they score (AdaNeg), are left out.
 """
 
@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.compute as pc
 from safetensors.numpy import load_file
 
-from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
+from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.evidence import best_of_groups
 from workflow_scripts.lib.concepts.positives import read_chosen, read_evidence
 from workflow_scripts.lib.detection.bundle import write_detector
@@ -23,8 +24,9 @@ from workflow_scripts.lib.job import RECIPE, job
 
 def save_detector(inputs, cfg, meta, outputs):
     """inputs: named paths, see `rules/detectors.smk`. cfg: corpora, prompts, encoder (its block),
-    detectors (name -> block), clustering (its block with the seed, or None), calibration (an image
-    set or None), rate and decide_by (detector, negatives)."""
+    detectors (name -> block), clustering (its block with the seed, of another encoder that of
+    `centres.assign`, or None), calibration (an image set or None), rate and decide_by (detector,
+    negatives)."""
     names, positives, negatives = read_chosen(
         inputs.positives, inputs.negatives, cfg["corpora"], inputs.texts, inputs.concepts
     )
@@ -36,12 +38,13 @@ def save_detector(inputs, cfg, meta, outputs):
     arrays |= calibration_scores(inputs.scores, cfg["calibration"], columns)
     clusters = None
     if cfg["clustering"]:
-        weights = load_file(inputs.model)
+        weights = cluster_weights(inputs)
         arrays |= {f"clusters.{name}": array for name, array in weights.items()}
         clusters = {"cfg": cfg["clustering"], "names": cluster_names(inputs)}
     if inputs.train:
-        assigned = read_table(inputs.clusters, ["cluster"])["cluster"].to_numpy()
-        fitted = fit_gaussians(open_embeddings(inputs.train, inputs.train_index), assigned)
+        train = open_embeddings(inputs.train, inputs.train_index)
+        assigned = clusters_of_images(inputs.clusters, train.index["image_id"])
+        fitted = fit_gaussians(train, assigned)
         arrays |= {"gaussians.means": fitted.means, "gaussians.covariance": fitted.covariance}
     meta |= {
         "encoder": {"name": meta["encoder"], "block": cfg["encoder"], "description": description},
@@ -106,6 +109,11 @@ def negative_names(path, blocks):
         name: table.filter(pc.equal(table["negatives"], name))["concept"].to_pylist()
         for name in blocks
     }
+
+
+def cluster_weights(inputs):
+    """What assigns images: the clustering's weights, or the mean embeddings of its clusters."""
+    return load_file(inputs.model) if inputs.model else {"centres": read_array(inputs.centres)}
 
 
 def cluster_names(inputs):

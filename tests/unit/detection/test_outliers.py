@@ -15,8 +15,8 @@ from workflow_scripts.lib.errors import InputError
 
 IDS = ["a.jpg", "sub/b.jpg", "c.jpg", "d.jpg"]
 SCORES = [0.5, 0.1, 0.5, 0.2]
-CFG = {"decide_by": {"detector": "mcm", "negatives": "none"}, "false_alarm_rate": 0.3}
-CFG |= {"trained_on": False, "root": "photos", "train_root": "normal"}
+CFG = {"decide_by": {"detector": "mcm", "negatives": "none"}, "trained_on": False}
+CFG |= {"root": "photos", "train_root": "normal"}
 
 
 def unit(rows):
@@ -125,11 +125,12 @@ def test_the_nearest_training_image_of_the_first_rows(outliers, monkeypatch):
 def test_images_of_archives_and_of_embeddings_alone(outliers, tmp_path):
     (tmp_path / "tars").mkdir()
     files = {"image_id": IDS, "file": ["one.tar", "two.tar", "one.tar", "one.tar"]}
+    files["member"] = pa.array([None, "./sub/b.jpg", None, None])
     write_table(tmp_path / "locators.parquet", files)
     places = {"locators": tmp_path / "locators.parquet", "train_root": None}
     table = outliers(root=str(tmp_path / "tars"), **places)
     assert table["path"].tolist()[:2] == [f"{tmp_path}/tars/two.tar", f"{tmp_path}/tars/one.tar"]
-    assert table["member"].tolist()[:2] == ["sub/b.jpg", "d.jpg"]
+    assert table["member"].tolist()[:2] == ["./sub/b.jpg", "d.jpg"]
     assert not table["training_image"].str.contains("/").any(), "an id"
     (tmp_path / "one.tar").touch()
     files["file"] = ["one.tar"] * 4

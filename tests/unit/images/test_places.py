@@ -35,6 +35,23 @@ def test_members_are_in_their_archive(tmp_path, root):
             assert archive.extractfile(member).read() == picture(seed)
 
 
+@pytest.mark.parametrize("labels", ["shard", "subfolder"])
+def test_a_member_has_the_name_that_its_archive_gives_it(tmp_path, labels):
+    members = [("./x/1.png", picture(1)), ("x/2.png", picture(2)), (".//3.png", picture(3))]
+    archive = make_tar(tmp_path / "n01.tar", members)
+    cfg = {"kind": "tar", "labels": labels, "options": {}, "shards": 1}
+    listing = scan(archive, cfg, {})
+    write_locators(tmp_path / "locators.parquet", listing, cfg)
+    ids = [row["image_id"] for row in listing.rows]
+    start = "n01/" if labels == "shard" else ""
+    assert ids == [f"{start}{name}" for name in ("3.png", "x/1.png", "x/2.png")]
+    places = paths_of(pa.array(ids), str(archive), tmp_path / "locators.parquet")
+    columns = (column.to_pylist() for column in places)
+    for path, member, seed in zip(*columns, (3, 1, 2), strict=True):
+        with tarfile.open(path) as opened:
+            assert opened.extractfile(member).read() == picture(seed)
+
+
 def test_precomputed_embeddings_have_no_files():
     path, member = paths_of(pa.array(IDS), None)
     assert path.to_pylist() == member.to_pylist() == [None] * len(IDS)

@@ -52,7 +52,7 @@ def test_locators_are_positions_in_the_archive(tmp_path):
         start, stop = locator["offset"], locator["offset"] + locator["size"]
         assert data[start:stop] == picture(seed)
         assert locator | {"offset": 0, "size": 0} == {
-            "file": "a.tar", "offset": 0, "size": 0, "label": "x", "reason": None
+            "file": "a.tar", "offset": 0, "size": 0, "label": "x", "reason": None, "member": None
         }  # fmt: skip
 
 

@@ -93,7 +93,7 @@ class Config(Block):
     )
     detector: str = optional(
         "Detector that `snakemake score` uses: a folder of results/detectors, or a copy of one. "
-        "The images are those of the next keys, one of folder, list, tar and parquet."
+        "The images are those of folder, list, tar or parquet, or embeddings that you have."
     )
     decide_by: str = optional(
         "Score that ranks and flags the images, e.g. mcm or neglabel:rest; else the detector's own."
@@ -103,3 +103,11 @@ class Config(Block):
     tar: str = optional("Archive, or folder of archives, of the images to score.")
     parquet: str = optional("Parquet file, or folder of such, of the images to score.")
     list: str = optional("Table of the images to score.")
+    embeddings: str = optional(
+        "File .npy of the images to score, [images, dimensions], for a detector of embeddings that "
+        "were computed elsewhere."
+    )
+    index: str = optional("Parquet file of the same rows, with the column image_id.")
+    clip_retrieval: str = optional(
+        "In place of these two, a folder of clip-retrieval with metadata and img_emb."
+    )

@@ -7,14 +7,16 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.kinds import LABELS
 
 START = "scored."  # of the names of both blocks, so that they are not taken for the user's
+EMBEDDED = ("embeddings", "clip_retrieval")  # keys of embeddings that were computed elsewhere
 
 
 def images_to_score(config):
     """(kind, path) of the images that a top-level key names. Raises InputError but for one key."""
-    given = [(kind, config[kind]) for kind in LABELS if kind in config]
+    kinds = (*LABELS, *EMBEDDED)
+    given = [(kind, config[kind]) for kind in kinds if kind in config]
     if len(given) != 1:
         raise InputError(
-            f"config: detector: give the images to score by one of {', '.join(LABELS)}, as in "
+            f"config: detector: give the images to score by one of {', '.join(kinds)}, as in "
             "--config folder=/data/new detector=results/detectors/..."
         )
     return given[0]
@@ -30,17 +32,37 @@ def with_scored(config, encoder):
     """The config with the image set and the encoder to score with, both called START + a name.
 
     encoder: what a detector's JSON says of its encoder: name and block.
-    Raises InputError for an encoder that cannot be run.
+    Raises InputError for images that this encoder does not embed.
     """
-    if encoder["block"]["method"] == "precomputed":
-        raise InputError(
-            "config: detector: its embeddings were computed elsewhere, so no encoder is known; "
-            "score embeddings in Python (results/README.md)"
-        )
     kind, path = images_to_score(config)
-    image_set = {kind: {"path": path} if kind in ("list", "parquet") else path, "labels": "none"}
-    image_set |= {"shards": config["shards"]} if "shards" in config else {}
+    name, block = START + scored_name(config), encoder["block"]
+    _check_kind(kind, block["method"], "index" in config)
+    if kind in EMBEDDED:
+        image_set, files = {}, {key: config[key] for key in (kind, "index") if key in config}
+        block = {"method": "precomputed", "images": {name: files}}
+    else:
+        place = {"path": path} if kind in ("list", "parquet") else path
+        image_set = {kind: place, "labels": "none"}
+        image_set |= {"shards": config["shards"]} if "shards" in config else {}
     return config | {
-        "image_sets": config["image_sets"] | {START + scored_name(config): image_set},
-        "encoders": config["encoders"] | {START + encoder["name"]: encoder["block"]},
+        "image_sets": config["image_sets"] | {name: image_set},
+        "encoders": config["encoders"] | {START + encoder["name"]: block},
     }
+
+
+def _check_kind(kind, method, indexed):
+    """Raise InputError unless an encoder of this method goes with images of this kind; indexed:
+    whether there is the key `index`."""
+    if method == "precomputed" and kind not in EMBEDDED:
+        raise InputError(
+            f"config: {kind}: the detector's embeddings were computed elsewhere, so no encoder is "
+            "known; embed the images as those of its study, and give embeddings and index, or "
+            "clip_retrieval"
+        )
+    if method != "precomputed" and kind in EMBEDDED:
+        raise InputError(
+            f"config: {kind}: the detector embeds images itself; give them by one of "
+            f"{', '.join(LABELS)}, or score embeddings in Python (results/README.md)"
+        )
+    if indexed != (kind == "embeddings"):
+        raise InputError("config: index: give it beside embeddings, and only there")

@@ -1,8 +1,46 @@
-"""What a list of outliers shows beside the scores: the nearest training image."""
+"""Lists of outliers: the images of one set by rank, and the training image nearest to each."""
 
 import numpy as np
+import pandas as pd
 
 from workflow_scripts.lib.concepts.similarity import top_concepts
+from workflow_scripts.lib.detection.calibration import discoveries, flagged
+
+
+def outlier_frame(places, scores, by, names, p=None, rate=None):
+    """The N images of one set by rank, those that belong least first, as a data frame.
+
+    The lowest score comes first; equal scores keep the order of the set.
+    places: image_id, path and member -> [N] each, None where there is none. scores: column ->
+    float [N], higher = more in-distribution. by: the column that decides. names: column -> [N],
+    what is known of an image's content. p: float64 [N], p-values of the deciding scores; None
+    without calibration. rate: of false alarms, which p is compared with.
+    Columns: rank (from 1), path (opens the image; of archives the archive), member (of archives),
+    image_id, score (the deciding one), p_value, flagged and discovery (Benjamini-Hochberg over the
+    set at the same rate), these three empty without p, then `names` and the other scores. Its index
+    are the rows of the set.
+    """
+    n = len(scores[by])
+    texts = {key: pd.array(np.asarray(given, object), "string") for key, given in places.items()}
+    undecided = pd.array([pd.NA] * n, "boolean")
+    frame = pd.DataFrame(
+        {
+            "path": texts["path"],
+            "member": texts["member"],
+            "image_id": texts["image_id"],
+            "score": scores[by],
+            "p_value": np.full(n, np.nan) if p is None else p,
+            "flagged": undecided if p is None else flagged(p, rate),
+            "discovery": undecided if p is None else discoveries(p, rate),
+            **names,
+            **{column: values for column, values in scores.items() if column != by},
+        },
+        index=np.arange(n),
+    )
+    frame = frame.astype({"flagged": "boolean", "discovery": "boolean"})
+    frame = frame.sort_values("score", kind="stable")
+    frame.insert(0, "rank", np.arange(1, n + 1))
+    return frame
 
 
 def nearest_training(images, train, own_ids=None):

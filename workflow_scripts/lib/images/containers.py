@@ -45,7 +45,8 @@ def open_container(kind, path, labels=None, **options):
     `read(locator)`, which returns the bytes of the file and may be called from several threads.
     A locator is a dict: file (relative to the container), offset (bytes; of files None, of Parquet
     the row), size (bytes; of Parquet None, since only `read` reads images), label (str or None),
-    reason (str if the entry cannot be used, else None).
+    reason (str if the entry cannot be used, else None), member (its name in a tar where this is not
+    its id, else None).
     Raises InputError.
     """
     container = import_module(f"workflow_scripts.lib.images.{kind}").CONTAINER
@@ -164,6 +165,7 @@ class Container:
             "label": locator["label"],
             "file": file,
             "offset": locator["offset"],
+            "member": locator["member"],
             "file_bytes": status.st_size,
             "mtime_ns": status.st_mtime_ns,
         }
@@ -218,9 +220,16 @@ class Container:
         return self._statuses[file]
 
 
-def located(file, offset=None, size=None, label=None, reason=None):
+def located(file, offset=None, size=None, label=None, reason=None, member=None):
     """A locator; see `open_container`."""
-    return {"file": file, "offset": offset, "size": size, "label": label, "reason": reason}
+    return {
+        "file": file,
+        "offset": offset,
+        "size": size,
+        "label": label,
+        "reason": reason,
+        "member": member,
+    }
 
 
 def normal(name):

@@ -27,7 +27,8 @@ MANIFEST = pa.schema(
         ("shard", pa.int32()),
     ]
 )
-# Where the images of archives and tables are; sorted as the manifest.
+# Where the images of archives and tables are; sorted as the manifest. `member` is what the archive
+# calls an image, null where it is the image's id.
 LOCATORS = pa.schema(
     [
         ("image_id", pa.string()),
@@ -35,6 +36,7 @@ LOCATORS = pa.schema(
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("shard", pa.int32()),
+        ("member", pa.string()),
     ]
 )
 # `file` is the archive or table that holds the image, null if it is a file of its own. `lost` says

@@ -83,7 +83,10 @@ class TarContainer(Container):
             for name, locator in self._shard(file):
                 if not locator["reason"]:
                     labelled.add(locator["label"] is not None)
-                yield f"{_stem(file)}/{name}" if self.labels == "shard" else name, locator
+                image_id = f"{_stem(file)}/{name}" if self.labels == "shard" else name
+                if locator["member"] == image_id:
+                    locator["member"] = None
+                yield image_id, locator
         if self.labels == "cls" and labelled == {False}:
             raise InputError(
                 f"{self.path}: no image has a label: labels 'cls' needs members such as key.cls "
@@ -96,7 +99,11 @@ class TarContainer(Container):
         for member, content in self._members(file):
             name = normal(member.name)
             key, extension = split_key(name)
-            locator = located(file, member.offset_data, member.size, reason=_refusal(member, name))
+            locator = located(
+                *(file, member.offset_data, member.size),
+                reason=_refusal(member, name),
+                member=member.name,
+            )
             if not locator["reason"] and extension in LABEL_EXTENSIONS:
                 sidecars.append((key, name, locator))
                 if content is not None:
