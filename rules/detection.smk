@@ -37,11 +37,14 @@ def compared_with(clustering, mining):
 
 
 def scoring_config(wildcards):
-    """The image sets in order, the corpora, and the blocks of the detectors."""
+    """The image sets in order, those that may have training images, the corpora, and the blocks of
+    the detectors."""
     study = CONFIG["studies"][wildcards.study]
     kind = compared_with(wildcards.clustering, wildcards.mining)
+    sets, trained = configuration.scored_sets(study), source_of(study["train"])
     return {
-        "image_sets": numbers_of_shards(wildcards.encoder, configuration.scored_sets(study)),
+        "image_sets": numbers_of_shards(wildcards.encoder, sets),
+        "trained_on": [name for name in sets if source_of(name) == trained],
         "corpora": configuration.study_corpora(study, CONFIG),
         "detectors": {
             name: CONFIG["detectors"][name]
