@@ -1,7 +1,8 @@
 """Image embeddings -> clusters.
 
 Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
-results/k/{encoder}/{image_set}/ (sweep over the number of clusters, and the choice),
+results/k/{encoder}/{image_set}/ (sweep over the number of clusters, the choice, sampled images'
+clusters for every number),
 results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image; the
 encoder is the clustering's own, if it names one),
 its model and training history beside it, its time and memory (.cost.json),
@@ -37,6 +38,7 @@ rule choose_k:
         csv="results/k/{encoder}/{image_set}/sweep.csv",
         md="results/k/{encoder}/{image_set}/sweep.md",
         choice="results/k/{encoder}/{image_set}/choice.json",
+        clusters="results/k/{encoder}/{image_set}/clusters.parquet",
     log:
         "results/logs/choose_k/{encoder}/{image_set}.log",
     conda:

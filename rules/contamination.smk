@@ -60,11 +60,16 @@ rule flag_contamination:
 # ---- duplicates -------------------------------------------------------------------------------------
 
 
+def compared_sets(study):
+    """The image sets of a study, each once, the training set first."""
+    return list(dict.fromkeys([study["train"], *configuration.scored_sets(study)]))
+
+
 def images_to_compare(wildcards):
     """All images of a study by its first encoder, and the kNN graph of the training images if near
     duplicates are wanted and a clustering of the study uses one."""
     study = CONFIG["studies"][wildcards.study]
-    encoder, sets = study["encoders"][0], dict.fromkeys(configuration.study_image_sets(study))
+    encoder, sets = study["encoders"][0], compared_sets(study)
     graphs = [
         CONFIG["clusterings"][name].get("neighbours", 0)
         for name in study["clusterings"]
@@ -73,13 +78,13 @@ def images_to_compare(wildcards):
     k = max(graphs, default=0)
     graph = f"results/neighbours/{encoder}/{study['train']}/k{k}.npy"
     wanted = k and study["near_duplicates"] is not None
-    return embeddings_of(encoder, list(sets)) | {"neighbours": [graph] if wanted else []}
+    return embeddings_of(encoder, sets) | {"neighbours": [graph] if wanted else []}
 
 
 def duplicates_config(wildcards):
     """The image sets in order, whose images each shows, and the least cosine of near duplicates."""
     study = CONFIG["studies"][wildcards.study]
-    sets = numbers_of_shards(study["encoders"][0], configuration.study_image_sets(study))
+    sets = numbers_of_shards(study["encoders"][0], compared_sets(study))
     shifted = dict.fromkeys(study["shift"], study["test"])
     return {
         "image_sets": sets,

@@ -1,7 +1,7 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
-Out: results/tables/{ood,comparison,concepts,label_quality,cluster_names,clustering,contamination,
-decisions}.{parquet,csv,md}, duplicates, quarantine, summary.md,
+Out: results/tables/{ood,comparison,concepts,label_quality,cluster_names,number_of_clusters,
+clustering,contamination,decisions}.{parquet,csv,md}, duplicates, quarantine, summary.md,
 results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
 comparisons of its studies.
 """
@@ -11,6 +11,14 @@ from workflow_scripts.lib.config.names import ablated_studies
 TABLE_ENDINGS = ("parquet", "csv", "md")
 FIGURE_ENDINGS = ("svg", "png")
 NAME_TABLES = ("concepts", "label_quality")
+OF_EVERY_STUDY = ("ood", "comparison", "clustering")
+OF_SOME_STUDIES = (
+    *NAME_TABLES,
+    "cluster_names",
+    "number_of_clusters",
+    "contamination",
+    "decisions",
+)
 
 # ---- tables ---------------------------------------------------------------------------------------
 
@@ -35,11 +43,17 @@ def studies_with_named_clusters():
     return [n for n, study in studies.items() if study["clusterings"] and naming_encoders(study)]
 
 
+def studies_with_sweeps():
+    """The studies in the run that leave a number of clusters to the sweep and can name clusters."""
+    return [name for name in CONFIG["run"] if sweeps_of(CONFIG["studies"][name])]
+
+
 def tables_of_run(wildcards):
     """One table of every study in the run that has it."""
     having = {
         "contamination": contaminated_studies(),
         "cluster_names": studies_with_named_clusters(),
+        "number_of_clusters": studies_with_sweeps(),
         "decisions": calibrated_studies(),
     }
     having |= dict.fromkeys(NAME_TABLES, studies_with_names(CONFIG["run"]))
@@ -57,7 +71,7 @@ rule write_table:
     log:
         "results/logs/write_table/{table}.log",
     wildcard_constraints:
-        table="ood|comparison|concepts|label_quality|cluster_names|clustering|contamination|decisions",
+        table=one_of([*OF_EVERY_STUDY, *OF_SOME_STUDIES]),
     conda:
         "../envs/workflow.yaml"
     params:
@@ -255,9 +269,10 @@ def figures_of_k(studies):
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
-    names = ["ood", "comparison", "clustering", "duplicates", "quarantine"]
+    names = [*OF_EVERY_STUDY, "duplicates", "quarantine"]
     names += NAME_TABLES if studies_with_names(CONFIG["run"]) else []
     names += ["cluster_names"] if studies_with_named_clusters() else []
+    names += ["number_of_clusters"] if studies_with_sweeps() else []
     names += ["contamination"] if contaminated_studies() else []
     names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]

@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -55,14 +56,6 @@ def test_training_images_are_scored_where_no_others_are_named():
     assert resolved(**alone)["studies"]["methods"]["test"] == "train"
     study = resolved(**alone, calibrate={"share": 0.2})["studies"]["methods"]
     assert (study["train"], study["test"]) == ("train.fit", "train")
-
-
-@pytest.mark.parametrize("detector", ["knn", "mahalanobis"])
-@pytest.mark.parametrize("calibrate", [None, {"share": 0.2}])
-def test_no_image_is_compared_with_itself(detector, calibrate):
-    alone = {"test": None, "near": [], "far": [], "calibrate": calibrate}
-    text = message(**alone, detectors=["mcm", detector])
-    assert f"detectors.{detector} would compare images of 'train' with themselves" in text
 
 
 def test_parts_of_one_holdout_have_no_image_in_common():
@@ -137,11 +130,13 @@ def calibrate(project):
     mini = MINI["studies"]["mini"] | {"calibrate": {"share": 0.4}, "detectors": ["mcm", "neglabel"]}
     mini |= {"decide_by": {"detector": "neglabel"}, "false_alarm_rate": 0.2}
     alone = {key: mini[key] for key in ("encoders", "corpus", "train", "clusterings", "minings")}
+    whole = alone | {"test": "photos", "negatives": ["rest"], "detectors": [*DEMO["detectors"]]}
     alone |= {"detectors": ["mcm"], "calibrate": mini["calibrate"]}
-    project.write_config(
-        MINI | {"run": ["mini", "alone"], "studies": {"mini": mini, "alone": alone}}
-    )
-    project.run()
+    studies = {"mini": mini, "alone": alone, "whole": whole}
+    detectors = MINI["detectors"] | {"negrefine": {"groups": 2}, "neglabel_tiny": {"groups": 2}}
+    detectors["knn"] = {"k": 3}
+    project.write_config(MINI | {"run": [*studies], "studies": studies, "detectors": detectors})
+    project.run("--cores", "all", "results/outliers/whole/photos.csv", "all")
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +207,36 @@ def test_outliers_within_one_collection(decided):
     assert len(outliers) == 24
     assert (outliers["training_image"] != outliers["path"]).all()
     assert outliers["p_value"].notna().all()
+
+
+def test_every_detector_scores_the_training_images_without_themselves(decided):
+    place = "scores/whole/tinyclip"
+    named = results(decided, f"{place}/kmeans_3/clustermine/seed0.parquet")
+    columns = named.columns.str.partition(":").get_level_values(0)
+    assert {*DEMO["detectors"]} - {*columns} == {"knn", "mahalanobis"}
+    folder = decided.folder / "results/embeddings/tinyclip/images/photos"
+    images = np.concatenate([np.load(path) for path in sorted(folder.glob("*.npy"))])
+    images = images.astype(np.float64)
+    clusters = results(decided, "clusters/tinyclip/photos/kmeans_3/seed0.parquet")
+    knn = results(decided, f"{place}/none/none/seed0.parquet")
+    mahalanobis = results(decided, f"{place}/kmeans_3/none/seed0.parquet")
+    assert knn["image_id"].tolist() == mahalanobis["image_id"].tolist() == [*clusters["image_id"]]
+    for row in range(len(images)):
+        rest = np.delete(images, row, axis=0)
+        assert knn["knn"][row] == pytest.approx(np.sort(rest @ images[row])[-3], rel=1e-5)
+        means = pd.DataFrame(rest).groupby(np.delete(clusters["cluster"].to_numpy(), row))
+        around = rest - means.transform("mean").to_numpy()
+        covariance = around.T @ around / len(rest)
+        spread = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        gaps = images[row] - means.mean().to_numpy()
+        inverse = np.linalg.inv(0.99 * covariance + 0.01 * spread)
+        expected = -np.einsum("kd,de,ke->k", gaps, inverse, gaps).min()
+        assert mahalanobis["mahalanobis"][row] == pytest.approx(expected, rel=1e-5)
+    outliers = results(decided, "outliers/whole/photos.parquet")
+    assert {*DEMO["detectors"]} - {"mcm"} <= {
+        *outliers.columns.str.partition(":").get_level_values(0)
+    }
+    assert outliers["score"].is_monotonic_increasing and outliers["flagged"].isna().all()
 
 
 def test_labels_decide_nothing(decided, tmp_path):

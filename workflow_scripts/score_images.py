@@ -2,7 +2,8 @@
 
 One job serves one list of positives (and all negatives chosen for it), or, with mining "none", the
 detectors that compare images with the training images or their clusters. Clusters of another
-encoder are joined with the training images by id.
+encoder are joined with the training images by id, and so are the images of sets that may have
+training images: these are left out of what they are compared with.
 
 Out: Parquet, one row per image: image_set, image_id, concept (the nearest positive), its cosine,
 and a float32 column per detector, `detector` or `detector:negatives`; higher is more
@@ -11,6 +12,7 @@ in-distribution.
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.clustering.joined import clusters_of_images
@@ -32,14 +34,28 @@ def image_set_column(images, shards):
     return pa.DictionaryArray.from_arrays(pa.array(codes), list(shards))
 
 
+def rows_in_training(images, train, shards, trained_on):
+    """The row of every image among the training images, int [N]; -1 for other images.
+
+    images, train: Embeddings. shards: as in `image_set_column`. trained_on: names of the sets that
+    may have training images, with the same ids.
+    """
+    known = pc.index_in(images.index["image_id"], train.index["image_id"].combine_chunks())
+    image_set = image_set_column(images, shards)
+    may_be = pc.is_in(image_set.dictionary, pa.array(trained_on, pa.string())).to_numpy(False)
+    rows = known.fill_null(-1).to_numpy()
+    return np.where(may_be[image_set.indices.to_numpy()], rows, -1)
+
+
 def score_images(embeddings, index, inputs, cfg, meta, output):
     """inputs: named paths, texts, concepts, positives and negatives, or train, train_index and
     clusters. cfg: image_sets (name -> number of shards, in the order of the embeddings), corpora
-    (in the order of the texts) and detectors (name -> block)."""
+    (in the order of the texts), detectors (name -> block) and trained_on (`rows_in_training`)."""
     images = open_embeddings(embeddings, index)
-    positives, negatives, names, train, clusters = None, {}, None, None, None
+    positives, negatives, names, train, clusters, own = None, {}, None, None, None, None
     if meta["mining"] == "none":
         train = open_embeddings(inputs.train, inputs.train_index)
+        own = rows_in_training(images, train, cfg["image_sets"], cfg["trained_on"])
         if meta["clustering"] != "none":
             assigned = clusters_of_images(inputs.clusters, train.index["image_id"])
             clusters = fit_gaussians(train, assigned)
@@ -57,7 +73,7 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
 
     detectors = with_temperatures(cfg["detectors"], images.meta.get("encoder", {}))
     scores, nearest, cosines = score_embeddings(
-        images, positives, negatives, detectors, train, clusters
+        images, positives, negatives, detectors, train, clusters, own
     )
     unknown = pa.nulls(images.rows, pa.string())
     columns = {

@@ -16,6 +16,7 @@ TITLES = {
     "concepts": "Mined concepts of the first seed (all: concepts.csv)",
     "cluster_names": "Names of clusters, first seed: the {shown} clusters whose names have the "
     "smallest share of the votes, worst first (all, with example images: cluster_names.csv)",
+    "number_of_clusters": "Number of clusters: how stable they are, and how their images vote",
     "label_quality": "Mined names against true names, mean over seeds",
     "decisions": "Flagged images, mean over seeds (every seed, with intervals: decisions.csv)",
     "clustering": "Clustering against labels, mean and standard deviation over seeds",
@@ -54,7 +55,7 @@ def readable(table, frame):
         return with_joined(worst, LISTS[table]).drop(columns=["nearest", "farthest", "seed"])
     if table == "comparison":
         return frame[(frame["condition"] == "clean") | (frame["ood_group"] == "all")]
-    if table == "contamination":
+    if table in ("contamination", "number_of_clusters"):
         return frame
     if table == "ood":
         frame = frame[is_readable(frame)]

@@ -23,7 +23,7 @@ def curve(agreement):
 @pytest.mark.parametrize("classes", [4, 8, 16])
 def test_finds_the_number_of_separate_blobs(classes):
     rows, _ = blobs(classes, per_class=1200 // classes, spread=0.03)
-    frame = number.sweep(rows, SWEEP)
+    frame, _ = number.sweep(rows, SWEEP)
     assert number.choose(frame) == classes
     found = frame.set_index("k").loc[classes]
     assert found[["halves_ari", "seeds_ari"]].min() > 0.95
@@ -31,7 +31,7 @@ def test_finds_the_number_of_separate_blobs(classes):
 
 def test_one_blob_has_no_stable_number():
     rows, _ = blobs(1, per_class=1200, spread=0.3)
-    frame = number.sweep(rows, SWEEP)
+    frame, _ = number.sweep(rows, SWEEP)
     assert frame["halves_ari"].max() < 0.5
 
 
@@ -50,7 +50,8 @@ def test_agreement_is_that_of_scikit_learn():
 
 def test_a_row_of_the_sweep_sums_its_repetitions_up():
     rows, _ = blobs(spread=0.3)
-    row = number.sweep(rows, SWEEP | {"from": 6, "to": 7, "steps": 2}).iloc[0]
+    frame, first = number.sweep(rows, SWEEP | {"from": 6, "to": 7, "steps": 2})
+    row = frame.iloc[0]
     halves = [number.between_halves(rows, 6, seed) for seed in range(3)]
     assert row["halves_ari"] == pytest.approx(sum(halves) / 3)
     variance = sum((value - row["halves_ari"]) ** 2 for value in halves) / 2
@@ -59,6 +60,8 @@ def test_a_row_of_the_sweep_sums_its_repetitions_up():
     clusters = [nearest([rows], found, spherical=True)[0] for found in fits]
     pairs = [adjusted_rand_score(clusters[i], clusters[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
     assert row["seeds_ari"] == pytest.approx(sum(pairs) / 3)
+    assert [*first] == [6, 7]
+    assert (first[6] == clusters[0]).all() and len(first[7]) == len(rows)
     cosines = [(rows @ found.T).max(axis=1).mean() for found in fits]
     assert row["objective"] == pytest.approx(sum(cosines) / 3, abs=1e-6)
 
@@ -87,8 +90,10 @@ def test_the_grid_is_geometric_and_bounded_by_the_sample():
 
 def test_same_images_same_bytes():
     rows, _ = blobs(spread=0.3)
-    first, again = (number.sweep(rows, SWEEP) for _ in range(2))
-    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    (frame, first), (again, second) = (number.sweep(rows, SWEEP) for _ in range(2))
+    pd.testing.assert_frame_equal(frame, again, check_exact=True)
+    assert [*first] == [*second] == frame["k"].tolist()
+    assert all((first[k] == second[k]).all() for k in first)
 
 
 def test_the_figure_shows_the_sweep_and_the_choice(tmp_path, monkeypatch):

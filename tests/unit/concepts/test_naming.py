@@ -12,7 +12,7 @@ from mining_references import evidence, rows, scene, slow_name, unit
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_array, write_table
 from workflow_scripts.lib.concepts.evidence import cluster_centres
 from workflow_scripts.lib.concepts.mining import clustermine
-from workflow_scripts.lib.concepts.naming import concept_of_clusters, named_clusters
+from workflow_scripts.lib.concepts.naming import concept_of_clusters, named_clusters, votes_won
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.name_clusters import name_clusters
@@ -82,6 +82,18 @@ def test_votes_and_runners_up_match_the_definition(seed):
         assert [list(pair) for pair in zip(*found, strict=True)] == ballot[:5]
         name, its_votes, size = slow_name(votes.tolist(), cosines, clusters, c)
         assert (row["concept_id"], row["share"]) == (name, its_votes / size)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_votes_won_by_names_match_the_definition(seed):
+    data = scene(seed)
+    won, names = 0, set()
+    for c in set(data.clusters.tolist()):
+        name = slow_ballot(data.votes, data.cosines, data.clusters, c)[0][0]
+        own = data.votes[data.clusters == c].tolist()
+        won, names = won + own.count(name), names | {name}
+    share, distinct = votes_won(data)
+    assert (share, distinct) == (pytest.approx(won / len(data.votes)), len(names))
 
 
 def test_names_are_those_of_clustermine():

@@ -38,6 +38,19 @@ def slow_entropy(sims, temperature):
     return scores
 
 
+def slow_mahalanobis(images, train, clusters, shrinkage):
+    """Means, pooled covariance and distances image by image."""
+    train, images = train.astype(float), images.astype(float)
+    means = {c: train[clusters == c].mean(axis=0) for c in set(clusters.tolist())}
+    covariance = np.zeros((train.shape[1], train.shape[1]))
+    for z, c in zip(train, clusters.tolist(), strict=True):
+        covariance += np.outer(z - means[c], z - means[c]) / len(train)
+    size = len(covariance)
+    identity = np.trace(covariance) / size * np.eye(size)
+    inverse = np.linalg.inv((1 - shrinkage) * covariance + shrinkage * identity)
+    return [max(-(z - m) @ inverse @ (z - m) for m in means.values()) for z in images]
+
+
 def embeddings(arrays):
     """Stored embeddings of images without ids."""
     return Embeddings(arrays, pa.table({"image_id": [""] * sum(map(len, arrays))}), {})

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from score_references import embeddings, unit
+from score_references import embeddings, slow_mahalanobis, unit
 
 from workflow_scripts.lib.concepts import similarity
 from workflow_scripts.lib.detection.detectors import score_blocks
@@ -22,18 +22,6 @@ def test_knn_is_the_kth_best_of_sorted_cosines(k):
     found = knn(embeddings(shards), k)(images, None, None)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found.dtype == np.float32
-
-
-def slow_mahalanobis(images, train, clusters, shrinkage):
-    train, images = train.astype(float), images.astype(float)
-    means = {c: train[clusters == c].mean(axis=0) for c in set(clusters.tolist())}
-    covariance = np.zeros((train.shape[1], train.shape[1]))
-    for z, c in zip(train, clusters.tolist(), strict=True):
-        covariance += np.outer(z - means[c], z - means[c]) / len(train)
-    size = len(covariance)
-    identity = np.trace(covariance) / size * np.eye(size)
-    inverse = np.linalg.inv((1 - shrinkage) * covariance + shrinkage * identity)
-    return [max(-(z - m) @ inverse @ (z - m) for m in means.values()) for z in images]
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.1, 1.0])

@@ -141,18 +141,52 @@ def test_near_duplicates_are_those_of_the_full_matrix(monkeypatch, block):
     for i, j in itertools.combinations(range(60), 2):
         if cosines[i, j] >= 0.95:
             expected.add(("near", "train", f"{j}.png", "train", f"{i}.png"))
-    for name in ("test", "noise"):
-        cosines = exact[name] @ exact["train"].T
-        for i, nearest in enumerate(cosines.argmax(axis=1)):
-            if cosines[i, nearest] >= 0.95 and (name, i) != ("test", 4):
-                expected.add(("near", name, f"{i}.png", "train", f"{nearest}.png"))
-    assert len(expected) > 100
+    for name, other in (("test", "train"), ("test", "test"), ("noise", "train"), ("noise", "test"),
+                        ("noise", "noise")):  # fmt: skip
+        for i, row in enumerate(exact[name]):
+            if (name, i, other) == ("test", 4, "train"):
+                continue
+            cosines = [row @ rest for rest in (exact[other][:i] if name == other else exact[other])]
+            if cosines and max(cosines) >= 0.95:
+                nearest = int(np.argmax(cosines))
+                expected.add(("near", name, f"{i}.png", other, f"{nearest}.png"))
+    assert len(expected) > 200 and len({pair[1::2] for pair in expected}) == 6
     assert set(pairs) == expected
     assert len(pairs) == len(expected)
     rows, best = nearest_rows(sets["test"], sets["train"])
     matrix = exact["test"] @ exact["train"].T
     assert np.allclose(best, matrix.max(axis=1), atol=1e-6)
     assert (rows == matrix.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("block", [3, 1000])
+def test_near_duplicates_of_sets_that_show_the_same_images(monkeypatch, block):
+    """An image is not its own duplicate, under the same id in another set, but others are."""
+    monkeypatch.setattr(module, "BLOCK", block)
+    rng = np.random.default_rng(4)
+    rows = {"train": unit(rng, 9), "test": unit(rng, 25)}
+    rows["blur"] = rows["test"][::-1]
+    ids = {"train": None, "test": [f"{i}.png" for i in range(25)]}
+    ids["blur"] = ids["test"][::-1]
+    sets = {name: images([None] * len(rows[name]), rows[name], ids[name]) for name in rows}
+    pairs = found(sets, {"train": "train", "test": "test", "blur": "test"}, 0.95)
+    expected = set()
+    for i, name in enumerate(ids["blur"]):
+        cosines = rows["test"].astype(float) @ rows["blur"][i].astype(float)
+        cosines[ids["test"].index(name)] = -1
+        if cosines.max() >= 0.95:
+            expected.add(("near", "blur", name, "test", ids["test"][cosines.argmax()]))
+    assert {pair for pair in pairs if pair[1] == "blur" and pair[3] == "test"} == expected
+    assert len(expected) > 10
+    assert not any(pair[2] == pair[4] for pair in pairs if pair[3] != "train")
+
+
+def test_a_group_of_near_copies_grows_with_its_images_not_their_square():
+    rows = np.ones((300, 4), np.float32) / 2
+    sets = {"train": images([None], rows[:1]), "test": images([None] * 300, rows)}
+    pairs = found(sets, None, 0.99)
+    assert [pair[3] for pair in pairs] == ["train"] * 300 + ["test"] * 299
+    assert {pair[4] for pair in pairs} == {"0.png"}
 
 
 def test_a_short_graph_gives_the_pairs_of_its_edges():

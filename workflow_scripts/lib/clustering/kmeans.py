@@ -36,10 +36,14 @@ def fit(task):
 
 def sample_rows(images, size, seed):
     """A random sample of the embeddings, float32 [size, d], in order; all of them if size is 0."""
-    if not 0 < size < images.rows:
-        return images.array()
-    rows = np.random.default_rng(seed).choice(images.rows, size, replace=False)
-    return np.asarray(images.joined()[np.sort(rows)], dtype=np.float32)
+    return images.array(sample_numbers(images.rows, size, seed))
+
+
+def sample_numbers(n, size, seed):
+    """The row numbers of a random sample of n rows, int64 [size], ascending; all if size is 0."""
+    if not 0 < size < n:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
 
 
 def lloyd(sample, k, cfg, seed):

@@ -45,30 +45,33 @@ def numbers(cfg, n):
 
 
 def sweep(sample, cfg):
-    """One row per k, as a data frame.
+    """One row per k, as a data frame, and one clustering of the sample for each.
 
     sample: float32 [n, d], unit rows. cfg: from, to, steps, and seeds (number of repetitions).
     Columns: k; objective, the mean cosine to the own centroid; seeds_ari, the mean ARI between the
     clusterings of the whole sample by any two seeds; halves_ari, the mean ARI between clusterings
     of two parts on a third, each seed cutting the sample anew; halves_se, its standard error.
+    The clusterings are those of the first seed: dict of k -> int32 [n].
     """
-    rows = []
+    rows, first = [], {}
     for k in numbers(cfg, len(sample)):
-        objective, seeds_ari = between_seeds(sample, k, cfg["seeds"])
+        objective, seeds_ari, first[k] = between_seeds(sample, k, cfg["seeds"])
         halves = [between_halves(sample, k, seed) for seed in range(cfg["seeds"])]
         rows.append({
             "k": k, "objective": objective, "seeds_ari": seeds_ari,
             "halves_ari": np.mean(halves), "halves_se": np.std(halves, ddof=1) / len(halves) ** 0.5,
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), first
 
 
 def between_seeds(sample, k, seeds):
-    """(mean objective, mean ARI of any two) of the clusterings of a sample by `seeds` seeds."""
+    """Of the clusterings of a sample by `seeds` seeds: the mean objective, the mean ARI of any two,
+    and the first one, int32 [n]."""
     fits = [lloyd(sample, k, KMEANS, seed) for seed in range(seeds)]
     clusters = [nearest([sample], found, spherical=True)[0] for found, _ in fits]
     agreement = [ari(contingency(one, other)) for one, other in combinations(clusters, 2)]
-    return float(np.mean([curve[-1] for _, curve in fits])), float(np.mean(agreement))
+    objective = float(np.mean([curve[-1] for _, curve in fits]))
+    return objective, float(np.mean(agreement)), clusters[0]
 
 
 def between_halves(sample, k, seed):

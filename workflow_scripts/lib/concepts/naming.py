@@ -41,6 +41,16 @@ def named_clusters(evidence, blocks, k):
     )
 
 
+def votes_won(evidence):
+    """(share of the images that vote for the name of their cluster, number of distinct names).
+
+    evidence: the `Evidence` with clusters. Names as in `named_clusters`.
+    """
+    best = best_of_groups(*evidence.cluster_votes)
+    _, concepts, votes, _ = (column[best] for column in evidence.cluster_votes)
+    return float(votes.sum() / len(evidence.votes)), len(np.unique(concepts))
+
+
 def _names(evidence, size):
     """The columns of names: each cluster's NAMES concepts with the most votes."""
     best = best_of_groups(*evidence.cluster_votes, NAMES)

@@ -167,7 +167,7 @@ def _check_needs(config):
 
 
 def _check_decisions(config):
-    """What decides is of the study, and no image is compared with itself."""
+    """What decides is of the study, and no image that is mined calibrates."""
     for name, study in config["studies"].items():
         _check_decide_by(name, study)
         calibration = calibration_set(study)
@@ -176,15 +176,6 @@ def _check_decisions(config):
                 f"config: studies.{name}.calibrate.set: {calibration!r} has images that are mined "
                 f"({study['train']!r}); use other images, or give a share"
             )
-        if _are_apart(study["train"], study["test"], config):
-            continue
-        for detector in study["detectors"]:
-            if {"train", "clusters"} & {*needs("detectors", config["detectors"][detector])}:
-                raise InputError(
-                    f"config: studies.{name}: detectors.{detector} would compare images of "
-                    f"{study['test']!r} with themselves, since they are also mined; leave it out, "
-                    "or score other images"
-                )
 
 
 def _check_decide_by(name, study):

@@ -4,7 +4,9 @@ A detector is a function of cosines, `f(positive_sims, **parameters)` or
 `f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one
 function, one entry in `methods.METHODS` and one block in `models.py`. Detectors that prepare
 something first are functions of what they need, `f(*sources, **parameters)`, that return
-such a score function of (images, positive_sims, negative_sims); they are marked `fitted`.
+such a score function of (images, positive_sims, negative_sims); they are marked `fitted`. Those
+that compare images with training images are also told which of them an image is (`own`): they
+leave it out.
 """
 
 from functools import partial
@@ -19,7 +21,7 @@ from workflow_scripts.lib.job import progress
 ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
 
 
-def score_embeddings(images, positives, negatives, detectors, train=None, clusters=None):
+def score_embeddings(images, positives, negatives, detectors, train=None, clusters=None, own=None):
     """`score_blocks` of all images: in order, but for stateful detectors in a random order.
 
     A detector with a memory must not see one image set after the other. The order is the same for
@@ -29,17 +31,19 @@ def score_embeddings(images, positives, negatives, detectors, train=None, cluste
     stateful = {n: block for n, block in detectors.items() if METHODS[block["method"]].stateful}
     others = {name: block for name, block in detectors.items() if name not in stateful}
     blocks = progress(images.blocks(), unit="block")
-    scores, nearest, cosines = score_blocks(blocks, positives, negatives, others, train, clusters)
+    scores, nearest, cosines = score_blocks(
+        blocks, positives, negatives, others, train, clusters, own
+    )
     if stateful:
         order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
         blocks = progress(images.blocks(rows=order), unit="block")
-        shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful, train, clusters)
+        shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful)
         back = np.argsort(order)
         scores |= {key: values[back] for key, values in shuffled.items()}
     return scores, nearest, cosines
 
 
-def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=None):
+def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=None, own=None):
     """Score a stream of images with several detectors and lists of negatives.
 
     blocks: iterable of float32 [b, d] unit-norm image embeddings.
@@ -48,6 +52,8 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     detectors: dict of name -> {"method": a key of METHODS, **its parameters}.
     train: the `Embeddings` of the training images.
     clusters: the `images.Gaussians` of the training images' clusters.
+    own: int [N], the row of every image among the training images, -1 if it is none of them; None
+        if no image is.
     Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
     positive with the highest cosine, the first of equals (None without positives).
@@ -68,7 +74,10 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
         texts["cluster means"] = clusters.means[:1]
     scores = {(name, against): [] for against, jobs in plan.items() for name, _ in jobs}
     nearest, cosines = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    start = 0
     for part in tiles(blocks, texts):
+        rows = None if own is None else own[start : start + len(part)]
+        start += len(part)
         positive_sims = None
         if positives is not None:
             positive_sims = _cosines(part, positives)
@@ -76,7 +85,7 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
             nearest.append(best.astype(np.int32))
             cosines.append(positive_sims[np.arange(len(part)), best])
         for name, score in plan.get(None, []):
-            scores[name, None].append(score(part, positive_sims, None))
+            scores[name, None].append(score(part, positive_sims, None, rows))
         for against in used:
             negative_sims = _cosines(part, used[against])
             for name, score in plan[against]:
@@ -140,10 +149,11 @@ def _plan(sources, negatives, detectors):
 
 
 def _score_function(method, given, parameters):
-    """A key of METHODS as a function of (images, positive_sims, negative_sims)."""
+    """A key of METHODS as a function of (images, positive_sims, negative_sims), and without
+    negatives of `own` too."""
     if METHODS[method].fitted:
         return function_of(method)(*given, **parameters)
     function = partial(function_of(method), **parameters)
     if "negatives" in METHODS[method].needs:
         return lambda images, positive_sims, negative_sims: function(positive_sims, negative_sims)
-    return lambda images, positive_sims, negative_sims: function(positive_sims)
+    return lambda images, positive_sims, negative_sims, own: function(positive_sims)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from workflow_scripts.lib.concepts.similarity import split_rows, top_concepts, top_of_rows
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.groups import group_sums, scatter_within
+
+# Least share of the determinant and of the trace of S that must be left without an image.
+SMALLEST = 1e-10
 
 
 def knn(train, k=10):
@@ -16,19 +18,34 @@ def knn(train, k=10):
     train: the training images' `Embeddings`, streamed for every tile of images.
     k: our default is small, since k must stay below the images of a class to mean "in its midst"
         (the paper takes 50 for CIFAR-10, 1000 for ImageNet-1K).
-    Returns the score function of (images [b, d], ...).
-    Raises InputError if there are fewer than k training images.
+    Returns the score function of (images [b, d], ..., own). own: int [b], an image's row among the
+    training images, -1 if it is none of them; None for all. A training image is no neighbour of
+    itself, so its score is that of a fit without it; an exact copy with another id is a neighbour.
+    Raises InputError if there are fewer than k (other) training images.
     """
     if not 1 <= k <= train.rows:
         raise InputError(f"knn: k = {k}, but there are {train.rows} training images; lower k")
 
-    def score(images, *_):
-        best = np.empty((len(images), 0), np.float32)
+    def score(images, positive_sims=None, negative_sims=None, own=None):
+        seen = own is not None and (own >= 0).any()
+        wanted = k + seen  # one more, since an image's own row may be among them
+        if wanted > train.rows:
+            raise InputError(
+                f"knn: k = {k}, but an image has {train.rows - 1} other training images; lower k"
+            )
+        ids, best = np.empty((len(images), 0), int), np.empty((len(images), 0), np.float32)
+        start = 0
         for block in train.blocks():
-            _, cosines = top_concepts([images], block, min(k, len(block)))
+            found, cosines = top_concepts([images], block, min(wanted, len(block)))
+            ids = np.concatenate([ids, start + found.astype(int)], axis=1)
             best = np.concatenate([best, cosines], axis=1)
-            _, best = top_of_rows(best, min(k, best.shape[1]))
-        return best[:, -1]
+            order, best = top_of_rows(best, min(wanted, best.shape[1]))
+            ids = np.take_along_axis(ids, order, axis=1)
+            start += len(block)
+        if not seen:
+            return best[:, -1]
+        met = ((ids[:, :k] == own[:, None]) & (own >= 0)[:, None]).any(axis=1)
+        return np.where(met, best[:, k], best[:, k - 1])
 
     return score
 
@@ -38,10 +55,13 @@ class Gaussians:
     """The clusters of the training images as normal distributions; made by `fit_gaussians`.
 
     means: float64 [K, d], of the clusters with images. covariance: float64 [d, d], pooled.
+    clusters: int [N], the row in `means` of every training image, -1 for images without a cluster;
+        None where training images are never scored.
     """
 
     means: np.ndarray
     covariance: np.ndarray
+    clusters: np.ndarray = None
 
 
 def mahalanobis(clusters, shrinkage=0.01):
@@ -52,35 +72,88 @@ def mahalanobis(clusters, shrinkage=0.01):
     unit-norm embeddings. Our choice: S is (1 - shrinkage) S + shrinkage * tr(S) / d * I, since few
     images or collinear dimensions leave S without an inverse.
 
+    A training image is left out of its cluster's mean and of S, exactly (`_left_out`): cheap enough
+    that a cross-fit, whose scores would depend on the folds, has no advantage. A cluster of this
+    image alone is gone then, and the image is measured against the others. Which images make up a
+    cluster is not computed again, and so still knows the image.
+
     clusters: the `Gaussians` of the training images' clusters.
-    Returns the score function of (images [b, d], ...).
-    Raises InputError if S has no inverse.
+    Returns the score function of (images [b, d], ..., own); own as in `knn`.
+    Raises InputError if S, or S without a training image that is scored, has no inverse.
     """
-    means, covariance = clusters.means, clusters.covariance
-    size = len(covariance)
-    scale = np.trace(covariance) / size
-    covariance = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(size)
-    try:
-        root = np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError as error:
+    means, size = clusters.means, len(clusters.covariance)
+    spectrum, basis = np.linalg.eigh(clusters.covariance)
+    shrunk = (1 - shrinkage) * spectrum + shrinkage * spectrum.mean()
+    if shrunk[0] <= size * np.finfo(float).eps * shrunk[-1]:
         raise InputError(
             "mahalanobis: the covariance of the clusters has no inverse (few training images or "
             f"clusters of one image); raise shrinkage above {shrinkage} or take fewer clusters"
-        ) from error
+        )
     centre = means.mean(axis=0)
-    whiten = solve_triangular(root, np.eye(size), lower=True).T
+    whiten = basis / np.sqrt(shrunk)
     whitened = (means - centre) @ whiten
     norms = (whitened**2).sum(axis=1)
 
-    def score(images, *_):
-        scores = [np.empty(0, np.float32)]
+    def score(images, positive_sims=None, negative_sims=None, own=None):
+        scores, start = [np.empty(0, np.float32)], 0
         for part in split_rows([images], max(len(means), size)):
-            z = (part.astype(np.float64) - centre) @ whiten
+            part = part.astype(np.float64)
+            z = (part - centre) @ whiten
             distances = (z**2).sum(axis=1) + (norms - 2 * z @ whitened.T).min(axis=1)
+            if own is not None:
+                rows = own[start : start + len(part)]
+                cluster = np.where(rows >= 0, clusters.clusters[rows], -1)
+                fitted = np.flatnonzero(cluster >= 0)
+                distances[fitted] = without(part[fitted], cluster[fitted])
             scores.append(-np.maximum(distances, 0).astype(np.float32))
+            start += len(part)
         return np.concatenate(scores)
 
+    without = None if clusters.clusters is None else _left_out(clusters, spectrum, basis, shrinkage)
     return score
+
+
+def _left_out(gaussians, spectrum, basis, shrinkage):
+    """Distances of training images to the nearest mean, each by a fit without the image.
+
+    Without an image z of a cluster of n images with the mean m, u = z - m, the scatter N S is
+    N S - n / (n - 1) u u^T and the mean is m - u / (n - 1). In the basis of S the shrunk covariance
+    is then a diagonal matrix, which depends on z through the trace alone, less a multiple of u u^T;
+    the Sherman-Morrison formula inverts it.
+
+    spectrum, basis: eigenvalues and eigenvectors of the covariance.
+    Returns a function of (images float64 [b, d], their clusters int [b]) that gives float64 [b].
+    """
+    counts = np.bincount(gaussians.clusters[gaussians.clusters >= 0])
+    total, trace, size = counts.sum(), spectrum.sum(), len(spectrum)
+    centre = gaussians.means.mean(axis=0)
+    means = (gaussians.means - centre) @ basis
+
+    def distances(images, cluster):
+        z = (images - centre) @ basis
+        u = z - means[cluster]
+        n = counts[cluster]
+        ratio = n / np.maximum(n - 1, 1)  # of a cluster of one image u is 0
+        rest = (total * trace - ratio * (u**2).sum(axis=1)) / (total - 1)
+        diagonal = (1 - shrinkage) * total / (total - 1) * spectrum
+        inverse = 1 / (diagonal + (shrinkage * rest / size)[:, None])
+        taken = (1 - shrinkage) * ratio / (total - 1)
+        q = inverse * u
+        length = (u * q).sum(axis=1)
+        left = 1 - taken * length
+        if (np.minimum(left, rest / trace) < SMALLEST).any():
+            raise InputError(
+                "mahalanobis: the covariance has no inverse without one of the training images "
+                f"that are scored; raise shrinkage above {shrinkage} or take fewer clusters"
+            )
+        along = (z * q).sum(axis=1)[:, None] - q @ means.T
+        found = inverse @ (means**2).T - 2 * (z * inverse) @ means.T
+        found += (z**2 * inverse).sum(axis=1)[:, None] + (taken / left)[:, None] * along**2
+        alone = ratio**2 * length / left
+        found[np.arange(len(z)), cluster] = np.where(n > 1, alone, np.inf)
+        return found.min(axis=1)
+
+    return distances
 
 
 def fit_gaussians(train, clusters):
@@ -97,4 +170,6 @@ def fit_gaussians(train, clusters):
     exact = (block.astype(np.float64) for block in train.blocks(rows=rows))
     means = group_sums(exact, codes, len(counts)) / counts[:, None]
     scatter = scatter_within(train.blocks(rows=rows), codes, means, np.ones(len(counts)))
-    return Gaussians(means, scatter / len(known))
+    places = np.full(len(clusters), -1)
+    places[known] = codes
+    return Gaussians(means, scatter / len(known), places)

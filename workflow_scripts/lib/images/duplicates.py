@@ -9,11 +9,12 @@ one (a shifted test set those of the test set), images of equal id are copies by
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from workflow_scripts.lib.concepts.similarity import top_concepts
+from workflow_scripts.lib.concepts.similarity import tiles
+from workflow_scripts.lib.embeddings import BLOCK
 
 PAIR = ["image_set", "row", "other_set", "other_row"]
-BLOCK = 65_536  # training images that are compared with at a time: 128 MB of 512 float32
 
 
 def exact_pairs(sets, shown):
@@ -67,22 +68,32 @@ def near_pairs(sets, shown, minimum, neighbours=None):
     """Pairs of images with a cosine of at least `minimum`: a frame of PAIR and `cosine`.
 
     sets, shown: as for `exact_pairs`; the first set is the training set. neighbours: int [N, k],
-    its kNN graph, nearest first, or None. Every other image is compared with all training images
-    and gives at most one pair, with the nearest; a set that shows the training images is left out.
-    Training images are compared with their neighbours in the graph, if there is one.
+    its kNN graph, nearest first, or None. Every image of the other sets is compared with all images
+    before it and gives at most one pair with each set, with the nearest: so time grows with the
+    product of the numbers of images, pairs and memory with their sum. Training images are compared
+    with their neighbours in the graph, if there is one.
     """
-    (train_name, train), *others = sets.items()
-    frames = []
+    names, frames = list(sets), [_frame("", [], "", [], [])]
     if neighbours is not None:
-        rows, other_rows, cosines = pairs_of_graph(train, neighbours, minimum)
-        frames.append(_frame(train_name, rows, train_name, other_rows, cosines))
-    for name, images in others:
-        if shown[name] == shown[train_name]:
-            continue
-        nearest, cosines = nearest_rows(images, train)
-        rows = np.flatnonzero(cosines >= minimum)
-        frames.append(_frame(name, rows, train_name, nearest[rows], cosines[rows]))
-    return pd.concat(frames, ignore_index=True) if frames else _frame("", [], "", [], [])
+        rows, other_rows, cosines = pairs_of_graph(sets[names[0]], neighbours, minimum)
+        frames.append(_frame(names[0], rows, names[0], other_rows, cosines))
+    for place, name in enumerate(names[1:], 1):
+        for other in names[: place + 1]:
+            own = None
+            if name == other:
+                own = np.arange(sets[name].rows)
+            elif shown[name] == shown[other]:
+                own = same_images(sets[name], sets[other])
+            nearest, cosines = nearest_rows(sets[name], sets[other], own, before=name == other)
+            rows = np.flatnonzero(cosines >= minimum)
+            frames.append(_frame(name, rows, other, nearest[rows], cosines[rows]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def same_images(images, others):
+    """The row among the others of the image with the same id, int [N]; -1 if there is none."""
+    ids = others.index["image_id"].combine_chunks()
+    return pc.index_in(images.index["image_id"], ids).fill_null(-1).to_numpy()
 
 
 def _frame(image_set, rows, other_set, other_rows, cosines):
@@ -91,20 +102,43 @@ def _frame(image_set, rows, other_set, other_rows, cosines):
     return frame.assign(cosine=np.minimum(np.asarray(cosines, np.float32), 1))
 
 
-def nearest_rows(images, others):
+def nearest_rows(images, others, own=None, before=False):
     """The nearest of the other images for every image, exactly.
 
-    images, others: Embeddings of the same encoder; both are streamed. Of equal cosines the lower
-    row is taken. Returns rows int64 [N] and cosines float32 [N].
+    images, others: Embeddings of the same encoder; both are streamed, and a tile of cosines is held
+    (`similarity.tiles`). own: int [N], the row among the others that is the image itself and does
+    not count, -1 if none is. before: whether only rows before `own` count. Of equal cosines the
+    lower row is taken.
+    Returns rows int64 [N] and cosines float32 [N]; -1 and -inf where there is no other image.
     """
-    rows, best = np.zeros(images.rows, np.int64), np.full(images.rows, -np.inf, np.float32)
+    rows, best = np.full(images.rows, -1, np.int64), np.full(images.rows, -np.inf, np.float32)
     start = 0
     for block in others.blocks(BLOCK):
-        ids, cosines = top_concepts(images.blocks(), block, 1)
-        better = cosines[:, 0] > best
-        rows[better], best[better] = start + ids[better, 0], cosines[better, 0]
+        searched = np.flatnonzero(own > start) if before else None
+        stop = 0
+        for part in tiles(images.blocks(rows=searched), {"other images": block}):
+            at = np.arange(stop, stop + len(part))
+            stop += len(part)
+            at = at if searched is None else searched[at]
+            sims = part @ block.T
+            if own is not None:
+                _hide(sims, own[at] - start, before)
+            found = sims.argmax(axis=1)
+            cosines = sims[np.arange(len(part)), found]
+            better = cosines > best[at]
+            rows[at[better]], best[at[better]] = start + found[better], cosines[better]
         start += len(block)
     return rows, best
+
+
+def _hide(sims, own, before):
+    """Set the cosine of every row in its column `own` to -inf; with `before` all from there on."""
+    if before:
+        if own.min() < sims.shape[1]:
+            sims[np.arange(sims.shape[1]) >= own[:, None]] = -np.inf
+    else:
+        here = np.flatnonzero((own >= 0) & (own < sims.shape[1]))
+        sims[here, own[here]] = -np.inf
 
 
 def pairs_of_graph(images, neighbours, minimum):
