@@ -1,7 +1,7 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
-Out: results/tables/{ood,comparison,concepts,label_quality,cluster_names,clustering,contamination,
-decisions}.{parquet,csv,md}, duplicates, quarantine, summary.md,
+Out: results/tables/{means,ood,comparison,concepts,label_quality,cluster_names,clustering,
+contamination,decisions}.{parquet,csv,md,tex}, duplicates, quarantine, summary.md,
 results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
 comparisons of its studies.
 """
@@ -54,6 +54,7 @@ rule write_table:
         parquet="results/tables/{table}.parquet",
         csv="results/tables/{table}.csv",
         md="results/tables/{table}.md",
+        tex="results/tables/{table}.tex",
     log:
         "results/logs/write_table/{table}.log",
     wildcard_constraints:
@@ -157,14 +158,69 @@ def quality_of_names(wildcards):
     return "results/tables/label_quality.parquet" if studies_with_names(CONFIG["run"]) else []
 
 
-rule summarise:
+rule tabulate_means:
     input:
         ood="results/tables/ood.parquet",
         comparison="results/tables/comparison.parquet",
         label_quality=quality_of_names,
-        clustering="results/tables/clustering.parquet",
-        duplicates="results/tables/duplicates.parquet",
-        quarantine="results/tables/quarantine.parquet",
+    output:
+        parquet="results/tables/means.parquet",
+        csv="results/tables/means.csv",
+        md="results/tables/means.md",
+        tex="results/tables/means.tex",
+    log:
+        "results/logs/tabulate_means.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={"studies": CONFIG["run"]},
+        code=code("tabulate_means"),
+        above=above("tabulate_means"),
+    script:
+        "../workflow_scripts/tabulate_means.py"
+
+
+def tables_made():
+    """Names of the tables of the run."""
+    names = ["means", "ood", "comparison", "clustering", "duplicates", "quarantine"]
+    names += NAME_TABLES if studies_with_names(CONFIG["run"]) else []
+    names += ["cluster_names"] if studies_with_named_clusters() else []
+    names += ["contamination"] if contaminated_studies() else []
+    return names + (["decisions"] if calibrated_studies() else [])
+
+
+def tables_to_summarise(wildcards):
+    names = [name for name in tables_made() if name not in ("ood", "contamination")]
+    return {name: f"results/tables/{name}.parquet" for name in names}
+
+
+def headline_config(name):
+    """What `lib/report/headline.py` needs to know of a study."""
+    study = CONFIG["studies"][name]
+    oracles = [mining for mining in study["minings"] if "labels" in needs("minings", mining)]
+    return {
+        "train": study["train"],
+        "image_sets": configuration.study_sources(study, CONFIG),
+        "decide_by": configuration.deciding(study, CONFIG),
+        "places": configuration.deciding_scores(study, CONFIG),
+        "oracles": oracles,
+    }
+
+
+def summary_config(wildcards):
+    """The headline of every study in the run, and what else the run makes for people."""
+    return {
+        "studies": {name: headline_config(name) for name in CONFIG["run"]},
+        "tables": tables_made(),
+        "outliers": [f"results/outliers/{name}/*.csv" for name in calibrated_studies()],
+        "figures": folders_of_figures(),
+        "pages": [],
+    }
+
+
+rule summarise:
+    input:
+        unpack(tables_to_summarise),
     output:
         summary="results/tables/summary.md",
     log:
@@ -172,7 +228,7 @@ rule summarise:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg={"studies": CONFIG["run"], "calibrated": calibrated_studies()},
+        cfg=summary_config,
         code=code("summarise"),
         above=above("summarise"),
     script:
@@ -240,6 +296,18 @@ def figures():
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"
 
 
+def folders_of_figures():
+    """Where the figures of the run are -> what they show."""
+    found = {}
+    for path in figures():
+        folder, _, file = path.removeprefix("results/figures/").partition("/")
+        if file:
+            found[f"results/figures/{folder}/"] = "names with example images"
+        else:
+            found["results/figures/*.svg"] = "AUROC at a glance"
+    return found
+
+
 def figures_of_k():
     """How every number of clusters was chosen that the studies in the run leave to the sweep."""
     sets = [
@@ -255,12 +323,9 @@ def figures_of_k():
 
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
-    names = ["ood", "comparison", "clustering", "duplicates", "quarantine"]
-    names += NAME_TABLES if studies_with_names(CONFIG["run"]) else []
-    names += ["cluster_names"] if studies_with_named_clusters() else []
-    names += ["contamination"] if contaminated_studies() else []
-    names += ["decisions"] if calibrated_studies() else []
-    tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
+    names = {name: [*TABLE_ENDINGS, "tex"] for name in tables_made()}
+    names |= dict.fromkeys(("duplicates", "quarantine"), TABLE_ENDINGS)
+    tables = [f"results/tables/{name}.{end}" for name, ends in names.items() for end in ends]
     return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures(), *figures_of_k()]
 
 
