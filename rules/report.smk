@@ -6,6 +6,7 @@ results/figures/ (a plot of each study, sheets of concepts). The table of an abl
 comparisons of its studies.
 """
 
+from snakemake.logging import logger
 from workflow_scripts.lib.config.names import ablated_studies
 
 TABLE_ENDINGS = ("parquet", "csv", "md")
@@ -321,8 +322,29 @@ def figures_of_k():
     return [f"results/figures/k/{name}.{ending}" for name in names for ending in FIGURE_ENDINGS]
 
 
+@functools.cache
+def warn_of_replaced_tables():
+    """Say once that the tables of other studies go, as those of the demo by an own config."""
+    table = "results/tables/ood.parquet"
+    if not IS_MAIN or not os.path.exists(table):
+        return
+    from workflow_scripts.lib.artifacts import read_meta  # imports pyarrow
+
+    try:
+        there = read_meta(table)["recipe"]["cfg"]["studies"]
+    except (KeyError, OSError, ValueError):  # not as this workflow writes it
+        return
+    if set(there) - set(CONFIG["run"]):
+        logger.warning(
+            f"Warning: this run replaces the tables in results/tables/, which have the studies "
+            f"{', '.join(there)}, by those of {', '.join(CONFIG['run'])}. To keep both, add "
+            "--directory FOLDER, with a folder for the results of this run."
+        )
+
+
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
+    warn_of_replaced_tables()
     names = {name: [*TABLE_ENDINGS, "tex"] for name in tables_made()}
     names |= dict.fromkeys(("duplicates", "quarantine"), TABLE_ENDINGS)
     tables = [f"results/tables/{name}.{end}" for name, ends in names.items() for end in ends]
