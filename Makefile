@@ -6,9 +6,13 @@ CORES ?= all
 
 .PHONY: demo studies deep-clustering test schema lock
 
+# The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
+DEMO_LOG := results/logs/demo.log
 demo: .venv/installed
-	$(BIN)/snakemake --cores $(CORES)
-	@echo
+	@mkdir -p results/logs
+	@echo "About 2 minutes on 2 cores; to look on: tail -f $(DEMO_LOG)"
+	@$(BIN)/snakemake --cores $(CORES) > $(DEMO_LOG) 2>&1 || { tail -n 60 $(DEMO_LOG); exit 1; }
+	@grep "^Warning: this run replaces" $(DEMO_LOG) || true
 	@cat results/tables/summary.md
 
 studies: .venv/installed

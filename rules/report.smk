@@ -1,11 +1,12 @@
 """Tables of single studies -> results/tables/, and pictures to look at.
 
-Out: results/tables/{ood,comparison,concepts,label_quality,cluster_names,number_of_clusters,
-clustering,contamination,decisions}.{parquet,csv,md}, duplicates, quarantine, summary.md,
+Out: results/tables/{means,ood,comparison,concepts,label_quality,cluster_names,number_of_clusters,
+clustering,contamination,decisions}.{parquet,csv,md,tex}, duplicates, quarantine, summary.md,
 results/figures/ (a plot of each study, sheets of concepts). The table of an ablation joins the
 comparisons of its studies.
 """
 
+from snakemake.logging import logger
 from workflow_scripts.lib.config.names import ablated_studies
 
 TABLE_ENDINGS = ("parquet", "csv", "md")
@@ -68,6 +69,7 @@ rule write_table:
         parquet="results/tables/{table}.parquet",
         csv="results/tables/{table}.csv",
         md="results/tables/{table}.md",
+        tex="results/tables/{table}.tex",
     log:
         "results/logs/write_table/{table}.log",
     wildcard_constraints:
@@ -171,14 +173,73 @@ def quality_of_names(wildcards):
     return "results/tables/label_quality.parquet" if studies_with_names(CONFIG["run"]) else []
 
 
-rule summarise:
+rule tabulate_means:
     input:
         ood="results/tables/ood.parquet",
         comparison="results/tables/comparison.parquet",
         label_quality=quality_of_names,
-        clustering="results/tables/clustering.parquet",
-        duplicates="results/tables/duplicates.parquet",
-        quarantine="results/tables/quarantine.parquet",
+    output:
+        parquet="results/tables/means.parquet",
+        csv="results/tables/means.csv",
+        md="results/tables/means.md",
+        tex="results/tables/means.tex",
+    log:
+        "results/logs/tabulate_means.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={"studies": CONFIG["run"]},
+        code=code("tabulate_means"),
+        above=above("tabulate_means"),
+    script:
+        "../workflow_scripts/tabulate_means.py"
+
+
+def tables_made():
+    """Names of the tables of the run."""
+    names = ["means", "ood", "comparison", "clustering", "duplicates", "quarantine"]
+    names += NAME_TABLES if studies_with_names(CONFIG["run"]) else []
+    names += ["cluster_names"] if studies_with_named_clusters() else []
+    names += ["number_of_clusters"] if studies_with_sweeps() else []
+    names += ["contamination"] if contaminated_studies() else []
+    return names + (["decisions"] if calibrated_studies() else [])
+
+
+def tables_to_summarise(wildcards):
+    unread = ("ood", "contamination", "number_of_clusters")
+    names = [name for name in tables_made() if name not in unread]
+    return {name: f"results/tables/{name}.parquet" for name in names}
+
+
+def headline_config(name):
+    """What `lib/report/headline.py` needs to know of a study."""
+    study = CONFIG["studies"][name]
+    oracles = [mining for mining in study["minings"] if "labels" in needs("minings", mining)]
+    return {
+        "train": study["train"],
+        "image_sets": configuration.study_sources(study, CONFIG),
+        "decide_by": configuration.deciding(study, CONFIG),
+        "places": configuration.deciding_scores(study, CONFIG),
+        "oracles": oracles,
+    }
+
+
+def summary_config(wildcards):
+    """The headline of every study in the run, and what else the run makes for people."""
+    return {
+        "studies": {name: headline_config(name) for name in CONFIG["run"]},
+        "tables": tables_made(),
+        "outliers": [
+            f"results/outliers/{name}/*.csv" for name in CONFIG["run"] if listed_sets(name)
+        ],
+        "figures": folders_of_figures(),
+        "pages": [f"results/explore/{name}/index.html" for name in CONFIG["run"]],
+    }
+
+
+rule summarise:
+    input:
+        unpack(tables_to_summarise),
     output:
         summary="results/tables/summary.md",
     log:
@@ -186,7 +247,7 @@ rule summarise:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg={"studies": CONFIG["run"], "calibrated": calibrated_studies()},
+        cfg=summary_config,
         code=code("summarise"),
         above=above("summarise"),
     script:
@@ -254,6 +315,18 @@ def figures():
                 yield f"results/figures/{encoder}/{train}/{mined}/seed{study['seeds'][0]}.png"
 
 
+def folders_of_figures():
+    """Where the figures of the run are -> what they show."""
+    found = {}
+    for path in figures():
+        folder, _, file = path.removeprefix("results/figures/").partition("/")
+        if file:
+            found[f"results/figures/{folder}/"] = "names with example images"
+        else:
+            found["results/figures/*.svg"] = "AUROC at a glance"
+    return found
+
+
 def figures_of_k(studies):
     """How every number of clusters was chosen that these studies leave to the sweep."""
     sets = [
@@ -267,23 +340,34 @@ def figures_of_k(studies):
     return [f"results/figures/k/{name}.{ending}" for name in names for ending in FIGURE_ENDINGS]
 
 
+@functools.cache
+def warn_of_replaced_tables():
+    """Say once that the tables of other studies go, as those of the demo by an own config."""
+    table = "results/tables/ood.parquet"
+    if not IS_MAIN or not os.path.exists(table):
+        return
+    from workflow_scripts.lib.artifacts import read_meta  # imports pyarrow
+
+    try:
+        there = read_meta(table)["recipe"]["cfg"]["studies"]
+    except (KeyError, OSError, ValueError):  # not as this workflow writes it
+        return
+    if set(there) - set(CONFIG["run"]):
+        logger.warning(
+            f"Warning: this run replaces the tables in results/tables/, which have the studies "
+            f"{', '.join(there)}, by those of {', '.join(CONFIG['run'])}. To keep both, add "
+            "--directory FOLDER, with a folder for the results of this run."
+        )
+
+
 def all_results(wildcards):
     """What `snakemake` makes: the tables of the studies in the run, and figures."""
-    names = [*OF_EVERY_STUDY, "duplicates", "quarantine"]
-    names += NAME_TABLES if studies_with_names(CONFIG["run"]) else []
-    names += ["cluster_names"] if studies_with_named_clusters() else []
-    names += ["number_of_clusters"] if studies_with_sweeps() else []
-    names += ["contamination"] if contaminated_studies() else []
-    names += ["decisions"] if calibrated_studies() else []
-    tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
-    files = [
-        *tables,
-        *outliers_of_run(),
-        *figures(),
-        *figures_of_k(studies_in_run()),
-        *pages_of_run(),
-    ]
-    return ["results/tables/summary.md", *files]
+    warn_of_replaced_tables()
+    names = {name: [*TABLE_ENDINGS, "tex"] for name in tables_made()}
+    names |= dict.fromkeys(("duplicates", "quarantine"), TABLE_ENDINGS)
+    tables = [f"results/tables/{name}.{end}" for name, ends in names.items() for end in ends]
+    pictures = [*figures(), *figures_of_k(studies_in_run()), *pages_of_run()]
+    return ["results/tables/summary.md", *tables, *outliers_of_run(), *pictures]
 
 
 # ---- ablations --------------------------------------------------------------------------------------

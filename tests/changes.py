@@ -39,10 +39,13 @@ COLUMNS = {
     "quarantine": "collect_quarantine",
     "plot": "plot_ood",
     "sheet": "draw_concepts",
+    "means": "tabulate_means",
     "summary": "summarise",
 }
 
-OOD_TABLES = {"evaluate_ood": 1, "plot_ood": 1, "write_table": 2, "summarise": 1}
+OOD_TABLES = {
+    "evaluate_ood": 1, "plot_ood": 1, "write_table": 2, "tabulate_means": 1, "summarise": 1,
+}  # fmt: skip
 FROM_NEGATIVES = {"mine_negatives": 3, "score_images": 3, **OOD_TABLES}
 FROM_POSITIVES = FROM_NEGATIVES | {
     "evaluate_concepts": 1, "tabulate_clusters": 1, "write_table": 5,
@@ -67,7 +70,10 @@ FROM_TRAINING = FROM_MATCHES | {
 }  # fmt: skip
 DUPLICATES = {"find_duplicates": 1, "collect_duplicates": 1}
 FROM_EMBEDDINGS = FROM_TRAINING | DUPLICATES | {"embed_images": 4, "collect_quarantine": 1}
-FROM_DECISIONS = {"decide_images": 3, "list_outliers": 2, "evaluate_decisions": 1, "write_table": 1}
+FROM_DECISIONS = {
+    "decide_images": 3, "list_outliers": 2, "evaluate_decisions": 1, "write_table": 1,
+    "summarise": 1,
+}  # fmt: skip
 RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1, **DUPLICATES}
 
 
@@ -291,7 +297,8 @@ CHANGES = [
      FROM_EMBEDDINGS | {"embed_texts": 1}),
     ("a new version of faiss", new_version("faiss-gpu"), {}),
     ("**results**",),
-    ("a table deleted", delete("tables/ood.csv"), {"write_table": 1, "summarise": 1}),
+    ("a table deleted", delete("tables/ood.csv"),
+     {"write_table": 1, "tabulate_means": 1, "summarise": 1}),
     ("an intermediate file deleted", delete("similarity/**/*.parquet"), {}),
 ]  # fmt: skip
 

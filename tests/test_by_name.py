@@ -110,6 +110,26 @@ def test_a_report_can_be_made(finished, tmp_path):
         assert any(name.endswith("report.html") for name in report.namelist())
 
 
+def test_the_tables_of_other_studies_are_not_replaced_silently(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    config = project.read_config()
+    config["studies"]["other"] = config["studies"]["mini"]
+    project.write_config(config | {"run": ["mini", "other"]})
+    warning = (
+        "Warning: this run replaces the tables in results/tables/, which have the studies mini"
+    )
+    assert warning not in project.run("-n").stdout, "mini stays"
+    project.write_config(config | {"run": ["other"]})
+    assert project.run("-n").stdout.count(warning) == 1
+    assert warning not in project.run("-n", SCORES.replace("/mini/", "/other/")).stdout
+    assert warning not in project.run("-n", "--directory", tmp_path / "elsewhere").stdout
+    done = project.run("--until", "mine_negatives")
+    assert done.stdout.count(warning) == 1, "the jobs say nothing"
+    assert "by those of other. To keep both, add --directory FOLDER" in done.stdout
+    (project.folder / "results/tables/ood.parquet").write_text("no table")
+    assert warning not in project.run("-n").stdout
+
+
 def test_touch_marks_results_as_up_to_date(finished, tmp_path):
     """The way out if a change of code is known not to matter."""
     project = finished.copy(tmp_path / "project")

@@ -259,7 +259,7 @@ def test_new_names_re_run_what_compares_them(numbered, tmp_path):
     assert project.rules_run("-n") == {
         "mine_ground_truth": 1, "evaluate_concepts": 1, "flag_contamination": 1,
         "mine_negatives": 1, "score_images": 1, "evaluate_ood": 1, "plot_ood": 1,
-        "write_table": 5, "summarise": 1,
+        "write_table": 5, "tabulate_means": 1, "summarise": 1,
     }  # fmt: skip
     path = "results/concepts/tinyclip/photos/words/none/ground_truth/seed0.parquet"
     assert project.rules_run(path) == {"mine_ground_truth": 1}

@@ -198,8 +198,8 @@ def test_an_encoder_without_texts_has_a_study_beside_others(spaces):
     assert set(read(spaces, "results/tables/concepts.parquet")["study"]) == {"mini"}
     summary = (spaces.folder / "results/tables/summary.md").read_text()
     section = summary.split("## Study visual")[1].split("## Where to look")[0]
-    assert "knn" in section and "positives |" not in section
-    assert "results/tables/concepts.md" in summary
+    assert "AUROC, without names: knn" in section and "names of" not in section
+    assert "concepts" in summary.split("## Where to look")[1]
 
 
 def test_an_encoder_without_texts_runs_alone(spaces, tmp_path):
@@ -210,6 +210,7 @@ def test_an_encoder_without_texts_runs_alone(spaces, tmp_path):
     assert not {"embed_texts", "build_corpus", "match_concepts", "mine_concepts"} & set(ran)
     made = {path.name for path in (project.folder / "results/tables").glob("*.md")}
     assert made == {
+        "means.md",
         "ood.md",
         "comparison.md",
         "clustering.md",
@@ -218,7 +219,7 @@ def test_an_encoder_without_texts_runs_alone(spaces, tmp_path):
         "summary.md",
     }
     summary = (project.folder / "results/tables/summary.md").read_text()
-    assert "concepts.md" not in summary and "| knn" in summary
+    assert "concepts" not in summary and "AUROC, without names: knn" in summary
     assert project.rules_run("-n") == {}
     project.run("results/figures/visual.svg")
     assert "AUROC" in (project.folder / "results/figures/visual.svg").read_text()

@@ -188,7 +188,7 @@ def test_unreadable_images_are_quarantined_with_their_reason(finished, tmp_path)
     lost = dict(zip(quarantine["image_id"].str.split("/").str[-1], quarantine["lost"], strict=True))
     assert lost == {"notes.txt": False, "empty.png": True, "cut.png": True}
     summary = (project.folder / "results/tables/summary.md").read_text()
-    assert "- photos: 2 of 26 images (7.7 %)" in summary
+    assert "- 2 of 26 images of photos could not be used." in summary
     assert set(quarantine["image_id"].str.split("/").str[-1]) == {
         "notes.txt", "empty.png", "cut.png",
     }  # fmt: skip
@@ -310,7 +310,10 @@ def test_collection_without_labels_and_ood_sets_is_scored(finished, tmp_path):
     assert len(pd.read_csv(project.folder / "results/tables/ood.csv")) == 0
     quality = pd.read_csv(project.folder / "results/tables/label_quality.csv")
     assert quality["exact_match_rate"].isna().all() and (quality["n_positives"] > 0).all()
-    assert "results/scores" in (project.folder / "results/tables/summary.md").read_text()
+    summary = (project.folder / "results/tables/summary.md").read_text()
+    assert "24 images of photos make 3 clusters (kmeans_3) with" in summary
+    assert "- Images are ranked, none is flagged." in summary
+    assert "AUROC" not in summary.split("## Where to look")[0] and "nan" not in summary
 
 
 def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path):

@@ -1,13 +1,19 @@
-"""Join one table over the studies in `run` and write it as Parquet, CSV and Markdown.
+"""Join one table over the studies in `run` and write it as Parquet, CSV, Markdown and LaTeX.
 
-Parquet and CSV hold every row; the Markdown shows what a person can read: means over the seeds.
+Parquet and CSV hold every row; the others show what a person can read: means over the seeds.
 """
 
 import pandas as pd
 
 from workflow_scripts.lib.detection.table import MEAN
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.tables import over_seeds, read_frames, with_joined, write_tables
+from workflow_scripts.lib.report.tables import (
+    over_seeds,
+    read_frames,
+    with_joined,
+    write_latex,
+    write_tables,
+)
 
 TITLES = {
     "ood": "OOD detection, mean over seeds (every seed and pair of sets: ood.csv)",
@@ -71,11 +77,12 @@ def readable(table, frame):
     return means[[c for c in means if not c.endswith("_std")]]
 
 
-def write_table(inputs, table, parquet, csv, md):
+def write_table(inputs, table, parquet, csv, md, tex):
     frame = read_frames(inputs)
     shown = readable(table, frame)
     title = TITLES[table].format(shown=len(shown))
     write_tables(frame, parquet, csv, md, title, shown, lists=LISTS.get(table, ()))
+    write_latex(tex, shown)
 
 
 if __name__ == "__main__":

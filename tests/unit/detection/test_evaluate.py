@@ -15,8 +15,7 @@ from workflow_scripts.evaluate_ood import KEYS, VALUES, evaluate_ood
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.report.tables import write_frame
-from workflow_scripts.summarise import against, summarise
+from workflow_scripts.tabulate_means import against, tabulate_means
 from workflow_scripts.write_table import write_table as write_report
 
 CFG = {"test": "test", "near": ["a"], "far": ["b"], "shift": [], "resamples": 50}
@@ -173,32 +172,34 @@ def test_image_set_without_images_is_an_input_error(tmp_path):
 # ---- what people read ----------------------------------------------------------------------------
 
 
-def quality_of(comparison):
+def quality_of(**figures):
     """A table of label quality for the lists of positives of a study."""
     rows = [("none", "truth", 0), ("none", "mined", 0), ("none", "mined", 1)]
     frame = pd.DataFrame(rows, columns=["clustering", "mining", "seed"])
-    figures = {"n_positives": 3, "exact_match_rate": 0.5, "coverage": 0.25}
-    return frame.assign(study="s", encoder="e", **figures)
+    figures = {"n_positives": 3, "exact_match_rate": 0.5, "coverage": 0.25} | figures
+    return frame.assign(**({"study": "s", "encoder": "e", "true_names": 4} | figures))
 
 
-def test_summary_shows_means_by_condition_and_the_difference_to_the_reference(study, tmp_path):
-    flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
-    ood, comparison = run(study, tmp_path, flags, shift=["blur"], resamples=200)
-    quality_of(comparison).to_parquet(tmp_path / "label_quality.parquet")
-    pd.DataFrame({"study": ["s"], "acc": [np.nan]}).to_parquet(tmp_path / "clustering.parquet")
-    pd.DataFrame(columns=["study", "image_set", "other_set"]).to_parquet(
-        tmp_path / "duplicates.parquet"
-    )
-    empty = pd.DataFrame(columns=["image_set", "image_id"]).assign(lost=False)
-    write_frame(tmp_path / "quarantine.parquet", empty, {"images": {"a": 3}})
-    names = ("ood", "comparison", "label_quality", "clustering", "duplicates", "quarantine")
-    tables = SimpleNamespace(**{name: tmp_path / f"{name}.parquet" for name in names})
-    summarise(tables, {"studies": ["s"], "calibrated": []}, tmp_path / "summary.md")
-    text = (tmp_path / "summary.md").read_text()
+def means(folder, **figures):
+    """(Parquet, cells of the Markdown by mining, text of the Markdown) of tabulate_means."""
+    quality = quality_of(**({"true_names_in_corpus": 4} | figures))
+    quality.to_parquet(folder / "label_quality.parquet")
+    names = ("ood", "comparison", "label_quality")
+    inputs = SimpleNamespace(**{name: folder / f"{name}.parquet" for name in names})
+    paths = [folder / f"means.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    tabulate_means(inputs, *paths)
+    text = paths[2].read_text()
     lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     head = next(line for line in lines if "auroc" in line)
-    shown = {line[head.index("mining")]: dict(zip(head, line, strict=True)) for line in lines
+    cells = {line[head.index("mining")]: dict(zip(head, line, strict=True)) for line in lines
              if len(line) == len(head) and "e" in line}  # fmt: skip
+    return pd.read_parquet(paths[0]).set_index("mining"), cells, text
+
+
+def test_means_by_condition_and_the_difference_to_the_reference(study, tmp_path):
+    flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
+    ood, comparison = run(study, tmp_path, flags, shift=["blur"], resamples=200)
+    exact, shown, text = means(tmp_path)
     cells = {
         "auroc": ("clean", "all", "all"),
         "near": ("clean", "near", "all"),
@@ -211,7 +212,9 @@ def test_summary_shows_means_by_condition_and_the_difference_to_the_reference(st
             rows = ood[(ood["mining"] == mining) & (ood["ood_set"] == "(mean)")]
             rows = rows[(rows["condition"] == condition) & (rows["ood_group"] == group)]
             rows = rows[(rows["images"] == images) & (rows["id_set"] != "blur")]
-            assert shown[mining][name] == f"{100 * rows['auroc'].mean():.1f}", name
+            expected = rows["auroc"].mean()
+            assert shown[mining][name] == f"{100 * expected:.1f}", name
+            assert exact.loc[mining, name.replace(" ", "_")] == pytest.approx(expected), name
     row = comparison.query(
         "mining == 'mined' and condition == 'clean' and ood_group == 'all'"
     ).iloc[0]
@@ -221,6 +224,34 @@ def test_summary_shows_means_by_condition_and_the_difference_to_the_reference(st
     assert shown["truth"]["vs truth"] == "reference"
     assert shown["mined"]["over seeds"].startswith(f"[{100 * row['seed_low']:.1f}, ")
     assert shown["truth"]["over seeds"] == ""
+    assert shown["mined"]["found"] == "25.0"
+    difference = exact.loc["mined", "auroc"] - exact.loc["truth", "auroc"]
+    assert exact.loc["mined", "to_oracle"] == pytest.approx(difference)
+    assert "The oracle covers" not in text
+    tex = (tmp_path / "means.tex").read_text()
+    assert tex.count("mined &") == 1 and "\\toprule" in tex
+
+
+def test_an_oracle_that_lacks_names_is_nothing_to_compare_with(study, tmp_path):
+    run(study, tmp_path)
+    exact, shown, text = means(tmp_path, true_names=7)
+    assert exact["to_oracle"].isna().all()
+    assert exact["auroc"].notna().all()
+    assert "to oracle" not in shown["mined"]
+    assert "The oracle covers 4 of 7 names" in text
+
+
+def test_a_study_without_ood_sets_has_no_means(study, tmp_path):
+    run(study, tmp_path, near=[], far=[])
+    quality_of(true_names_in_corpus=4).to_parquet(tmp_path / "label_quality.parquet")
+    names = ("ood", "comparison", "label_quality")
+    inputs = SimpleNamespace(**{name: tmp_path / f"{name}.parquet" for name in names})
+    paths = [tmp_path / f"means.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    tabulate_means(inputs, *paths)
+    assert pd.read_parquet(paths[0]).empty and "auroc" in pd.read_csv(paths[1])
+    inputs.label_quality = []
+    tabulate_means(inputs, *paths)
+    assert pd.read_parquet(paths[0]).empty
 
 
 @pytest.mark.parametrize(
@@ -233,7 +264,7 @@ def test_summary_shows_means_by_condition_and_the_difference_to_the_reference(st
         ((np.nan, np.nan, np.nan), ""),
     ],
 )
-def test_summary_says_whether_the_interval_leaves_out_the_reference(difference, text):
+def test_means_say_whether_the_interval_leaves_out_the_reference(difference, text):
     row = dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True))
     assert against(SimpleNamespace(mining="mined", reference="truth", **row)) == text
 
@@ -241,7 +272,7 @@ def test_summary_says_whether_the_interval_leaves_out_the_reference(difference, 
 def test_readable_tables_leave_out_pairs_of_shifted_and_ood_sets(study, tmp_path):
     flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
     ood, _ = run(study, tmp_path, flags, shift=["blur"])
-    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md")]
+    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md", "tex")]
     write_report([tmp_path / "ood.parquet"], "ood", *paths)
     assert len(pd.read_parquet(paths[0])) == len(pd.read_csv(paths[1])) == len(ood)
     lines = paths[2].read_text().splitlines()[4:]

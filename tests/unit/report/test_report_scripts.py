@@ -17,7 +17,6 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.manifest import QUARANTINE
 from workflow_scripts.lib.report.tables import joined_names, read_frame, write_frame
 from workflow_scripts.plot_ood import plot_ood
-from workflow_scripts.summarise import files_made, leaks, losses
 
 DETECTORS = [(f"detector_{i:02}", negatives) for i in range(8) for negatives in ("none", "rest")]
 MINED = {"mining": "clustermine", "clustering": "kmeans_3"}
@@ -206,7 +205,6 @@ def test_an_image_is_quarantined_once_with_a_path_that_opens_its_file(tmp_path):
     ]
     assert outputs[2].read_text().startswith("# Quarantined files: 4\n\n")
     assert read_meta(outputs[0])["images"] == {"photos": 11}, "ten listed, one lost before"
-    assert losses(outputs[0])[2] == "- photos: 3 of 11 images (27.3 %)"
 
 
 def test_a_set_that_loses_too_many_images_fails_with_the_reasons_counted(tmp_path):
@@ -229,7 +227,6 @@ def test_a_run_without_quarantine_has_a_table_and_no_line(tmp_path):
     outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
     collect_quarantine(quarantine_inputs(tmp_path, [], [[], []]), photos_config(0), *outputs)
     assert outputs[1].read_text() == "image_set,path,image_id,stage,reason,lost\n"
-    assert losses(outputs[0]) == []
 
 
 def pairs(*rows):
@@ -237,7 +234,7 @@ def pairs(*rows):
     return pd.DataFrame(rows, columns=columns)
 
 
-def test_duplicates_are_counted_and_leaks_are_a_warning(tmp_path):
+def test_duplicates_are_counted(tmp_path):
     found = pairs(
         ("exact", "train", "b", "train", "a", 1.0),
         ("exact", "test", "x", "train", "a", 1.0),
@@ -255,28 +252,3 @@ def test_duplicates_are_counted_and_leaks_are_a_warning(tmp_path):
              for line in outputs[2].read_text().splitlines()]  # fmt: skip
     assert ["s", "test", "train", "near", "1", "1"] in lines
     assert ["s", "near", "test", "y", "train", "a", "0.9950"] in lines
-    assert leaks(table[table["study"] == "s"])[0] == (
-        "**Warning**: 2 images of test are also in train, 1 images of noise are also in test "
-        "(2 exact and 1 near copies): such leaks make the numbers too good "
-        "(results/tables/duplicates.md)."
-    )
-    assert leaks(table[table["study"] == "t"]) == [], "a copy within a set is no leak"
-
-
-def test_the_summary_names_only_files_that_the_run_makes():
-    ood = ood_rows(NAMED, [("mcm", "none")], study="one")
-    quality = pd.DataFrame({"clustering": ["none", "kmeans_3"]})
-    made = files_made(ood, quality, ["one", "two"], ["one"])
-    assert "results/figures/one.svg, .png" in made
-    assert "two" not in made
-    assert "contamination" not in made
-    assert "results/figures/ |" in made
-    assert "results/outliers/one/" in made
-    assert "cluster_names" in made
-    made = files_made(ood.assign(images="unflagged"), quality[:1], ["one"], [])
-    assert "results/tables/contamination.md" in made
-    assert "outliers" not in made
-    assert "cluster_names" not in made
-    assert "decisions" not in made
-    assert "results/figures/ |" not in made
-    assert "results/figures" not in files_made(ood[:0], quality[:1], ["one"], [])

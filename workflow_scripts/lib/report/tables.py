@@ -1,5 +1,7 @@
 """Result tables: one data frame written as Parquet (exact), CSV (exact) and Markdown (to read)."""
 
+import re
+
 import pandas as pd
 import pyarrow as pa
 
@@ -46,8 +48,26 @@ def _rounded(value, digits):
 
 def _cell(value):
     """Text from data, harmless inside a Markdown table."""
-    text = str(value).replace("\n", " ").replace("|", "\\|")
+    return without_html(str(value)).replace("\n", " ").replace("|", "\\|")
+
+
+def without_html(text):
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markdown_text(text):
+    """A text as it is, in Markdown: one line, no mark of it has a meaning."""
+    return " ".join(re.sub(r"([\\`*\[\]]|\b_|_\b)", r"\\\1", without_html(text)).split())
+
+
+def write_latex(path, frame, digits=3):
+    """Write the frame as a LaTeX table for the package booktabs, numbers as in `markdown`."""
+    numbers = [name for name in frame if pd.api.types.is_float_dtype(frame[name])]
+    style = frame.reset_index(drop=True).style.hide(axis="index")
+    style = style.format(escape="latex", na_rep="").format_index(escape="latex", axis=1)
+    style = style.format(lambda value: _rounded(value, digits), subset=numbers)
+    align = ["r" if pd.api.types.is_numeric_dtype(frame[name]) else "l" for name in frame]
+    artifacts.write_text(path, style.to_latex(column_format="".join(align), hrules=True))
 
 
 def write_tables(frame, parquet, csv, md, title, readable=None, digits=3, lists=(), meta=None):

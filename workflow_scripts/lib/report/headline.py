@@ -1,0 +1,267 @@
+"""What a study has found, in at most five sentences with numbers.
+
+The sentences are plain text. Names come from the data as they are: escape the sentences before they
+go into Markdown or HTML.
+"""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+FREQUENT = 3  # names that are listed
+PLACE = ("encoder", "clustering", "mining", "seed")  # of a list of positives
+SETS = 5  # image sets whose flagged share is listed
+
+
+@dataclass
+class StudyTables:
+    """Result tables as data frames, restricted to one study; one that a study lacks is empty.
+
+    images: image set -> the number of images that it was meant to have (`quarantine` has those
+    that were lost).
+    """
+
+    comparison: pd.DataFrame = field(default_factory=pd.DataFrame)
+    label_quality: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cluster_names: pd.DataFrame = field(default_factory=pd.DataFrame)
+    concepts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    clustering: pd.DataFrame = field(default_factory=pd.DataFrame)
+    decisions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    duplicates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
+    images: dict = field(default_factory=dict)
+
+
+def of_study(tables, name, image_sets):
+    """The StudyTables of one study.
+
+    tables: StudyTables of several studies, told apart by a column `study`, quarantine by image_set.
+    image_sets: names of the sets that the study's images come from.
+    """
+    frames = {key: frame for key, frame in vars(tables).items() if key != "images"}
+    lost = frames.pop("quarantine")
+    own = {
+        key: frame[frame["study"] == name] if len(frame) else frame for key, frame in frames.items()
+    }
+    own["quarantine"] = lost[lost["image_set"].isin(image_sets)] if len(lost) else lost
+    images = {key: number for key, number in tables.images.items() if key in image_sets}
+    return StudyTables(**own, images=images)
+
+
+def headline(study, tables):
+    """At most five sentences: a list of texts without Markdown or HTML.
+
+    study: a dict; train (image set), decide_by (detector and negatives that sort the images),
+    places (encoder, clustering, mining, seed of the scores that they are sorted by), oracles
+    (mining methods that read labels).
+    tables: a StudyTables.
+    """
+    sentences = [collection(study, tables), frequent(study, tables)]
+    sentences += flagged(study, tables) or measured(study, tables)
+    sentences.append(reservations(study, tables))
+    return [sentence for sentence in sentences if sentence]
+
+
+def share(value):
+    return f"{100 * value:.1f} %"
+
+
+def span(low, high):
+    """An interval in percent; "" if it is unknown."""
+    return "" if pd.isna(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def listed(texts, limit):
+    """The first texts with commas, and how many there are beside them."""
+    more = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def scored_by(detector, negatives):
+    return detector if negatives == "none" else f"{detector} with {negatives}"
+
+
+def decided(rows, study):
+    """Those of the rows that are of the detector and negatives that decide."""
+    keys = study["decide_by"]
+    return rows[(rows[list(keys)] == list(keys.values())).all(axis=1)]
+
+
+def at_place(frame, place, keys=PLACE):
+    """The rows of a place, by these of its keys."""
+    place = dict(zip(PLACE, place, strict=True))
+    for key in keys if len(frame) else ():
+        frame = frame[frame[key] == place[key]]
+    return frame
+
+
+# ---- what the collection shows ------------------------------------------------------------------
+
+
+def names_found(study, tables):
+    """(clusters, concepts): the named clusters that decide, else the concepts of a method without
+    clusters, else the clusters of the first clustering; data frames, both may be empty."""
+    clusters, place = tables.cluster_names, study["places"][0]
+    own = at_place(clusters, place, ("encoder", "clustering", "seed"))
+    concepts = at_place(tables.concepts, place)
+    if len(own) or len(concepts) or clusters.empty:
+        return own, concepts
+    first = tuple(clusters.iloc[0][["encoder", "clustering", "seed"]])
+    return at_place(clusters, (*first[:2], None, first[2]), ("encoder", "clustering", "seed")), own
+
+
+def collection(study, tables):
+    """How many clusters and names the training images make, and how many names are true."""
+    clusters, concepts = names_found(study, tables)
+    if len(clusters):
+        one = clusters.iloc[0]
+        images = f"{clusters['size'].sum():,} images of {one['image_set']}"
+        names = f"{clusters['name'].nunique()} names"
+        text = f"{images} make {len(clusters)} clusters ({one['clustering']}) with {names}"
+    elif len(concepts):
+        text = f"{study['places'][0][2]} finds {len(concepts)} names in {study['train']}"
+    elif len(tables.clustering):
+        one = tables.clustering.iloc[0]
+        text = f"{one['image_set']} has {one['used_clusters']} clusters ({one['clustering']})"
+    else:
+        return ""
+    return f"{text}{true_names(study, tables)}."
+
+
+def true_names(study, tables):
+    """How many true names are among those of the method that decides; "" without labels."""
+    rows = at_place(tables.label_quality, study["places"][0])
+    if rows.empty or pd.isna(rows["coverage"].iloc[0]):
+        return ""
+    row = rows.iloc[0]
+    return f" ({row['exact_matches']:.0f} of the {row['true_names']:.0f} true ones)"
+
+
+def frequent(study, tables):
+    """The most frequent names with their images."""
+    clusters, concepts = names_found(study, tables)
+    if len(clusters):
+        images = clusters.groupby("name", sort=False)["size"].sum()
+    elif len(concepts):
+        images = concepts.set_index("concept")["votes"]
+    else:
+        return ""
+    images = images.sort_values(ascending=False, kind="stable").head(FREQUENT)
+    names = [f"{name} ({number:,})" for name, number in images.items()]
+    return f"Most frequent, with images: {', '.join(names)}."
+
+
+# ---- what does not belong -----------------------------------------------------------------------
+
+
+def flagged(study, tables):
+    """Of a calibrated study: the flagged share of every set, and how sure it is; else []."""
+    rows = pd.concat([at_place(tables.decisions, place) for place in study["places"]])
+    if rows.empty:
+        return []
+    rows = decided(rows, study)
+    outside = rows[rows["measure"] == "detection_rate"]
+    shown = (outside if len(outside) else rows).sort_values("share", ascending=False, kind="stable")
+    shares = [f"{share(row.share)} of {row.image_set}" for row in shown.itertuples()]
+    rate, number = rows["asked_rate"].iloc[0], rows["n_calibration"].iloc[0]
+    first = f"{scored_by(**study['decide_by'])} flags {listed(shares, SETS)} as not belonging."
+    asked = f"Asked: {100 * rate:g} % false alarms, by {number:,} calibration images"
+    test = rows[rows["group"] == "test"]
+    if outside.empty or test.empty:
+        return [first, f"{asked}."]
+    row = test.iloc[0]
+    limits = span(row["share_low"], row["share_high"])
+    return [first, f"{asked}; of {row['image_set']} {share(row['share'])}{limits} are flagged."]
+
+
+def measured(study, tables):
+    """Of a study with OOD sets: the best AUROC without labels, and how sure it is; else a note."""
+    rows = tables.comparison
+    if len(rows):
+        rows = rows[(rows["condition"] == "clean") & (rows["ood_group"] == "all")]
+        rows = rows[~rows["mining"].isin(study["oracles"])]
+    if rows.empty:
+        return [] if len(tables.comparison) else ["Images are ranked, none is flagged."]
+    best = rows.loc[rows["auroc"].idxmax()]
+    text = f"Best AUROC of {len(rows)} choices without labels: {described(best)}"
+    own = [at_place(rows, place, PLACE[:3]) for place in study["places"]]
+    own = decided(pd.concat(own), study)
+    if len(own) and own.index[0] != best.name:
+        text += f"; the one that decides: {described(own.iloc[0])}"
+    return [f"{text}.", certainty(best)]
+
+
+def described(row):
+    """A row of the comparison: its AUROC with interval, and what it is of."""
+    names = "" if row["mining"] == "none" else f", names of {row['mining']}"
+    how = scored_by(row["detector"], row["negatives"])
+    return f"{share(row['auroc'])}{span(row['auroc_low'], row['auroc_high'])}, {how}{names}"
+
+
+def certainty(row):
+    """What the interval of a row of the comparison covers, and its distance to the reference."""
+    texts = []
+    if not pd.isna(row["auroc_low"]):
+        texts.append("in brackets: 95 % intervals over images")
+    if row["seeds"] > 1:
+        texts.append(f"over {row['seeds']} seeds ± {100 * row['auroc_std']:.1f}")
+    if not pd.isna(row["difference"]) and row["mining"] != row["reference"]:
+        limits = span(row["difference_low"], row["difference_high"])
+        difference = f"{100 * row['difference']:+.1f} points{limits}"
+        texts.append(f"against {row['reference']}: {difference}")
+    return sentence(texts)
+
+
+# ---- what the numbers rest on -------------------------------------------------------------------
+
+
+def reservations(study, tables):
+    """What is wrong with the images or the oracle; "" if nothing is known."""
+    texts = [*losses(tables), *leaks(tables.duplicates)]
+    if gap := oracle_gap(tables.label_quality):
+        subject = "the oracle covers" if study["oracles"] else "the corpus has"
+        texts.append(f"{subject} {gap[0]} of {gap[1]} true names")
+    return sentence(texts)
+
+
+def sentence(parts):
+    """The parts with semicolons, a capital first; "" without parts."""
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def losses(tables):
+    """A part of a sentence per image set that has lost images."""
+    lost = tables.quarantine
+    if lost.empty:
+        return []
+    counts = lost[lost["lost"]].groupby("image_set", sort=False)["image_id"].nunique()
+    return [
+        f"{counts[name]:,} of {number:,} images of {name} could not be used"
+        for name, number in tables.images.items()
+        if name in counts
+    ]
+
+
+def leaks(duplicates):
+    """A part of a sentence on images that occur in several sets of a study; [] if none do."""
+    if duplicates.empty:
+        return []
+    across = duplicates[duplicates["image_set"] != duplicates["other_set"]]
+    if across.empty:
+        return []
+    images = across.groupby(["image_set", "other_set"], sort=False)["image_id"].nunique()
+    found = [f"{n:,} images of {one} are also in {other}" for (one, other), n in images.items()]
+    return [f"{listed(found, FREQUENT)}, which makes the numbers too good"]
+
+
+def oracle_gap(quality):
+    """(true names in the corpus, true names) if the corpus lacks some; None if not, or unknown.
+
+    quality: rows of the label quality of one study.
+    """
+    known, true = quality.get("true_names_in_corpus"), quality.get("true_names")
+    if true is None or not (known < true).any():
+        return None
+    row = quality[known < true].iloc[0]
+    return int(row["true_names_in_corpus"]), int(row["true_names"])
