@@ -1,10 +1,12 @@
-"""Miniature projects that tests share, made once for all workers."""
+"""Miniature projects that tests share, made once for all workers, and a browser for pages."""
 
 import shutil
 
 import pytest
 from filelock import FileLock
 from projects import Project, make_project
+
+pytest_plugins = ["browser"]
 
 
 @pytest.fixture(scope="session")
