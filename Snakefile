@@ -26,6 +26,7 @@ include: "rules/contamination.smk"
 include: "rules/decisions.smk"
 include: "rules/descriptions.smk"
 include: "rules/detectors.smk"
+include: "rules/map.smk"
 include: "rules/report.smk"
 include: "rules/benchmarks.smk"
 

@@ -261,7 +261,8 @@ def all_results(wildcards):
     names += ["contamination"] if contaminated_studies() else []
     names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
-    return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures(), *figures_of_k()]
+    figures_of_run = [*figures(), *figures_of_k(), *maps_of_run()]
+    return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures_of_run]
 
 
 # ---- ablations --------------------------------------------------------------------------------------
