@@ -27,6 +27,7 @@ include: "rules/decisions.smk"
 include: "rules/descriptions.smk"
 include: "rules/detectors.smk"
 include: "rules/explore.smk"
+include: "rules/map.smk"
 include: "rules/report.smk"
 include: "rules/benchmarks.smk"
 

@@ -366,7 +366,7 @@ def all_results(wildcards):
     names = {name: [*TABLE_ENDINGS, "tex"] for name in tables_made()}
     names |= dict.fromkeys(("duplicates", "quarantine"), TABLE_ENDINGS)
     tables = [f"results/tables/{name}.{end}" for name, ends in names.items() for end in ends]
-    pictures = [*figures(), *figures_of_k(studies_in_run()), *pages_of_run()]
+    pictures = [*figures(), *figures_of_k(studies_in_run()), *pages_of_run(), *maps_of_run()]
     return ["results/tables/summary.md", *tables, *outliers_of_run(), *pictures]
 
 

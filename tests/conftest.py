@@ -1,4 +1,4 @@
-"""Miniature projects that tests share, made once for all workers."""
+"""Miniature projects that tests share, made once for all workers, and a browser for pages."""
 
 import shutil
 
@@ -6,6 +6,8 @@ import pytest
 from detectors import store
 from filelock import FileLock
 from projects import Project, make_project
+
+pytest_plugins = ["browser"]
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ UNCOUNTED = (SCRIPTS / "lib/job.py",)  # logging and progress, which no result s
 # Package as it is imported -> the distributions that bring it.
 PACKAGES = {
     "PIL": ("pillow",),
+    "bokeh": ("bokeh",),
     "faiss": ("faiss-gpu", "faiss-cpu"),
     "numpy": ("numpy",),
     "open_clip": ("open_clip_torch",),

@@ -175,6 +175,17 @@ class DecideBy(Block):
     seed: Natural | None = Field(None, description="Seed of the study; null takes the first.")
 
 
+class Map(Block):
+    """The map of a study's images. A plain string is the projection."""
+
+    projection: Literal["pca", "umap", "tsne"] = Field(
+        "pca", description="How embeddings come into the plane; umap and tsne are extras."
+    )
+    rows: Count = Field(
+        100_000, description="Images that are shown at most; of more, a random sample."
+    )
+
+
 class Study(Block):
     """One experiment."""
 
@@ -238,6 +249,9 @@ class Study(Block):
     )
     false_alarm_rate: number(gt=0, lt=1) = Field(
         0.05, description="Share of in-distribution images that may be flagged."
+    )
+    map: or_text(Map, "projection") = Field(
+        {}, validate_default=True, description="How the map of the study's images is drawn."
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,128 @@
+"""Draw a map of a study's images: one HTML page, which needs nothing else.
+
+Out: the training and the scored images of the study, by the encoder of the deciding scores, as
+points in the plane: by set, cluster and score, with a picture of some of them. Of more images than
+`map.rows`, a random sample. A training image that is scored too is shown once, as scored.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workflow_scripts.lib.artifacts import read_meta, read_table, write_text
+from workflow_scripts.lib.embeddings import open_sets
+from workflow_scripts.lib.explore.map import map_page
+from workflow_scripts.lib.explore.projection import project, sampled
+from workflow_scripts.lib.explore.thumbnails import chosen_rows, thumbnail_of
+from workflow_scripts.lib.images.containers import image_readers
+from workflow_scripts.lib.job import job, progress
+
+
+def scores_of(path, decide_by):
+    """The deciding scores: a pyarrow Table with image_set, image_id, name, score and p_value."""
+    table, columns = read_table(path).combine_chunks(), read_meta(path)["columns"]
+    column = next(name for name, block in columns.items() if block == decide_by)
+    nothing = pa.nulls(len(table), pa.float64())
+    return pa.table(
+        {
+            "image_set": table["image_set"].cast(pa.string()),
+            "image_id": table["image_id"],
+            "name": table["concept"].cast(pa.string()),
+            "score": table[column].cast(pa.float64()),
+            "p_value": table[f"{column} p"] if f"{column} p" in table.column_names else nothing,
+        }
+    )
+
+
+def rows_of(images, image_set, scores):
+    """The images of one set with their scores, which the training set need not have.
+
+    images: its `Embeddings`.
+    """
+    own = scores.filter(pc.equal(scores["image_set"], image_set)).combine_chunks()
+    ids = images.index["image_id"].combine_chunks()
+    found = pc.index_in(ids, own["image_id"].combine_chunks())
+    columns = {name: own[name].take(found) for name in ("name", "score", "p_value")}
+    return pa.table({"image_set": pa.repeat(image_set, len(ids)), "image_id": ids, **columns})
+
+
+def with_clusters(table, clusters, names, of_training):
+    """The table with the cluster of every training image, and its name if the cluster has one.
+
+    clusters, names: paths, or none. of_training: whether an image may be one, bool [n].
+    """
+    cluster, cluster_name = pa.nulls(len(table), pa.int32()), pa.nulls(len(table), pa.string())
+    if clusters:
+        known = read_table(clusters, ["image_id", "cluster"]).combine_chunks()
+        ids = pc.if_else(of_training, table["image_id"], pa.scalar(None, pa.string()))
+        cluster = known["cluster"].take(pc.index_in(ids, known["image_id"].combine_chunks()))
+        cluster = pc.if_else(pc.greater_equal(cluster, 0), cluster, None).cast(pa.int32())
+    if names:
+        cluster_name = read_table(names, ["name"])["name"].take(cluster)
+    table = table.append_column("cluster", cluster)
+    return table.append_column("cluster_name", cluster_name)
+
+
+def shown_once(table, source_of):
+    """bool [n]: not the training images that are among the scored images too.
+
+    table: the training set first. source_of: image set -> the set that holds its images.
+    """
+    first, sets = next(iter(source_of)), table["image_set"]
+    rescored = [name for name in source_of if name != first and source_of[name] == source_of[first]]
+    again = table.filter(pc.is_in(sets, pa.array(rescored, pa.string())))["image_id"]
+    twice = pc.and_(pc.equal(sets, first), pc.is_in(table["image_id"], again.combine_chunks()))
+    return ~twice.to_numpy()
+
+
+def array_of(sets, rows):
+    """Embeddings of these rows of all sets, one set after the other; float32 [n, d].
+
+    sets: name -> `Embeddings`. rows: sorted row numbers [n].
+    """
+    starts = np.cumsum([0, *(images.rows for images in sets.values())])
+    cuts = np.split(rows, np.searchsorted(rows, starts[1:-1]))
+    parts = zip(sets.values(), cuts, starts[:-1], strict=True)
+    return np.concatenate([images.array(own - start) for images, own, start in parts])
+
+
+def thumbnails(table, inputs, cfg):
+    """A data URI per image, "" of those without a picture; how they are chosen, see `chosen_rows`."""
+    uris = [""] * len(table)
+    rows = chosen_rows(table["score"].to_numpy())
+    ids, sets = table["image_id"].to_pylist(), table["image_set"].to_pylist()
+    for name, root, locators in zip(cfg["stored"], inputs.source, inputs.locators, strict=True):
+        own = [row for row in rows if cfg["source_of"][sets[row]] == name]
+        reads = image_readers([ids[row] for row in own], root, locators)
+        for row, read in zip(progress(own, unit="image"), reads, strict=True):
+            uris[row] = thumbnail_of(read)
+    return uris
+
+
+def draw_map(inputs, cfg, study, output):
+    """inputs: named paths, embeddings and index (of the sets in order), scores, clusters and names
+    or none, source and locators of the sets in cfg["stored"]. cfg: projection, rows, decide_by,
+    shards and source_of (of the sets, the training set first)."""
+    sets = open_sets(inputs.embeddings, inputs.index, cfg["shards"])
+    scores = scores_of(inputs.scores, cfg["decide_by"])
+    table = pa.concat_tables([rows_of(images, name, scores) for name, images in sets.items()])
+    train = next(iter(sets))
+    train_sets = [n for n in sets if cfg["source_of"][n] == cfg["source_of"][train]]
+    of_training = pc.is_in(table["image_set"], pa.array(train_sets, pa.string()))
+    table = with_clusters(table, inputs.clusters, inputs.names, of_training)
+    rows = np.flatnonzero(shown_once(table, cfg["source_of"]))
+    total = len(rows)
+    rows = rows[sampled(total, cfg["rows"])]
+    embeddings = array_of(sets, rows)
+    table = table.take(pa.array(rows)).combine_chunks()
+    plane = project(embeddings, cfg["projection"])
+    uris = thumbnails(table, inputs, cfg)
+    meta = read_meta(inputs.scores) | cfg | {"study": study, "total": total}
+    write_text(output, map_page(table, plane, uris, meta))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        draw_map(
+            snakemake.input, snakemake.params.cfg, snakemake.wildcards.study, snakemake.output.html
+        )

@@ -1,0 +1,149 @@
+"""The HTML, CSS and JavaScript around a map: all text from data is escaped here or by Bokeh."""
+
+import json
+from html import escape
+
+import pyarrow as pa
+from bokeh.embed import json_item
+from bokeh.models import InlineStyleSheet
+from bokeh.resources import Resources
+
+COMPONENTS = ["bokeh", "bokeh-widgets", "bokeh-tables"]
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --text: #1c1c1c; --page: #ffffff; --card: #f5f5f5; --line: #c8c8c8; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --text: #ececec; --page: #17191c; --card: #24272b; --line: #4a4f55; }}
+}}
+body {{ margin: 16px; background: var(--page); color: var(--text); font: 15px/1.45 system-ui, sans-serif; }}
+h1 {{ font-size: 20px; margin: 0 0 4px; overflow-wrap: anywhere; }}
+p {{ margin: 0 0 8px; max-width: 90ch; }}
+</style>
+</head>
+<body>
+<h1 dir="auto">{title}</h1>
+{notes}
+<div id="map"></div>
+<script type="application/json" id="item">{item}</script>
+{scripts}
+<script>Bokeh.embed.embed_item(JSON.parse(document.getElementById("item").textContent));</script>
+</body>
+</html>
+"""
+
+CARD = """\
+<style>
+.card { display: flex; gap: 8px; max-width: 300px; }
+.card img { width: 64px; height: 64px; object-fit: contain; flex: none; }
+.card img[src=""] { display: none; }
+.card p { margin: 0; overflow-wrap: anywhere; }
+.card small { color: #555; }
+</style>
+<div class="card"><img alt="" src="@{thumbnail}"><div>
+<p dir="auto"><b>@{name}</b></p>
+<p>score @{score}{0.0000}, p @{p_value}{0.0000}</p>
+<p dir="auto">cluster @{cluster}</p>
+<p dir="auto"><small>@{image_set}: @{image_id}</small></p>
+</div></div>
+"""
+
+RECOLOUR = """\
+for (const glyph of glyphs) {
+  glyph.fill_color = {field: `${this.value} colour`}
+  glyph.marker = {field: `${this.value} marker`}
+}
+for (const [name, legend] of Object.entries(legends)) {
+  legend.visible = name == this.value
+}
+"""
+
+# The chosen points, or all, that hold the text; the lowest scores first, those without one last.
+REFILL = """\
+const shown = 500
+const {data} = source
+const text = find.value_input.trim().toLowerCase()
+const chosen = source.selected.indices
+const rows = chosen.length ? [...chosen] : [...data.x.keys()]
+const holds = (row) => ["name", "cluster", "image_id"].some(
+  (field) => data[field][row].toLowerCase().includes(text))
+const found = text ? rows.filter(holds) : rows
+const rank = (row) => isNaN(data.score[row]) ? Infinity : data.score[row]
+found.sort((a, b) => rank(a) == rank(b) ? a - b : rank(a) - rank(b))
+const listing = {}
+for (const field of fields) {
+  listing[field] = found.slice(0, shown).map((row) => data[field][row])
+}
+listed.data = listing
+const cut = found.length > shown ? `, the first ${shown} of them listed` : ""
+const of = chosen.length ? "chosen images" : "images"
+count.text = `${found.length} of ${rows.length} ${of}, lowest scores first${cut}`
+"""
+
+WIDGETS = InlineStyleSheet(
+    css="""\
+:host { color: var(--text); }
+.bk-input { color: var(--text); background: var(--card); border-color: var(--line); }
+ul { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 2px 14px; }
+li { display: flex; align-items: center; gap: 6px; min-width: 0; overflow-wrap: anywhere; }
+svg { flex: none; }
+.scale { width: 260px; height: 12px; border-radius: 3px; }
+.ends { width: 260px; display: flex; justify-content: space-between; }
+.slick-viewport, .slick-header-column, .slick-cell {
+  background: var(--page) !important; color: var(--text) !important; border-color: var(--line) !important;
+}
+.slick-row.odd .slick-cell { background: var(--card) !important; }
+select.bk-input { appearance: auto; background-image: none; }
+"""
+)
+
+SHAPES = {
+    "circle": '<circle cx="6" cy="6" r="5"/>',
+    "square": '<rect x="1.5" y="1.5" width="9" height="9"/>',
+    "triangle": '<path d="M6 1 11 10.5H1z"/>',
+    "diamond": '<path d="M6 0 10 6 6 12 2 6z"/>',
+}
+
+
+def strings(values):
+    return pa.array(values, pa.string())
+
+
+def legend(entries):
+    """HTML of (colour, marker, name) each."""
+    items = [
+        f'<li><svg width="12" height="12" fill="{colour}">{SHAPES[marker]}</svg>'
+        f'<span dir="auto">{escape(name)}</span></li>'
+        for colour, marker, name in entries
+    ]
+    return f"<ul>{''.join(items)}</ul>"
+
+
+def many(number):
+    return f"<div>{number} clusters: colours and shapes repeat; hover for the name.</div>"
+
+
+def scale(colours, low, high, unknown=None):
+    """HTML of a scale of scores. unknown: the colour of images without one, if there are some."""
+    bar = f'<div class="scale" style="background: linear-gradient(90deg, {", ".join(colours)})"></div>'
+    ends = f'<div class="ends"><span>{low:.4g} or less</span><span>{high:.4g} or more</span></div>'
+    return bar + ends + (legend([(unknown, "circle", "no score")]) if unknown else "")
+
+
+def html(layout, title, notes):
+    """A page with a Bokeh layout, as text. title, notes: text. It needs no other file."""
+    scripts = Resources(mode="inline", components=COMPONENTS).js_raw
+    item = json.dumps(json_item(layout, "map"), separators=(",", ":"))
+    return PAGE.format(
+        title=escape(title),
+        notes="\n".join(f'<p dir="auto">{escape(note)}</p>' for note in notes),
+        item=item.replace("<", "\\u003c"),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
