@@ -73,7 +73,7 @@ def detector_config(wildcards):
         "clustering": clustering_config(wildcards) if clustered else None,
         "calibration": study["calibrate"] and study["calibrate"]["set"],
         "rate": study["false_alarm_rate"],
-        "decide_by": configuration.deciding(study, CONFIG),
+        "decide_by": configuration.deciding(study, CONFIG, clustered),
     }
 
 

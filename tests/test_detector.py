@@ -72,6 +72,7 @@ def test_every_score_is_that_of_the_study(stored):
     detector, study = detector_of(stored), scores_of(stored)
     assert detector.meta["columns"] == [*COLUMNS, "mahalanobis"]
     assert set(detector.meta["left_out"]) == {"adaneg", "knn"}
+    assert detector.meta["decide_by"] == "mahalanobis"
     for image_set in ("photos_test", "strange"):
         rows = study[study.image_set == image_set]
         found = detector.score(embeddings_of(stored, image_set).array())
@@ -136,6 +137,7 @@ def test_names_without_clusters(stored, tmp_path):
     project.run("--cores", "1", f"{folder}/detector.json")
     detector = load_detector(project.folder / folder / "detector.json")
     assert detector.meta["left_out"]["mahalanobis"] == "needs clusters"
+    assert detector.meta["decide_by"] == "neglabel:rest", "not Mahalanobis, as elsewhere"
     with pytest.raises(InputError, match="'frequency_1' knows no clusters"):
         detector.cluster(np.eye(64, dtype=np.float32))
     ranked = detector.rank(["a", "b"], np.eye(2, 64))
@@ -331,7 +333,7 @@ def test_score_ranks_new_images_without_training_images(scored, stored):
     for column in [*COLUMNS, "mahalanobis"]:  # shards are other batches of the encoder
         np.testing.assert_allclose(found[column], rows.loc[ids, column], rtol=0.01, atol=0.001)
     assert list(found["rank"]) == [*range(1, 11)]
-    assert found["mcm"].is_monotonic_increasing
+    assert found["mahalanobis"].is_monotonic_increasing
     assert set(found["cluster"]) <= set(load_detector(scored.folder / FOLDER).meta["positives"])
     made = pd.read_parquet(scored.folder / "results/scored/incoming/outliers.parquet")
     assert list(made["path"]) == list(found["path"])
