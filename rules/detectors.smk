@@ -77,7 +77,7 @@ def detector_config(wildcards):
         "clustering": assignment_config(wildcards),
         "calibration": study["calibrate"] and study["calibrate"]["set"],
         "rate": study["false_alarm_rate"],
-        "decide_by": configuration.deciding(study, CONFIG),
+        "decide_by": configuration.deciding(study, CONFIG, clustered),
     }
 
 

@@ -1,6 +1,7 @@
 """Studies that decide which images do not belong: their config, and their results end to end."""
 
 import copy
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import yaml
 from projects import MINI, Project
 
 from workflow_scripts.lib.artifacts import read_meta
-from workflow_scripts.lib.config.queries import deciding, deciding_scores, scored_sets
+from workflow_scripts.lib.config.queries import NEEDS, deciding, deciding_scores, scored_sets
 from workflow_scripts.lib.config.resolve import resolve_config
+from workflow_scripts.lib.detection.methods import METHODS
 from workflow_scripts.lib.errors import InputError
 
 DEMO = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text("utf-8"))
+UNSET = {"detector": None, "negatives": None}
 HOLDOUT = {"method": "holdout", "from": "train", "share": 0.2, "seed": 0}
 
 
@@ -108,7 +111,7 @@ def test_what_decides_is_chosen_by_the_study():
 
     named = ("tinyclip", "kmeans_60", "clustermine", 0)
     others = [("tinyclip", "kmeans_60", "none", 0), ("tinyclip", "none", "none", 0)]
-    assert decides() == ({"detector": "mcm", "negatives": "none"}, [named, *others])
+    assert decides() == ({"detector": "mahalanobis", "negatives": "none"}, [named, *others])
     chosen, places = decides(detectors=["knn", "negrefine"])
     assert chosen == {"detector": "negrefine", "negatives": "neglabel"}
     assert places == [named, others[1]]
@@ -122,13 +125,44 @@ def test_what_decides_is_chosen_by_the_study():
     assert places == [("tinyclip", "none", "frequency_10", 0)], "not the oracle"
 
 
+def test_the_order_of_the_detectors_is_the_documented_one():
+    """Of every two detectors the one that config/README.md has first decides, as a study may list
+    them."""
+    text = (Path(__file__).parent.parent / "config/README.md").read_text("utf-8")
+    listed = text.partition("first of\n  these that the study has:")[2].partition(";")[0]
+    order = [name.strip("` \n") for name in listed.split(",")]
+    assert set(order) == set(METHODS) and len(order) == len(METHODS)
+    blocks = {f"my_{method}": {"method": method} for method in order}
+    for pair in itertools.combinations(blocks, 2):
+        for detectors in (pair, pair[::-1]):
+            config = {"detectors": blocks}
+            study = {"detectors": detectors, "decide_by": UNSET, "negatives": ["rest"]}
+            assert deciding(study, config)["detector"] == pair[0]
+
+
+def test_of_detectors_of_one_method_the_first_decides_and_a_new_method_is_last(monkeypatch):
+    monkeypatch.setitem(METHODS, "margin", METHODS["mcm"])
+    monkeypatch.setitem(NEEDS["detectors"], "margin", ("positives",))
+    blocks = {name: {"method": "energy"} for name in ("b", "a")} | {"new": {"method": "margin"}}
+    config = {"detectors": blocks | {"last": {"method": "entropy"}}}
+
+    def decides(*detectors):
+        study = {"detectors": detectors, "decide_by": UNSET, "negatives": []}
+        return deciding(study, config)["detector"]
+
+    assert decides("new", "b", "a") == "b"
+    assert decides("a", "b") == "a"
+    assert decides("new", "last") == "last"
+    assert decides("new") == "new"
+
+
 # ---- end to end ---------------------------------------------------------------------------------
 
 
 def calibrate(project):
     """The miniature with a third of the training images held out, and with one collection alone."""
     mini = MINI["studies"]["mini"] | {"calibrate": {"share": 0.4}, "detectors": ["mcm", "neglabel"]}
-    mini |= {"decide_by": {"detector": "neglabel"}, "false_alarm_rate": 0.2}
+    mini |= {"false_alarm_rate": 0.2}
     alone = {key: mini[key] for key in ("encoders", "corpus", "train", "clusterings", "minings")}
     whole = alone | {"test": "photos", "negatives": ["rest"], "detectors": [*DEMO["detectors"]]}
     alone |= {"detectors": ["mcm"], "calibrate": mini["calibrate"]}

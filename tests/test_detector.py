@@ -30,6 +30,7 @@ def test_every_score_is_that_of_the_study(stored):
     detector, study = detector_of(stored), scores_of(stored)
     assert detector.meta["columns"] == [*COLUMNS, "mahalanobis"]
     assert set(detector.meta["left_out"]) == {"adaneg", "knn"}
+    assert detector.meta["decide_by"] == "mahalanobis"
     for image_set in ("photos_test", "strange"):
         rows = study[study.image_set == image_set]
         found = detector.score(embeddings_of(stored, image_set).array())
@@ -94,6 +95,7 @@ def test_names_without_clusters(stored, tmp_path):
     project.run("--cores", "1", f"{folder}/detector.json")
     detector = load_detector(project.folder / folder / "detector.json")
     assert detector.meta["left_out"]["mahalanobis"] == "needs clusters"
+    assert detector.meta["decide_by"] == "neglabel:rest", "not Mahalanobis, as elsewhere"
     with pytest.raises(InputError, match="'frequency_1' knows no clusters"):
         detector.cluster(np.eye(64, dtype=np.float32))
     ranked = detector.rank(["a", "b"], np.eye(2, 64))

@@ -6,6 +6,7 @@
 from workflow_scripts.lib.concepts.methods import METHODS as MINING
 from workflow_scripts.lib.config.names import ablated_studies
 from workflow_scripts.lib.detection.methods import METHODS as DETECTORS
+from workflow_scripts.lib.detection.methods import deciding_rank
 from workflow_scripts.lib.images.kinds import LABELS
 
 NEEDS = {
@@ -47,16 +48,17 @@ def scored_sets(study):
     return [*study_image_sets(study)[1:], *filter(None, [calibration_set(study)])]
 
 
-def deciding(study, config):
+def deciding(study, config, clustered=True):
     """Detector and negatives ("none" if it needs none) that sort the images of a study.
 
-    Our choice, for want of evidence which detector is best without labels: the first one that uses
-    positives, else the first of all.
+    Our choice, if `decide_by` names no detector: the first by DECIDING_ORDER, of equal methods the
+    study's first. clustered: False passes over detectors that need clusters, if there are others.
     """
-    chosen = study["decide_by"]
-    uses = {name: needs("detectors", config["detectors"][name]) for name in study["detectors"]}
-    named = [name for name in uses if "positives" in uses[name]]
-    detector = chosen["detector"] or [*named, *uses][0]
+    chosen, blocks = study["decide_by"], config["detectors"]
+    ordered = sorted(study["detectors"], key=lambda name: deciding_rank(blocks[name]["method"]))
+    uses = {name: needs("detectors", blocks[name]) for name in ordered}
+    usable = [name for name in ordered if clustered or "clusters" not in uses[name]]
+    detector = chosen["detector"] or [*usable, *ordered][0]
     negatives = "none"
     if "negatives" in uses[detector]:
         negatives = chosen["negatives"] or study["negatives"][0]

@@ -37,8 +37,19 @@ METHODS = {
     "mahalanobis": Method("images", ("clusters",), fitted=True),
 }
 
+# Which detector of a study decides where its `decide_by` names none: the first of these; one that
+# is not here comes last. config/README.md says what the order rests on. AdaNeg stands last since
+# its scores depend on the other images.
+DECIDING_ORDER = ("mahalanobis", "neglabel", "energy", "max_logit", "negrefine", "mcm", "knn")
+DECIDING_ORDER += ("entropy", "adaneg")
+
 
 def function_of(name):
     """The function of a detector."""
     module = import_module(f"workflow_scripts.lib.detection.{METHODS[name].module}")
     return getattr(module, name)
+
+
+def deciding_rank(method):
+    """Place of a method in DECIDING_ORDER, from 0; of one that is not there, its length."""
+    return [*DECIDING_ORDER, method].index(method)

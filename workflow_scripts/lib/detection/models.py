@@ -157,8 +157,7 @@ class DecideBy(Block):
 
     detector: Annotated[str, Names("detectors")] | None = Field(
         None,
-        description="Detector of the study; null takes the first that uses positives, or the "
-        "first of all.",
+        description="Detector of the study; null takes the first of the order in config/README.md.",
     )
     negatives: Annotated[str, Names("negatives")] | None = Field(
         None, description="Negatives of the study; null takes the first."
