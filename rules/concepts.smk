@@ -1,7 +1,8 @@
 """Image and text embeddings, clusters -> mined concepts (positives) and negatives.
 
 Out: results/similarity/... (best concepts per image), results/concepts/... (positives with their
-votes), results/names/... (the name of every cluster), results/negatives/.... Only one rule reads
+votes), results/names/... (the name of every cluster), results/negatives/...,
+results/studies/{study}/number_of_clusters.parquet (sweeps over k with names). Only one rule reads
 labels: mine_ground_truth, the oracle.
 """
 
@@ -126,6 +127,55 @@ rule name_clusters:
         above=above("name_clusters"),
     script:
         "../workflow_scripts/name_clusters.py"
+
+
+def sweeps_of(study):
+    """(encoder, clustering encoder) of every number of clusters that a study leaves to the sweep:
+    the study's encoder, which can name clusters, and the one whose space the sweep is in."""
+    pairs = [
+        (encoder, configuration.clustering_encoder(name, encoder, CONFIG))
+        for name in study["clusterings"]
+        if CONFIG["clusterings"][name]["k"] == "auto"
+        for encoder in naming_encoders(study)
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def study_sweeps(wildcards):
+    """The sweeps over the number of clusters of a study, and the best concepts of its images."""
+    study = CONFIG["studies"][wildcards.study]
+    files = {
+        "sweeps": "results/k/{own}/{train}/sweep.parquet",
+        "choices": "results/k/{own}/{train}/choice.json",
+        "clusters": "results/k/{own}/{train}/clusters.parquet",
+        "similarity": "results/similarity/{encoder}/{train}/{corpus}.parquet",
+    }
+    return {
+        key: [path.format(encoder=encoder, own=own, **study) for encoder, own in sweeps_of(study)]
+        for key, path in files.items()
+    }
+
+
+def sweeps_config(wildcards):
+    """The encoders of a study's sweeps, in the order of the files."""
+    return {"encoders": [list(pair) for pair in sweeps_of(CONFIG["studies"][wildcards.study])]}
+
+
+rule tabulate_sweep:
+    input:
+        unpack(study_sweeps),
+    output:
+        table="results/studies/{study}/number_of_clusters.parquet",
+    log:
+        "results/logs/tabulate_sweep/{study}.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg=sweeps_config,
+        code=code("tabulate_sweep"),
+        above=above("tabulate_sweep"),
+    script:
+        "../workflow_scripts/tabulate_sweep.py"
 
 
 # ---- negatives --------------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """Positives, negatives and test images -> scores -> tables of each study.
 
 Out: results/scores/{study}/... (one row per image, one column per detector),
-results/studies/{study}/{ood,comparison,concepts,label_quality,cluster_names,number_of_clusters,
-clustering}.parquet.
+results/studies/{study}/{ood,comparison,concepts,label_quality,cluster_names,clustering}.parquet.
 """
 
 from workflow_scripts.lib.detection.methods import METHODS
@@ -235,55 +234,6 @@ rule tabulate_clusters:
         above=above("tabulate_clusters"),
     script:
         "../workflow_scripts/tabulate_clusters.py"
-
-
-def sweeps_of(study):
-    """(encoder, clustering encoder) of every number of clusters that a study leaves to the sweep:
-    the study's encoder, which can name clusters, and the one whose space the sweep is in."""
-    pairs = [
-        (encoder, configuration.clustering_encoder(name, encoder, CONFIG))
-        for name in study["clusterings"]
-        if CONFIG["clusterings"][name]["k"] == "auto"
-        for encoder in naming_encoders(study)
-    ]
-    return list(dict.fromkeys(pairs))
-
-
-def study_sweeps(wildcards):
-    """The sweeps over the number of clusters of a study, and the best concepts of its images."""
-    study = CONFIG["studies"][wildcards.study]
-    files = {
-        "sweeps": "results/k/{own}/{train}/sweep.parquet",
-        "choices": "results/k/{own}/{train}/choice.json",
-        "clusters": "results/k/{own}/{train}/clusters.parquet",
-        "similarity": "results/similarity/{encoder}/{train}/{corpus}.parquet",
-    }
-    return {
-        key: [path.format(encoder=encoder, own=own, **study) for encoder, own in sweeps_of(study)]
-        for key, path in files.items()
-    }
-
-
-def sweeps_config(wildcards):
-    """The encoders of a study's sweeps, in the order of the files."""
-    return {"encoders": [list(pair) for pair in sweeps_of(CONFIG["studies"][wildcards.study])]}
-
-
-rule tabulate_sweep:
-    input:
-        unpack(study_sweeps),
-    output:
-        table="results/studies/{study}/number_of_clusters.parquet",
-    log:
-        "results/logs/tabulate_sweep/{study}.log",
-    conda:
-        "../envs/workflow.yaml"
-    params:
-        cfg=sweeps_config,
-        code=code("tabulate_sweep"),
-        above=above("tabulate_sweep"),
-    script:
-        "../workflow_scripts/tabulate_sweep.py"
 
 
 def clusterings_of(study):
