@@ -157,9 +157,9 @@ def frequent(study, tables):
 def flagged(study, tables):
     """Of a calibrated study: the flagged share of every set, and how sure it is; else []."""
     rows = pd.concat([at_place(tables.decisions, place) for place in study["places"]])
+    rows = decided(rows, study) if len(rows) else rows
     if rows.empty:
         return []
-    rows = decided(rows, study)
     outside = rows[rows["measure"] == "detection_rate"]
     shown = (outside if len(outside) else rows).sort_values("share", ascending=False, kind="stable")
     shares = [f"{share(row.share)} of {row.image_set}" for row in shown.itertuples()]
@@ -183,7 +183,8 @@ def measured(study, tables):
     if rows.empty:
         return [] if len(tables.comparison) else ["Images are ranked, none is flagged."]
     best = rows.loc[rows["auroc"].idxmax()]
-    text = f"Best AUROC of {len(rows)} choices without labels: {described(best)}"
+    value = "AUROC" if len(rows) == 1 else f"Best AUROC of {len(rows)} choices"
+    text = f"{value} without labels: {described(best)}"
     own = [at_place(rows, place, PLACE[:3]) for place in study["places"]]
     own = decided(pd.concat(own), study)
     if len(own) and own.index[0] != best.name:
