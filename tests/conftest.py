@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from filelock import FileLock
-from projects import Project, make_project
+from projects import Project, make_hostile_project, make_project
 
 pytest_plugins = ["browser"]
 
@@ -34,3 +34,9 @@ def shared(tmp_path_factory, worker_id):
 def finished(shared):
     """The miniature project after a complete run. Copy it before a change."""
     return shared("finished", lambda folder: make_project(folder).run())
+
+
+@pytest.fixture(scope="session")
+def hostile(shared):
+    """The project of `make_hostile_project` after a complete run, for tests of pages."""
+    return shared("hostile", lambda folder: make_hostile_project(folder).run())
