@@ -40,13 +40,15 @@ COLUMNS = {
     "plot": "plot_ood",
     "sheet": "draw_concepts",
     "means": "tabulate_means",
+    "map": "draw_map",
     "summary": "summarise",
 }
 
 OOD_TABLES = {
     "evaluate_ood": 1, "plot_ood": 1, "write_table": 2, "tabulate_means": 1, "summarise": 1,
 }  # fmt: skip
-FROM_NEGATIVES = {"mine_negatives": 3, "score_images": 3, **OOD_TABLES}
+FROM_SCORES = {"score_images": 3, "draw_map": 1, **OOD_TABLES}
+FROM_NEGATIVES = {"mine_negatives": 3, **FROM_SCORES}
 FROM_POSITIVES = FROM_NEGATIVES | {
     "evaluate_concepts": 1, "tabulate_clusters": 1, "write_table": 5,
 }  # fmt: skip
@@ -56,14 +58,14 @@ FROM_MATCHES = FROM_POSITIVES | {
 # A clustering concerns neither the frequency method nor its score file.
 FROM_CLUSTERS = FROM_POSITIVES | {
     "average_clusters": 2, "name_clusters": 2, "mine_concepts": 2, "mine_negatives": 2,
-    "score_images": 2, "evaluate_clustering": 1, "write_table": 6,
+    "score_images": 2, "evaluate_clustering": 1, "write_table": 6, "draw_map": 0,
 }  # fmt: skip
 ONE_CLUSTERING = FROM_CLUSTERS | {
     "cluster": 1, "average_clusters": 1, "name_clusters": 1, "mine_concepts": 1,
     "mine_negatives": 1, "score_images": 1,
 }  # fmt: skip
-# The sheet of concepts is drawn of the study's first encoder, clustering and seed.
-FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1}
+# The sheet of concepts and the map are drawn of the study's first encoder, clustering and seed.
+FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1, "draw_map": 1}
 FROM_TRAINING = FROM_MATCHES | {
     "find_neighbours": 1, "cluster": 2, "average_clusters": 2, "evaluate_clustering": 1,
     "write_table": 6,
@@ -73,6 +75,7 @@ FROM_EMBEDDINGS = FROM_TRAINING | DUPLICATES | {"embed_images": 4, "collect_quar
 FROM_DECISIONS = {
     "decide_images": 3, "list_outliers": 2, "evaluate_decisions": 1, "write_table": 1,
     "summarise": 1,
+    "draw_map": 1,
 }  # fmt: skip
 RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1, **DUPLICATES}
 
@@ -231,9 +234,9 @@ CHANGES = [
     ("a training image edited, looked at with `-n`, and put back", image_edited_and_back, {}),
     ("all training images touched", images_touched, {}),
     ("a test image edited", image_edited("test", "strange"),
-     RELISTED | {"score_images": 3, "evaluate_concepts": 1, **OOD_TABLES, "write_table": 4}),
+     RELISTED | FROM_SCORES | {"evaluate_concepts": 1, "write_table": 4}),
     ("an OOD image edited", image_edited("strange", "stranger"),
-     RELISTED | {"score_images": 3, **OOD_TABLES}),
+     RELISTED | FROM_SCORES),
     ("a word added to the corpus", word_added,
      {"build_corpus": 1, "embed_texts": 1} | FROM_MATCHES),
     ("the word list touched", word_list_touched, {}),
@@ -259,23 +262,24 @@ CHANGES = [
                        "draw_concepts": 1}),
     ("a parameter of negatives", set_key("negatives.rest.limit", 0.999), FROM_NEGATIVES),
     ("a parameter of a detector", set_key("detectors.mcm.temperature", 0.5),
-     {"score_images": 3, **OOD_TABLES}),
+     FROM_SCORES),
     ("a new OOD set", set_key("studies.mini.far", ["strange", "stranger"]),
-     RELISTED | {"score_images": 3, **OOD_TABLES}),
+     RELISTED | FROM_SCORES),
     ("a calibration set", set_key("studies.mini.calibrate", {"set": "stranger"}),
-     RELISTED | {"score_images": 3, **OOD_TABLES, **FROM_DECISIONS, "write_table": 3,
+     RELISTED | FROM_SCORES | {**FROM_DECISIONS, "write_table": 3,
                  "find_duplicates": 0, "collect_duplicates": 0}),
     ("a false-alarm rate of a calibrated study", rate_changed, FROM_DECISIONS),
     ("a seed added", set_key("studies.mini.seeds", [0, 1]), FROM_CLUSTERS | {"cluster": 2}),
     ("a new encoder", encoder_added,
-     {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0, "find_duplicates": 0,
-      "collect_duplicates": 0}),
+     {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0, "draw_map": 0,
+      "find_duplicates": 0, "collect_duplicates": 0}),
     ("a clustering of another encoder",
      in_turn(second_encoder, set_key("clusterings.kmeans_3.encoder", "second")),
      FIRST_CLUSTERING | {"embed_images": 2, "collect_quarantine": 1}),
     ("the share of images that may be lost",
      set_key("image_sets.photos.maximum_quarantine", 0.5),
      {"list_images": 1, "collect_quarantine": 1, "summarise": 1}),
+    ("how the map is drawn", set_key("studies.mini.map", {"rows": 20}), {"draw_map": 1}),
     ("how close near duplicates are", set_key("studies.mini.near_duplicates", 0.98),
      {**DUPLICATES, "summarise": 1}),
     ("**code**",),

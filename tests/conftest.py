@@ -5,7 +5,7 @@ import shutil
 import pytest
 from detectors import store
 from filelock import FileLock
-from projects import Project, make_project
+from projects import Project, make_hostile_project, make_project
 
 pytest_plugins = ["browser"]
 
@@ -41,3 +41,9 @@ def finished(shared):
 def stored(finished, shared):
     """The miniature project with all detectors, and a detector stored. Copy it before a change."""
     return shared("stored", lambda folder: store(finished.copy(folder)))
+
+
+@pytest.fixture(scope="session")
+def hostile(shared):
+    """The project of `make_hostile_project` after a complete run, for tests of pages."""
+    return shared("hostile", lambda folder: make_hostile_project(folder).run())

@@ -128,3 +128,34 @@ def make_project(folder):
     project = Project(folder)
     project.write_config(MINI)
     return project
+
+
+# Text that would break a page or run in it. A folder name may end in "<", so that an id has "</".
+HOSTILE = {
+    "solid_red_circle": "<script>alert('a')<",
+    "solid_blue_square": "\"quoted\" & 'so'",
+    "striped_green_star": "דג قط 🦊",
+    "dotted_green_ring": "<img src=x onerror=alert(1)>",
+    "solid_pink_heart": "{{7*7}} `${alert(2)}` @{image_id}",
+}
+
+
+def make_hostile_project(folder):
+    """A calibrated project where labels, file names and names of concepts are HOSTILE."""
+    project = make_project(folder)
+    for image_set in ("train", "test", "strange", "stranger"):
+        for name, hostile in HOSTILE.items():
+            if (images := folder / "photos" / image_set / name).exists():
+                images = images.rename(images.with_name(hostile))
+                (images / "000.png").rename(images / 'script>💥".png')
+    words = [
+        f"{word} {HOSTILE.get(word.replace(' ', '_'), '<img src=x onerror=alert(2)>')}"
+        for word in WORDS
+    ]
+    (folder / "words.txt").write_text("\n".join(words) + "\n", "utf-8")
+    config = project.read_config()
+    config["studies"]["mini"] |= {
+        "calibrate": {"share": 0.25}, "clusterings": ["kmeans_3"], "minings": ["clustermine"],
+    }  # fmt: skip
+    project.write_config(config)
+    return project

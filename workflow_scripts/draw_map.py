@@ -87,7 +87,7 @@ def array_of(sets, rows):
 
 
 def thumbnails(table, inputs, cfg):
-    """A data URI per image, "" of those without a picture; how they are chosen, see `chosen_rows`."""
+    """A data URI per image, "" of those without a picture; who has one, see `chosen_rows`."""
     uris = [""] * len(table)
     rows = chosen_rows(table["score"].to_numpy())
     ids, sets = table["image_id"].to_pylist(), table["image_set"].to_pylist()

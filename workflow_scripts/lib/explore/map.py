@@ -9,6 +9,7 @@ from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
     CustomJS,
+    CustomJSHover,
     DataTable,
     Div,
     HoverTool,
@@ -41,8 +42,8 @@ def map_page(table, plane, thumbnails, meta):
 
     table: pyarrow Table, a row per image: image_set, image_id, name, score, p_value, cluster and
         cluster_name; all but the first two may be null. The first set is the training set.
-    plane: float32 [n, 2]. thumbnails: n data URIs or "". meta: study, projection, total (images that
-        there are), decide_by (detector, negatives), encoder, source_of (the names of the sets).
+    plane: float32 [n, 2]. thumbnails: n data URIs or "". meta: study, projection, total (images
+        there are), decide_by (detector, negatives), encoder, source_of (by the names of the sets).
     """
     views = views_of(table, list(meta["source_of"]))
     source = ColumnDataSource(columns_of(table, plane, thumbnails, views))
@@ -67,7 +68,7 @@ def map_page(table, plane, thumbnails, meta):
 
 
 def columns_of(table, plane, thumbnails, views):
-    """The columns of the points: what the cards and the list show, and a colour and a marker per view."""
+    """The columns of the points: what cards and list show, and a colour and a marker per view."""
     names = pc.coalesce(table["name"], table["cluster_name"])
     columns = {
         "x": plane[:, 0],
@@ -182,7 +183,9 @@ def draw_points(source):
         nonselection_glyph=Scatter(**look, fill_alpha=0.08),
     )
     # Bokeh escapes what it puts in place of @{...}.
-    plot.add_tools(HoverTool(renderers=[renderer], tooltips=page.CARD, limit=3))
+    details = {"@{x}": CustomJSHover(args={"source": source}, code=page.DETAILS)}
+    hover = HoverTool(renderers=[renderer], tooltips=page.CARD, formatters=details, limit=3)
+    plot.add_tools(hover)
     return plot, [renderer.glyph, renderer.selection_glyph, renderer.nonselection_glyph]
 
 
@@ -205,8 +208,8 @@ def listing(source):
         for name in fields
     ]
     table = DataTable(
-        source=listed, columns=columns, height=440, sizing_mode="stretch_width", index_position=None,
-        selectable=False, reorderable=False, autosize_mode="none",
+        source=listed, columns=columns, height=440, sizing_mode="stretch_width",
+        index_position=None, selectable=False, reorderable=False, autosize_mode="none",
     )  # fmt: skip
     args = {"source": source, "listed": listed, "find": find, "count": count, "fields": fields}
     refill = CustomJS(args=args, code=page.REFILL)
@@ -225,7 +228,7 @@ def has_values(column):
 def notes_of(meta, thumbnails):
     """What the page says about itself, lines of text."""
     shown, total = len(thumbnails), meta["total"]
-    which = f"{shown:,} images" if shown == total else f"a random {shown:,} of {total:,} images"
+    which = f"{shown:,} images" if shown == total else f"A random {shown:,} of {total:,} images"
     by = [name for name in meta["decide_by"].values() if name != "none"]
     names = {"pca": "principal components", "umap": "UMAP", "tsne": "t-SNE"}
     pictures = sum(map(bool, thumbnails))
@@ -236,8 +239,8 @@ def notes_of(meta, thumbnails):
     else:
         seen = "No pictures are known."
     return [
-        f"{which[0].upper()}{which[1:]}, embedded by {meta['encoder']}, by {names[meta['projection']]}. "
-        f"The score is {', '.join(by)}; the lower, the less an image belongs. {seen}",
+        f"{which} of the encoder {meta['encoder']}, by {names[meta['projection']]}. The score is "
+        f"{', '.join(by)}; the lower, the less an image belongs. {seen}",
         "Name is that of the nearest positive, of training images that of their cluster. Hover or "
         "tap a point; choose several by box or lasso, which fills the list.",
     ]

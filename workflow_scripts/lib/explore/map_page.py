@@ -19,11 +19,16 @@ PAGE = """\
 <link rel="icon" href="data:,">
 <title>{title}</title>
 <style>
-:root {{ color-scheme: light dark; --text: #1c1c1c; --page: #ffffff; --card: #f5f5f5; --line: #c8c8c8; }}
+:root {{
+  color-scheme: light dark;
+  --text: #1c1c1c; --page: #ffffff; --card: #f5f5f5; --line: #c8c8c8;
+}}
 @media (prefers-color-scheme: dark) {{
   :root {{ --text: #ececec; --page: #17191c; --card: #24272b; --line: #4a4f55; }}
 }}
-body {{ margin: 16px; background: var(--page); color: var(--text); font: 15px/1.45 system-ui, sans-serif; }}
+body {{
+  margin: 16px; background: var(--page); color: var(--text); font: 15px/1.45 system-ui, sans-serif;
+}}
 h1 {{ font-size: 20px; margin: 0 0 4px; overflow-wrap: anywhere; }}
 p {{ margin: 0 0 8px; max-width: 90ch; }}
 </style>
@@ -39,20 +44,29 @@ p {{ margin: 0 0 8px; max-width: 90ch; }}
 </html>
 """
 
+# The style is inside: Bokeh keeps the body of a tooltip alone.
 CARD = """\
-<style>
+<div class="card"><style>
 .card { display: flex; gap: 8px; max-width: 300px; }
 .card img { width: 64px; height: 64px; object-fit: contain; flex: none; }
 .card img[src=""] { display: none; }
 .card p { margin: 0; overflow-wrap: anywhere; }
 .card small { color: #555; }
 </style>
-<div class="card"><img alt="" src="@{thumbnail}"><div>
+<img alt="" src="@{thumbnail}"><div>
 <p dir="auto"><b>@{name}</b></p>
-<p>score @{score}{0.0000}, p @{p_value}{0.0000}</p>
-<p dir="auto">cluster @{cluster}</p>
+<p dir="auto">@{x}{custom}</p>
 <p dir="auto"><small>@{image_set}: @{image_id}</small></p>
 </div></div>
+"""
+
+# What is known of a point, in place of its x.
+DETAILS = """\
+const {score, p_value, cluster} = source.data
+const row = special_vars.index
+const number = (word, value) => isNaN(value) ? [] : [`${word} ${value.toPrecision(4)}`]
+const known = [...number("score", score[row]), ...number("p", p_value[row])]
+return [...known, ...cluster[row] ? [`cluster ${cluster[row]}`] : []].join(", ")
 """
 
 RECOLOUR = """\
@@ -97,10 +111,11 @@ svg { flex: none; }
 .scale { width: 260px; height: 12px; border-radius: 3px; }
 .ends { width: 260px; display: flex; justify-content: space-between; }
 .slick-viewport, .slick-header-column, .slick-cell {
-  background: var(--page) !important; color: var(--text) !important; border-color: var(--line) !important;
+  background: var(--page) !important; color: var(--text) !important;
+  border-color: var(--line) !important;
 }
 .slick-row.odd .slick-cell { background: var(--card) !important; }
-select.bk-input { appearance: auto; background-image: none; }
+select.bk-input { appearance: auto !important; background-image: none !important; }
 """
 )
 
@@ -132,7 +147,8 @@ def many(number):
 
 def scale(colours, low, high, unknown=None):
     """HTML of a scale of scores. unknown: the colour of images without one, if there are some."""
-    bar = f'<div class="scale" style="background: linear-gradient(90deg, {", ".join(colours)})"></div>'
+    fill = f"linear-gradient(90deg, {', '.join(colours)})"
+    bar = f'<div class="scale" style="background: {fill}"></div>'
     ends = f'<div class="ends"><span>{low:.4g} or less</span><span>{high:.4g} or more</span></div>'
     return bar + ends + (legend([(unknown, "circle", "no score")]) if unknown else "")
 

@@ -15,8 +15,8 @@ SIZE = 64  # pixels of the longer side
 def chosen_rows(scores, limit=THUMBNAILS):
     """The images that get a picture: sorted row numbers [min(n, limit)].
 
-    scores: float [n], NaN of images without one. Half are of the lowest scores, if so many have one,
-    the others a random sample.
+    scores: float [n], NaN of images without one. Half have the lowest scores, if so many have a
+    score; the others are a random sample.
     """
     order = np.argsort(scores, kind="stable")  # NaN last
     lowest = order[: min(limit // 2, np.isfinite(scores).sum())]
