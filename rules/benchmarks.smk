@@ -122,8 +122,12 @@ rule plot_benchmark:
     input:
         table="results/benchmarks/{benchmark}/clustering.parquet",
     output:
-        svg="results/figures/benchmarks/{benchmark}.{metric}.svg",
-        png="results/figures/benchmarks/{benchmark}.{metric}.png",
+        **figure(
+            "results/figures/benchmarks/{benchmark}.{metric}",
+            "plot_benchmark",
+            of="benchmark {benchmark}",
+            shows="{metric}",
+        ),
     log:
         "results/logs/plot_benchmark/{benchmark}.{metric}.log",
     wildcard_constraints:
@@ -150,4 +154,6 @@ def all_comparisons(wildcards):
         for metric in ("acc", "nmi")
         for ending in FIGURE_ENDINGS
     ]
-    return plots + [f"results/tables/{t}.{ending}" for t in tables for ending in TABLE_ENDINGS]
+    pages = [f"results/report/{table}.html" for table in tables]
+    tables = [f"results/tables/{table}.{ending}" for table in tables for ending in TABLE_ENDINGS]
+    return [*plots, *pages, *tables]

@@ -9,7 +9,6 @@ comparisons of its studies.
 from workflow_scripts.lib.config.names import ablated_studies
 
 TABLE_ENDINGS = ("parquet", "csv", "md")
-FIGURE_ENDINGS = ("svg", "png")
 NAME_TABLES = ("concepts", "label_quality")
 
 # ---- tables ---------------------------------------------------------------------------------------
@@ -179,6 +178,30 @@ rule summarise:
         "../workflow_scripts/summarise.py"
 
 
+rule render_table:
+    input:
+        md="results/tables/{table}.md",
+    output:
+        html=report(
+            "results/report/{table}.html",
+            caption="captions/render_table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "results/logs/render_table/{table}.log",
+    wildcard_constraints:
+        table=r"[\w./]+",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        cfg={},
+        code=code("render_table"),
+        above=above("render_table"),
+    script:
+        "../workflow_scripts/render_table.py"
+
+
 # ---- figures ----------------------------------------------------------------------------------------
 
 
@@ -186,8 +209,7 @@ rule plot_ood:
     input:
         ood="results/studies/{study}/ood.parquet",
     output:
-        svg="results/figures/{study}.svg",
-        png="results/figures/{study}.png",
+        **figure("results/figures/{study}", "plot_ood", of="study {study}", shows="AUROC"),
     log:
         "results/logs/plot_ood/{study}.log",
     conda:
@@ -211,7 +233,17 @@ rule draw_concepts:
         unpack(images_to_draw),
         positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     output:
-        png="results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
+        png=report(
+            "results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
+            caption="captions/draw_concepts.rst",
+            category="Concepts with example images",
+            labels={
+                "image set": "{image_set}",
+                "encoder": "{encoder}",
+                "clustering": "{clustering}",
+                "mining": "{mining}",
+            },
+        ),
     log:
         "results/logs/draw_concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     conda:
@@ -261,7 +293,9 @@ def all_results(wildcards):
     names += ["contamination"] if contaminated_studies() else []
     names += ["decisions"] if calibrated_studies() else []
     tables = [f"results/tables/{name}.{ending}" for name in names for ending in TABLE_ENDINGS]
-    return ["results/tables/summary.md", *tables, *outliers_of_run(), *figures(), *figures_of_k()]
+    pages = [f"results/report/{name}.html" for name in ["summary", *names]]
+    tables += ["results/tables/summary.md", *pages]
+    return [*tables, *outliers_of_run(), *figures(), *figures_of_k()]
 
 
 # ---- ablations --------------------------------------------------------------------------------------
@@ -313,8 +347,12 @@ rule plot_ablation:
     input:
         table="results/tables/ablations/{ablation}.parquet",
     output:
-        svg="results/figures/ablations/{ablation}.svg",
-        png="results/figures/ablations/{ablation}.png",
+        **figure(
+            "results/figures/ablations/{ablation}",
+            "plot_ablation",
+            of="ablation {ablation}",
+            shows="AUROC",
+        ),
     log:
         "results/logs/plot_ablation/{ablation}.log",
     conda:
@@ -328,8 +366,8 @@ rule plot_ablation:
 
 
 def all_ablations(wildcards):
-    """What `snakemake ablations` makes: a table and a plot of each."""
-    kinds = (("tables", TABLE_ENDINGS), ("figures", FIGURE_ENDINGS))
+    """What `snakemake ablations` makes: a table, its page in the report, and a plot of each."""
+    kinds = (("tables", TABLE_ENDINGS), ("figures", FIGURE_ENDINGS), ("report", ["html"]))
     return [
         f"results/{kind}/ablations/{name}.{ending}"
         for name in CONFIG["ablate"]
