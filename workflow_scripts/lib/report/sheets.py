@@ -61,7 +61,7 @@ class Page:
         self._width, self._height = width, height
 
     def _font(self, size):
-        return FontProperties(self._families, size=size * 72 / DPI)
+        return FontProperties(family=self._families, size=size * 72 / DPI)
 
     def write(self, x, y, text, size, colour="black"):
         """A line of text, its upper left corner at x and y."""
