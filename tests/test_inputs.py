@@ -153,7 +153,9 @@ def test_repacked_archives_are_listed_and_no_more(moved, tmp_path):
             archive.extractall(tmp_path / "train", filter="data")
     make_tars(tmp_path / "train", archives, step=-1)
     ran = project.rules_run("--cores", "2")
-    assert ran == {"list_images": 1, "collect_quarantine": 1, "summarise": 1}
+    assert ran == {
+        "list_images": 1, "collect_quarantine": 1, "summarise": 1, "render_table": 2,
+    }  # fmt: skip
     assert results_of(project) == results_of(moved[0])
 
     sorted((tmp_path / "train").rglob("*.png"))[3].unlink()  # moves all that come after it
@@ -259,7 +261,7 @@ def test_new_names_re_run_what_compares_them(numbered, tmp_path):
     assert project.rules_run("-n") == {
         "mine_ground_truth": 1, "evaluate_concepts": 1, "flag_contamination": 1,
         "mine_negatives": 1, "score_images": 1, "evaluate_ood": 1, "plot_ood": 1,
-        "write_table": 5, "summarise": 1,
+        "write_table": 5, "summarise": 1, "render_table": 6,
     }  # fmt: skip
     path = "results/concepts/tinyclip/photos/words/none/ground_truth/seed0.parquet"
     assert project.rules_run(path) == {"mine_ground_truth": 1}

@@ -44,7 +44,7 @@ def test_inputs_and_outputs_have_names(name):
     """A recipe covers the inputs by name (lib/recipes.py)."""
     for keyword in ("input", "output"):
         for line in re.findall(r"^        (\S.*)$", section(name, keyword), re.MULTILINE):
-            assert re.match(r"\w+=|unpack\(|\)", line), f"{keyword}: {line}"
+            assert re.match(r"\w+=|unpack\(|\*\*figure\(|\)", line), f"{keyword}: {line}"
 
 
 def test_no_part_of_the_dag_waits_for_a_job():
