@@ -1,4 +1,4 @@
-"""CITATION.cff and the BibTeX of the README say the same, and the version is that of the project."""
+"""CITATION.cff and the BibTeX of the README say the same; the version is that of the project."""
 
 import re
 import tomllib

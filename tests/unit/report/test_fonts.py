@@ -1,6 +1,9 @@
 """Letters of many scripts: what is drawn is compared with the box of a letter that no font has."""
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from matplotlib.font_manager import findfont
 from workflow_scripts.lib.report.fonts import BASE, families
 from workflow_scripts.lib.report.sheets import Page
 
+ROOT = Path(__file__).parents[3]
 NAMES = {
     "Latin": "Zoë Müller, Łódź",
     "Greek and Cyrillic": "Ελληνικά собака",
@@ -84,3 +88,19 @@ def test_arabic_letters_are_joined():
     apart = drawn("ك\u200cل\u200cب")  # with non-joiners
     assert not apart.any(0).all()
     assert drawn("كلب").any(0).all()
+
+
+JOB = """
+import sys
+from types import SimpleNamespace
+from workflow_scripts.lib.job import job
+from workflow_scripts.lib.report.sheets import concept_sheet
+with job(SimpleNamespace(rule="draw_concepts", wildcards=[], log=[sys.argv[1]])):
+    concept_sheet([], [("a name with \\ue000", "2 votes", [])])
+"""
+
+
+def test_the_log_of_a_job_names_a_letter_without_a_font(tmp_path):
+    log = tmp_path / "sheet.log"
+    subprocess.run([sys.executable, "-c", JOB, log], cwd=ROOT, check=True)
+    assert r"Glyph 57344 (\ue000) missing from font(s) DejaVu Sans" in log.read_text()
