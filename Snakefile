@@ -8,6 +8,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+report: "rules/captions/workflow.rst"
+
+
 configfile: workflow.source_path("config/config.yaml")
 configfile: workflow.source_path("config/benchmark_sets.yaml")
 configfile: workflow.source_path("config/ablations.yaml")

@@ -101,9 +101,7 @@ rule write_comparison:
     input:
         tables=lambda wildcards: compared_tables(wildcards.comparison),
     output:
-        parquet="results/tables/{comparison}.parquet",
-        csv="results/tables/{comparison}.csv",
-        md="results/tables/{comparison}.md",
+        **table("results/tables/{comparison}", "{comparison}"),
     log:
         "results/logs/write_comparison/{comparison}.log",
     wildcard_constraints:
@@ -122,8 +120,12 @@ rule plot_benchmark:
     input:
         table="results/benchmarks/{benchmark}/clustering.parquet",
     output:
-        svg="results/figures/benchmarks/{benchmark}.{metric}.svg",
-        png="results/figures/benchmarks/{benchmark}.{metric}.png",
+        **figure(
+            "results/figures/benchmarks/{benchmark}.{metric}",
+            "plot_benchmark",
+            of="benchmark {benchmark}",
+            shows="{metric}",
+        ),
     log:
         "results/logs/plot_benchmark/{benchmark}.{metric}.log",
     wildcard_constraints:
@@ -150,4 +152,5 @@ def all_comparisons(wildcards):
         for metric in ("acc", "nmi")
         for ending in FIGURE_ENDINGS
     ]
-    return plots + [f"results/tables/{t}.{ending}" for t in tables for ending in TABLE_ENDINGS]
+    tables = [f"results/tables/{table}.{ending}" for table in tables for ending in TABLE_ENDINGS]
+    return [*plots, *tables]

@@ -59,8 +59,12 @@ rule plot_k:
         table="results/k/{encoder}/{image_set}/sweep.parquet",
         choice="results/k/{encoder}/{image_set}/choice.json",
     output:
-        svg="results/figures/k/{encoder}/{image_set}.svg",
-        png="results/figures/k/{encoder}/{image_set}.png",
+        **figure(
+            "results/figures/k/{encoder}/{image_set}",
+            "plot_k",
+            of="{image_set}, {encoder}",
+            shows="number of clusters",
+        ),
     log:
         "results/logs/plot_k/{encoder}/{image_set}.log",
     conda:

@@ -92,6 +92,35 @@ def without_threads(block):
     return {key: value for key, value in block.items() if key != "threads"}
 
 
+# ---- figures and the report -----------------------------------------------------------------------
+# `snakemake --report report.html` shows what is flagged with `report`; rules/captions/ explains it.
+
+FIGURE_ENDINGS = ("svg", "png", "pdf")
+
+
+def figure(stem, caption, **labels):
+    """Outputs of a rule that draws a figure; the report shows the PNG, which looks the same
+    whatever fonts the reader has."""
+    files = {ending: f"{stem}.{ending}" for ending in FIGURE_ENDINGS}
+    shown = report(
+        files["png"], caption=f"captions/{caption}.rst", category="Figures", labels=labels
+    )
+    return files | {"png": shown}
+
+
+TABLE_ENDINGS = ("parquet", "csv", "md", "html")
+
+
+def table(stem, name):
+    """Outputs of a rule that writes a table; the report shows its page."""
+    files = {ending: f"{stem}.{ending}" for ending in TABLE_ENDINGS}
+    return files | {"html": table_page(files["html"], name)}
+
+
+def table_page(path, name):
+    return report(path, caption="captions/table.rst", category="Tables", labels={"table": name})
+
+
 # ---- what methods need, and which names a rule serves -------------------------------------------
 
 

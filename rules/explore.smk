@@ -57,8 +57,8 @@ def pages_of_run():
 # ---- what they are made of ------------------------------------------------------------------------
 
 
-def page_code(script, *templates):
-    """Params function: the code of a page with its templates, and how its images are read."""
+def page_files(*templates):
+    """Function of the wildcards: what a page reads by name, its templates and how to read images."""
     names = ("base.html", "parts.html", "page.css", "page.js", *templates)
     files = [f"explore/templates/{name}" for name in names]
 
@@ -68,7 +68,7 @@ def page_code(script, *templates):
         kinds = dict.fromkeys(container_of(name)[0] for name in sets)
         return [*files, *(f"images/{kind}" for kind in kinds if kind in ARCHIVES)]
 
-    return code(script, modules)
+    return modules
 
 
 def pictures_of(rule, wildcards, image_set, encoder):
@@ -111,7 +111,6 @@ def outlier_page_config(wildcards):
         "image_set": name,
         "role": "test" if name == study["test"] else roles.get(name),
         "test": study["test"],
-        "train_root": linked_root(study["train"], deciding_encoder(study)),
         "pages": menu_of(wildcards.study),
         "files": [f"results/outliers/{wildcards.study}/{name}.{end}" for end in ("csv", "parquet")],
     }
@@ -128,7 +127,7 @@ rule explore_outliers:
         "../envs/workflow.yaml"
     params:
         cfg=outlier_page_config,
-        code=page_code("explore_outliers", "outliers.html"),
+        code=code("explore_outliers", page_files("outliers.html")),
         above=above("explore_outliers"),
     script:
         "../workflow_scripts/explore_outliers.py"
@@ -175,7 +174,7 @@ rule explore_clusters:
         "../envs/workflow.yaml"
     params:
         cfg=clusters_page_config,
-        code=page_code("explore_clusters", "clusters.html"),
+        code=code("explore_clusters", page_files("clusters.html")),
         above=above("explore_clusters"),
     script:
         "../workflow_scripts/explore_clusters.py"
@@ -258,7 +257,7 @@ rule explore_study:
         "../envs/workflow.yaml"
     params:
         cfg=study_pages_config,
-        code=page_code("explore_study", "index.html", "comparison.html", "data.html"),
+        code=code("explore_study", page_files("index.html", "comparison.html", "data.html")),
         above=above("explore_study"),
     script:
         "../workflow_scripts/explore_study.py"
@@ -299,7 +298,7 @@ rule explore_provenance:
             "pages": menu_of(wildcards.study),
             "config": study_with_blocks(wildcards),
         },
-        code=page_code("explore_provenance", "provenance.html"),
+        code=code("explore_provenance", page_files("provenance.html")),
         above=above("explore_provenance"),
     script:
         "../workflow_scripts/explore_provenance.py"

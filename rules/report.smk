@@ -9,8 +9,6 @@ comparisons of its studies.
 from snakemake.logging import logger
 from workflow_scripts.lib.config.names import ablated_studies
 
-TABLE_ENDINGS = ("parquet", "csv", "md")
-FIGURE_ENDINGS = ("svg", "png")
 NAME_TABLES = ("concepts", "label_quality")
 OF_EVERY_STUDY = ("ood", "comparison", "clustering")
 OF_SOME_STUDIES = (
@@ -66,9 +64,7 @@ rule write_table:
     input:
         tables=tables_of_run,
     output:
-        parquet="results/tables/{table}.parquet",
-        csv="results/tables/{table}.csv",
-        md="results/tables/{table}.md",
+        **table("results/tables/{table}", "{table}"),
         tex="results/tables/{table}.tex",
     log:
         "results/logs/write_table/{table}.log",
@@ -129,9 +125,7 @@ rule collect_quarantine:
     input:
         unpack(quarantines_of_run),
     output:
-        parquet="results/tables/quarantine.parquet",
-        csv="results/tables/quarantine.csv",
-        md="results/tables/quarantine.md",
+        **table("results/tables/quarantine", "quarantine"),
     log:
         "results/logs/collect_quarantine.log",
     conda:
@@ -153,9 +147,7 @@ rule collect_duplicates:
     input:
         tables=duplicates_of_run,
     output:
-        parquet="results/tables/duplicates.parquet",
-        csv="results/tables/duplicates.csv",
-        md="results/tables/duplicates.md",
+        **table("results/tables/duplicates", "duplicates"),
     log:
         "results/logs/collect_duplicates.log",
     conda:
@@ -179,9 +171,7 @@ rule tabulate_means:
         comparison="results/tables/comparison.parquet",
         label_quality=quality_of_names,
     output:
-        parquet="results/tables/means.parquet",
-        csv="results/tables/means.csv",
-        md="results/tables/means.md",
+        **table("results/tables/means", "means"),
         tex="results/tables/means.tex",
     log:
         "results/logs/tabulate_means.log",
@@ -241,7 +231,8 @@ rule summarise:
     input:
         unpack(tables_to_summarise),
     output:
-        summary="results/tables/summary.md",
+        md="results/tables/summary.md",
+        html=table_page("results/tables/summary.html", "summary"),
     log:
         "results/logs/summarise.log",
     conda:
@@ -261,8 +252,7 @@ rule plot_ood:
     input:
         ood="results/studies/{study}/ood.parquet",
     output:
-        svg="results/figures/{study}.svg",
-        png="results/figures/{study}.png",
+        **figure("results/figures/{study}", "plot_ood", of="study {study}", shows="AUROC"),
     log:
         "results/logs/plot_ood/{study}.log",
     conda:
@@ -286,7 +276,17 @@ rule draw_concepts:
         unpack(images_to_draw),
         positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     output:
-        png="results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
+        png=report(
+            "results/figures/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.png",
+            caption="captions/draw_concepts.rst",
+            category="Concepts with example images",
+            labels={
+                "image set": "{image_set}",
+                "encoder": "{encoder}",
+                "clustering": "{clustering}",
+                "mining": "{mining}",
+            },
+        ),
     log:
         "results/logs/draw_concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.log",
     conda:
@@ -367,7 +367,13 @@ def all_results(wildcards):
     names |= dict.fromkeys(("duplicates", "quarantine"), TABLE_ENDINGS)
     tables = [f"results/tables/{name}.{end}" for name, ends in names.items() for end in ends]
     pictures = [*figures(), *figures_of_k(studies_in_run()), *pages_of_run(), *maps_of_run()]
-    return ["results/tables/summary.md", *tables, *outliers_of_run(), *pictures]
+    return [
+        "results/tables/summary.md",
+        "results/tables/summary.html",
+        *tables,
+        *outliers_of_run(),
+        *pictures,
+    ]
 
 
 # ---- ablations --------------------------------------------------------------------------------------
@@ -400,9 +406,7 @@ rule tabulate_ablation:
     input:
         unpack(tables_of_ablation),
     output:
-        parquet="results/tables/ablations/{ablation}.parquet",
-        csv="results/tables/ablations/{ablation}.csv",
-        md="results/tables/ablations/{ablation}.md",
+        **table("results/tables/ablations/{ablation}", "ablation {ablation}"),
     log:
         "results/logs/tabulate_ablation/{ablation}.log",
     conda:
@@ -419,8 +423,12 @@ rule plot_ablation:
     input:
         table="results/tables/ablations/{ablation}.parquet",
     output:
-        svg="results/figures/ablations/{ablation}.svg",
-        png="results/figures/ablations/{ablation}.png",
+        **figure(
+            "results/figures/ablations/{ablation}",
+            "plot_ablation",
+            of="ablation {ablation}",
+            shows="AUROC",
+        ),
     log:
         "results/logs/plot_ablation/{ablation}.log",
     conda:

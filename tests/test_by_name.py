@@ -1,5 +1,7 @@
 """Every artifact can be asked for by name, and Snakemake's own commands work on the whole DAG."""
 
+import base64
+import json
 import re
 import shutil
 import zipfile
@@ -103,11 +105,36 @@ def test_the_summary_says_what_changed(finished, tmp_path):
     assert any(line.startswith(SCORES) for line in changed)
 
 
-def test_a_report_can_be_made(finished, tmp_path):
+def shown_in(page):
+    """Path -> what the page of a report says of it."""
+    found = re.search(r"^ *var results = (\{.*\});?$", page, re.MULTILINE)
+    return json.loads(found.group(1))
+
+
+def test_a_report_shows_tables_figures_and_sheets(finished, tmp_path):
+    """In a zip and in one file."""
     project = finished.copy(tmp_path / "project")
     project.run("--report", "report.zip")
+    project.run("--report", "report.html")
     with zipfile.ZipFile(project.folder / "report.zip") as report:
-        assert any(name.endswith("report.html") for name in report.namelist())
+        zipped = shown_in(report.read("report/report.html").decode())
+        for path, entry in zipped.items():
+            made = (project.folder / path).read_bytes()
+            assert report.read(f"report/{entry['data_uri']}") == made
+    single = shown_in((project.folder / "report.html").read_text("utf-8"))
+    assert single.keys() == zipped.keys()
+    for path, entry in single.items():
+        made = (project.folder / path).read_bytes()
+        assert base64.b64decode(entry["data_uri"].rpartition("base64,")[2]) == made
+        assert "<p>" in entry["caption"], path
+    tables = {path.stem for path in (project.folder / "results/tables").glob("*.md")}
+    shown = {entry["labels"]["table"] for entry in single.values() if "table" in entry["labels"]}
+    assert shown == tables
+    assert single["results/figures/mini.png"]["labels"] == {"of": "study mini", "shows": "AUROC"}
+    sheet = "results/figures/tinyclip/photos/words/kmeans_3/clustermine/seed0.png"
+    assert single[sheet]["labels"]["mining"] == "clustermine"
+    assert "<em>clustermine</em>" in single[sheet]["caption"]
+    assert len(single) == len(tables) + 2
 
 
 def test_the_tables_of_other_studies_are_not_replaced_silently(finished, tmp_path):

@@ -153,7 +153,9 @@ def test_repacked_archives_are_listed_and_no_more(moved, tmp_path):
             archive.extractall(tmp_path / "train", filter="data")
     make_tars(tmp_path / "train", archives, step=-1)
     ran = project.rules_run("--cores", "2")
-    assert ran == {"list_images": 1, "collect_quarantine": 1, "summarise": 1}
+    assert ran == {
+        "list_images": 1, "collect_quarantine": 1, "summarise": 1,
+    }  # fmt: skip
     assert results_of(project) == results_of(moved[0])
 
     sorted((tmp_path / "train").rglob("*.png"))[3].unlink()  # moves all that come after it

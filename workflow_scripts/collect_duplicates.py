@@ -10,7 +10,7 @@ KEYS = ["study", "image_set", "other_set", "kind"]
 SHOWN = 20  # pairs in the Markdown
 
 
-def collect_duplicates(tables, studies, parquet, csv, md):
+def collect_duplicates(tables, studies, parquet, csv, md, html):
     """tables: paths, one per study."""
     frames = [read_frame(path) for path in tables]
     for frame, study in zip(frames, studies, strict=True):

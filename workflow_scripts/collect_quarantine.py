@@ -15,7 +15,7 @@ COLUMNS = ["image_set", "path", "image_id", "stage", "reason", "lost"]
 EMPTY = pd.DataFrame({name: pd.Series(dtype="string") for name in COLUMNS}).astype({"lost": bool})
 
 
-def collect_quarantine(inputs, cfg, parquet, csv, md):
+def collect_quarantine(inputs, cfg, parquet, csv, md, html):
     """Write one row per file in quarantine, with COLUMNS; `path` opens the file or its archive.
 
     inputs: named lists of paths; listings (the quarantine of the listing), manifests and locators
@@ -38,7 +38,7 @@ def collect_quarantine(inputs, cfg, parquet, csv, md):
     found = [frame for frame in frames if len(frame)]
     frame = pd.concat(found, ignore_index=True) if found else EMPTY
     title = f"Quarantined files: {len(frame)}"
-    write_tables(frame, parquet, csv, md, title, meta={"images": images})
+    write_tables(frame, parquet, csv, md, html, title, meta={"images": images})
 
 
 def with_paths(frame, image_set, root, locators):

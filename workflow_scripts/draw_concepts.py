@@ -6,8 +6,7 @@ Out: a PNG sheet, one row per concept: its name, votes and purity, and up to fiv
 from PIL import Image
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
-from workflow_scripts.lib.images.containers import image_readers
-from workflow_scripts.lib.images.decode import BadImage, open_rgb
+from workflow_scripts.lib.images.thumbnails import thumbnails
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.replacing import replacing
 from workflow_scripts.lib.report.sheets import TILE, concept_sheet
@@ -15,17 +14,11 @@ from workflow_scripts.lib.report.sheets import TILE, concept_sheet
 CONCEPTS = 24  # on a sheet
 
 
-def thumbnail(read):
-    """The image in a TILE x TILE square; grey if it cannot be read any more.
-
-    read: see `image_readers`.
-    """
+def tile_of(image):
+    """A thumbnail in a TILE x TILE square; grey where there is none."""
     square = Image.new("RGB", (TILE, TILE), "lightgrey")
-    try:
-        image = open_rgb(read())
-    except (BadImage, OSError):
+    if image is None:
         return square
-    image.thumbnail((TILE, TILE))
     square.paste(image, ((TILE - image.width) // 2, (TILE - image.height) // 2))
     return square
 
@@ -48,9 +41,9 @@ def draw_concepts(positives, source, locators, output):
     table = read_table(positives)
     rows = table.slice(0, CONCEPTS).to_pylist()
     shown = f"{len(rows)} of {len(table)} concepts, most votes first"
-    examples = dict.fromkeys(example for row in rows for example in row["examples"])
-    reads = image_readers(list(examples), source, locators)
-    tiles = {example: thumbnail(read) for example, read in zip(examples, reads, strict=True)}
+    examples = [example for row in rows for example in row["examples"]]
+    found = thumbnails(examples, source, locators, TILE)
+    tiles = {example: tile_of(image) for example, image in found.items()}
     concepts = [
         (row["concept"], note_of(row), [tiles[example] for example in row["examples"]])
         for row in rows

@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_text
 from workflow_scripts.lib.embeddings import open_sets
 from workflow_scripts.lib.explore.map import map_page
-from workflow_scripts.lib.explore.projection import project, sampled
-from workflow_scripts.lib.explore.thumbnails import chosen_rows, thumbnail_of
-from workflow_scripts.lib.images.containers import image_readers
-from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.explore.projection import chosen_rows, project, sampled
+from workflow_scripts.lib.explore.sprites import webp
+from workflow_scripts.lib.images.thumbnails import thumbnails
+from workflow_scripts.lib.job import job
+
+SIZE = 64  # pixels of the longer side of a picture
 
 
 def scores_of(path, decide_by):
@@ -86,16 +88,16 @@ def array_of(sets, rows):
     return np.concatenate([images.array(own - start) for images, own, start in parts])
 
 
-def thumbnails(table, inputs, cfg):
-    """A data URI per image, "" of those without a picture; who has one, see `chosen_rows`."""
+def pictures(table, inputs, cfg):
+    """A data: address per image, "" of those without a picture; who has one, see `chosen_rows`."""
     uris = [""] * len(table)
     rows = chosen_rows(table["score"].to_numpy())
     ids, sets = table["image_id"].to_pylist(), table["image_set"].to_pylist()
     for name, root, locators in zip(cfg["stored"], inputs.source, inputs.locators, strict=True):
         own = [row for row in rows if cfg["source_of"][sets[row]] == name]
-        reads = image_readers([ids[row] for row in own], root, locators)
-        for row, read in zip(progress(own, unit="image"), reads, strict=True):
-            uris[row] = thumbnail_of(read)
+        found = thumbnails([ids[row] for row in own], root, locators, SIZE)
+        for row in own:
+            uris[row] = webp(found[ids[row]]) if found[ids[row]] else ""
     return uris
 
 
@@ -116,7 +118,7 @@ def draw_map(inputs, cfg, study, output):
     embeddings = array_of(sets, rows)
     table = table.take(pa.array(rows)).combine_chunks()
     plane = project(embeddings, cfg["projection"])
-    uris = thumbnails(table, inputs, cfg)
+    uris = pictures(table, inputs, cfg)
     meta = read_meta(inputs.scores) | cfg | {"study": study, "total": total}
     write_text(output, map_page(table, plane, uris, meta))
 

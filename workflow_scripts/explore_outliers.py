@@ -64,7 +64,7 @@ def explore_outliers(inputs, cfg, output):
     """inputs: named paths, outliers and id_outliers (Parquet, the latter of OOD sets only),
     source and locators (of the set's images; none of precomputed embeddings), train_source and
     train_locators. cfg: study, image_set, role (of ROLES, or None), test,
-    train_root (the folder of the training images, or None), pages and files."""
+    pages and files."""
     outliers, meta = read_table(inputs.outliers), read_meta(inputs.outliers)
     columns = {name: name for name in meta["others"]} | {meta["column"]: "score"}
     known = id_scores(inputs.id_outliers, columns)
@@ -83,7 +83,6 @@ def explore_outliers(inputs, cfg, output):
         role=ROLES.get(cfg["role"], "scored"),
         n=len(outliers),
         id_set=cfg["test"],
-        train_root=cfg["train_root"],
         rankings=[described(one, known.get(one.name), cfg) for one in ranked],
         calibrated=meta["calibration"] is not None,
         rate=meta["false_alarm_rate"],

@@ -1,14 +1,14 @@
 """List the images of one set by how little they belong, by the study's deciding detector.
 
 Out: Parquet (all images) and CSV (the first 100,000), as `outliers.outlier_frame` makes them, with
-concept (the nearest positive), training_image and training_cosine (the nearest training image, of
-the first 1,000 rows; its path, or id where it is no file).
+concept (the nearest positive), training_image, training_id and training_cosine (the nearest
+training image, of the first 1,000 rows: its path, if it is a file, its id and its cosine). The
+metadata name the deciding column and the others with scores.
 """
 
 import logging
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,35 +56,38 @@ def list_outliers(inputs, cfg, image_set, parquet, csv):
         {name: frame[name] for name in scores},
         column,
         {"concept": frame["concept"]},
-        frame[f"{column} p"].to_numpy() if meta["calibration"] else None,
+        {name: frame[f"{name} p"].to_numpy() for name in scores} if meta["calibration"] else None,
         meta["false_alarm_rate"],
     )
     add_training_images(outliers, inputs, cfg)
-    made = {key: meta[key] for key in MADE_BY}
-    write_frame(parquet, outliers, made | cfg["decide_by"])
+    made = {key: meta[key] for key in MADE_BY} | cfg["decide_by"]
+    made |= {"column": column, "others": [name for name in scores if name != column]}
+    write_frame(parquet, outliers, made)
     write_csv(csv, outliers)
 
 
 def add_training_images(outliers, inputs, cfg):
-    """Insert the nearest training image of the first rows, and its cosine, after `concept`."""
-    names, cosines = training_images(inputs, outliers.index[:SHOWN].to_numpy(), cfg)
+    """Insert the nearest training image of the first rows after `concept`."""
+    rows = outliers.index[:SHOWN]
+    shown = training_images(inputs, rows.to_numpy(), cfg).set_index(rows).reindex(outliers.index)
     at = outliers.columns.get_loc("concept") + 1
-    shown = pd.Series(names, outliers.index[:SHOWN], dtype="string")
-    outliers.insert(at, "training_image", shown.reindex(outliers.index))
-    cosines = pd.Series(cosines, outliers.index[:SHOWN])
-    outliers.insert(at + 1, "training_cosine", cosines.reindex(outliers.index))
+    for i, name in enumerate(shown):
+        outliers.insert(at + i, name, shown[name])
 
 
 def training_images(inputs, rows, cfg):
-    """Path or id, and cosine, of the training images nearest to these rows of the set."""
+    """The training images nearest to these rows of the set: a frame with training_image (None where
+    they are no files), training_id and training_cosine; all None where there is none."""
     images = open_embeddings(inputs.embeddings, inputs.index)
     train = open_embeddings(inputs.train, inputs.train_index)
     own_ids = images.index["image_id"].take(rows).to_pylist() if cfg["trained_on"] else None
     nearest, cosines = nearest_training(images.array(rows), train, own_ids)
-    ids = train.index["image_id"].take(np.maximum(nearest, 0)).to_pylist()
-    if cfg["train_root"] is not None:
-        ids = [str(Path(cfg["train_root"], name)) for name in ids]
-    return [name if row >= 0 else None for name, row in zip(ids, nearest, strict=True)], cosines
+    ids = train.index["image_id"].take(pa.array(nearest, mask=nearest < 0)).to_pylist()
+    root = cfg["train_root"]
+    paths = [None if root is None or name is None else str(Path(root, name)) for name in ids]
+    texts = {"training_image": paths, "training_id": ids}
+    shown = {name: pd.array(values, "string") for name, values in texts.items()}
+    return pd.DataFrame(shown | {"training_cosine": cosines})
 
 
 def write_csv(path, frame):

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.concepts.similarity import top_concepts
-from workflow_scripts.lib.embeddings import BLOCK, check_same_encoder, open_embeddings
+from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
 from workflow_scripts.lib.job import job, progress
 
 
@@ -18,7 +18,7 @@ def match_concepts(embeddings, index, texts, concepts, top, output):
     meta = artifacts.read_meta(concepts)
     check_same_encoder(images.meta, meta)
     vectors = np.asarray(artifacts.read_array(texts), dtype=np.float32)
-    blocks = progress(images.blocks(), total=-(-images.rows // BLOCK), unit="block")
+    blocks = progress(images.blocks(), unit="block")
     ids, cosines = top_concepts(blocks, vectors, min(top, len(vectors)))
     columns = {
         "image_id": images.ids,

@@ -1,6 +1,6 @@
 """Plot the AUROC of an ablation over its values: lines per mining method for numbers, else dots.
 
-Out: SVG and PNG. Means over all OOD sets and the seeds; the bars are 95 % bootstrap intervals.
+Out: SVG, PNG and PDF. Means over all OOD sets and the seeds; the bars are 95 % bootstrap intervals.
 """
 
 from workflow_scripts.lib.job import job

@@ -1,6 +1,6 @@
 """Plot a metric of a benchmark's clusterings along its axis: lines over numbers, else dots.
 
-Out: SVG and PNG. Means over the seeds; the bars reach from the lowest to the highest seed.
+Out: SVG, PNG and PDF. Means over the seeds; the bars reach from the lowest to the highest seed.
 """
 
 from workflow_scripts.lib.job import job

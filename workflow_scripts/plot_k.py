@@ -1,6 +1,6 @@
 """Plot how stable clusters are over their number, and which number was chosen.
 
-Out: SVG and PNG.
+Out: SVG, PNG and PDF.
 """
 
 import json

@@ -6,7 +6,7 @@ import textwrap
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.headline import StudyTables, headline, of_study
-from workflow_scripts.lib.report.tables import markdown_text, read_frame
+from workflow_scripts.lib.report.tables import markdown_text, read_frame, write_markdown
 
 WIDTH = 100
 NOTE = (
@@ -133,7 +133,7 @@ def where_to_look(cfg):
     return [line for text in texts for line in wrapped(text, "- ", "  ")]
 
 
-def summarise(inputs, cfg, output):
+def summarise(inputs, cfg, md, html):
     """inputs: a mapping from names of tables over all studies to their paths: means, and the frames
     of StudyTables that the run has.
 
@@ -148,9 +148,9 @@ def summarise(inputs, cfg, output):
     for name, study in cfg["studies"].items():
         lines += study_section(name, study, means[means["study"] == name], tables)
     lines += ["## Where to look", *where_to_look(cfg), ""]
-    artifacts.write_text(output, "\n".join(lines))
+    write_markdown(md, html, "\n".join(lines))
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        summarise(dict(snakemake.input.items()), snakemake.params.cfg, snakemake.output[0])
+        summarise(dict(snakemake.input.items()), snakemake.params.cfg, *snakemake.output)

@@ -38,13 +38,13 @@ def readable(comparisons, quality):
     return shown.sort_values(["detector", "negatives", "mining"], kind="stable")
 
 
-def tabulate_ablation(comparisons, label_quality, ablation, cfg, parquet, csv, md):
+def tabulate_ablation(comparisons, label_quality, ablation, cfg, parquet, csv, md, html):
     """cfg: values (their names, in the order of the comparisons), named (those of the files of
     label_quality) and vary (the key of the study)."""
     frame = joined(comparisons, cfg["values"])
     title = f"Ablation {ablation}: {cfg['vary']} varied. AUROC in percent, means over seeds"
     quality = joined(label_quality, cfg["named"]) if label_quality else None
-    write_tables(frame, parquet, csv, md, title, readable(frame, quality), digits=1)
+    write_tables(frame, parquet, csv, md, html, title, readable(frame, quality), digits=1)
 
 
 if __name__ == "__main__":

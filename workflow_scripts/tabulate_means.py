@@ -15,6 +15,7 @@ from workflow_scripts.lib.report.tables import (
     read_frame,
     write_frame,
     write_latex,
+    write_markdown,
 )
 
 LIST = ["study", "encoder", "clustering", "mining"]
@@ -151,7 +152,7 @@ def sections(means, gaps):
     return lines
 
 
-def tabulate_means(inputs, parquet, csv, md, tex):
+def tabulate_means(inputs, parquet, csv, md, html, tex):
     """inputs: paths of the tables over all studies, ood, comparison and label_quality (none if no
     study mines names)."""
     quality = read_frame(inputs.label_quality) if inputs.label_quality else None
@@ -159,7 +160,7 @@ def tabulate_means(inputs, parquet, csv, md, tex):
     write_frame(parquet, means)
     artifacts.write_text(csv, means.to_csv(index=False))
     gaps = {} if quality is None else oracle_gaps(quality)
-    artifacts.write_text(md, "\n".join(sections(means, gaps)))
+    write_markdown(md, html, "\n".join(sections(means, gaps)))
     write_latex(tex, readable(means), digits=1)
 
 

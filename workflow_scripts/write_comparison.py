@@ -24,11 +24,11 @@ VALUES = {
 SPREADS = ("acc_std", "nmi_std", "rate_std")
 
 
-def write_comparison(inputs, comparison, parquet, csv, md):
+def write_comparison(inputs, comparison, parquet, csv, md, html):
     frame = read_frames(inputs)
     means = over_seeds(frame, KEYS[comparison], VALUES[comparison])
     shown = means[[c for c in means if not c.endswith("_std") or c in SPREADS]]
-    write_tables(frame, parquet, csv, md, TITLES[comparison], shown)
+    write_tables(frame, parquet, csv, md, html, TITLES[comparison], shown)
 
 
 if __name__ == "__main__":

@@ -77,11 +77,11 @@ def readable(table, frame):
     return means[[c for c in means if not c.endswith("_std")]]
 
 
-def write_table(inputs, table, parquet, csv, md, tex):
+def write_table(inputs, table, parquet, csv, md, html, tex):
     frame = read_frames(inputs)
     shown = readable(table, frame)
     title = TITLES[table].format(shown=len(shown))
-    write_tables(frame, parquet, csv, md, title, shown, lists=LISTS.get(table, ()))
+    write_tables(frame, parquet, csv, md, html, title, shown, lists=LISTS.get(table, ()))
     write_latex(tex, shown)
 
 

@@ -68,6 +68,17 @@ def test_chosen_rows_come_in_the_order_asked_for(tmp_path):
         assert opened.array(rows[:0]).shape == (0, 8)
 
 
+def test_a_stream_knows_how_many_blocks_it_has(tmp_path):
+    shards = [
+        write_shard(tmp_path, name, unit_rows(n)) for name, n in (("a", 5), ("b", 0), ("c", 3))
+    ]
+    opened = open_shards(shards)
+    for rows in (None, np.array([7, 0, 1]), np.array([], int)):
+        for size in (1, 2, 3, 8):
+            blocks = opened.blocks(size, rows)
+            assert len(blocks) == len(list(blocks))
+
+
 def test_written_rows_are_read_back_exactly(tmp_path):
     rows = unit_rows(7)
     stored = [row.astype(np.float32) for row in np.split(rows, [3, 3])]

@@ -50,18 +50,17 @@ class Embeddings:
         return self.index["label"].to_pylist()
 
     def blocks(self, size=BLOCK, rows=None):
-        """Iterate over rows as float32 blocks [b, d], b <= size.
+        """An iterator over rows as float32 blocks [b, d], b <= size; its len is their number.
 
         rows: their numbers, int [n], which are read in this order; None takes all rows in order.
         """
         if rows is None:
-            for array in self.arrays:
-                for start in range(0, len(array), size):
-                    yield np.asarray(array[start : start + size], dtype=np.float32)
+            starts = [(array, i) for array in self.arrays for i in range(0, len(array), size)]
+            parts = ((array, slice(i, i + size)) for array, i in starts)
         else:
-            joined = self.joined()
-            for start in range(0, len(rows), size):
-                yield np.asarray(joined[rows[start : start + size]], dtype=np.float32)
+            starts, joined = range(0, len(rows), size), self.joined()
+            parts = ((joined, rows[i : i + size]) for i in starts)
+        return _Blocks(parts, len(starts))
 
     def joined(self):
         """All rows as one array-like [N, d] on disk, for random access: len, shape, [rows]."""
@@ -75,6 +74,23 @@ class Embeddings:
             found[start : start + len(block)] = block
             start += len(block)
         return found
+
+
+class _Blocks:
+    """Parts of arrays as float32 blocks, which know how many they are."""
+
+    def __init__(self, parts, number):
+        self._parts, self._number = parts, number
+
+    def __len__(self):
+        return self._number
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        array, part = next(self._parts)
+        return np.asarray(array[part], dtype=np.float32)
 
 
 class _Joined:

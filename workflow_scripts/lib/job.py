@@ -8,18 +8,38 @@ import logging
 import sys
 import time
 import traceback
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from workflow_scripts.lib.errors import InputError
 
-# A line of progress with the rate every few seconds, readable in a log file.
-progress = partial(tqdm, mininterval=5, ascii=True, dynamic_ncols=False, ncols=100)
-
+TERMINAL_SECONDS = 10  # between two lines of a job in the terminal
+TERMINAL = contextvars.ContextVar("terminal", default=None)
+"""The stream of the terminal and the name of the running job, if Snakemake runs in a terminal."""
 RECIPE = contextvars.ContextVar("recipe", default=dict)
 """A function that tells what the running job makes its files of; see `recipe_of`."""
+
+
+class progress(tqdm):
+    """Lines with what is done, the rate and the time left: every 5 s in the log, every 10 s in the
+    terminal, where a job that takes less writes none.
+
+    The terminal gets whole lines with the name of the job, since jobs run beside each other.
+    """
+
+    def __init__(self, *args, **kwargs):
+        self._shown, self._terminal = time.monotonic(), TERMINAL.get()
+        layout = {"mininterval": 5, "ascii": True, "dynamic_ncols": False, "ncols": 100}
+        super().__init__(*args, **layout | kwargs)
+
+    def display(self, *args, **kwargs):
+        super().display(*args, **kwargs)
+        if self._terminal and time.monotonic() - self._shown >= TERMINAL_SECONDS:
+            self._shown = time.monotonic()
+            stream, name = self._terminal
+            stream.write(f"{name}: {str(self).strip()}\n")
+            stream.flush()
 
 
 @contextlib.contextmanager
@@ -32,6 +52,8 @@ def job(snakemake):
     path.parent.mkdir(parents=True, exist_ok=True)
     RECIPE.set(functools.cache(lambda: recipe_of(snakemake)))
     started = time.monotonic()
+    if sys.stderr.isatty():
+        TERMINAL.set((sys.stderr, "/".join([snakemake.rule, *snakemake.wildcards])))
     with path.open("w", encoding="utf-8", buffering=1) as log, contextlib.redirect_stderr(log):
         logging.basicConfig(
             stream=log, level=logging.INFO, format="%(asctime)s %(message)s", force=True

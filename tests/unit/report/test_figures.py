@@ -116,6 +116,19 @@ def test_panels_share_rows_and_the_x_axis(draw):
     assert set(panels) <= set(shown)
 
 
+def test_a_panel_has_only_its_own_rows(draw):
+    """The panels of a line have the same rows, so another list of rows begins a new line."""
+    panels = {name: means(["a", "b"], [0.4, 0.9]) for name in ("one", "two")}
+    panels["three"] = means(["c"], [0.6])
+    svg = draw(dot_panels, panels, {"a": "row a", "c": "row c", "b": "row b"}, *WORDS)
+    where = places(svg)
+    assert [labels(svg).count(f"row {name}") for name in "abc"] == [1, 1, 1]
+    assert where["one"][1] == where["two"][1] < where["row a"][1] < where["three"][1]
+    assert where["three"][0] == where["one"][0]
+    c = markers(svg, FIRST)[-1]
+    assert abs(c[1] - where["row c"][1]) < 6
+
+
 def test_a_mark_is_a_dashed_line_through_its_value(draw):
     panels = {name: means(["a", "b"], [0.4, 0.9]) for name in ("one", "two")}
     svg = draw(dot_panels, panels, {"a": "a", "b": "b"}, *WORDS, marks={"two": 0.9})
@@ -269,7 +282,7 @@ import sys
 import pandas as pd
 from workflow_scripts.lib.report.figures import line_panels
 frame = pd.DataFrame({"mean": [1.0, 2], "low": [0.0, 1], "high": [2.0, 3]}, index=[1, 2])
-line_panels(sys.argv[1:], {"a": {"b": frame, "c": frame}}, "x", "y", "t", "c")
+line_panels(sys.argv[1:], {"a": {"b": frame, "c": frame}}, "x", "犬", "كلب", "c")
 """
 
 
@@ -279,7 +292,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
         folder = tmp_path / str(run)
         folder.mkdir()
         (folder / "matplotlibrc").write_text(settings)
-        paths = [folder / "a.svg", folder / "a.png"]
+        paths = [folder / "a.svg", folder / "a.png", folder / "a.pdf"]
         own = {"PYTHONHASHSEED": str(run), "MATPLOTLIBRC": str(folder), "PYTHONPATH": os.curdir}
         own |= {"SOURCE_DATE_EPOCH": str(run * 10**9)}
         subprocess.run([sys.executable, "-c", DRAW, *paths], env=os.environ | own, check=True)

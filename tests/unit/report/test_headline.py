@@ -187,7 +187,8 @@ def page(tmp_path):
             write_frame(tmp_path / f"{name}.parquet", frame)
         paths = {name: tmp_path / f"{name}.parquet" for name in ("quarantine", *tables)}
         made = {"tables": ["means", "ood"], "outliers": [], "figures": {}, "pages": []}
-        summarise(paths, {"studies": {"s": STUDY}} | made | (cfg or {}), tmp_path / "s.md")
+        cfg = {"studies": {"s": STUDY}} | made | (cfg or {})
+        summarise(paths, cfg, tmp_path / "s.md", tmp_path / "s.html")
         lines = (tmp_path / "s.md").read_text().splitlines()
         assert max(map(len, lines)) <= 100
         return lines

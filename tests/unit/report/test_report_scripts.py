@@ -9,14 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from workflow_scripts import plot_ablation, plot_benchmark
+from workflow_scripts import plot_ablation, plot_benchmark, plot_ood
 from workflow_scripts.collect_duplicates import collect_duplicates
 from workflow_scripts.collect_quarantine import collect_quarantine
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.manifest import QUARANTINE
 from workflow_scripts.lib.report.tables import joined_names, read_frame, write_frame
-from workflow_scripts.plot_ood import plot_ood
 
 DETECTORS = [(f"detector_{i:02}", negatives) for i in range(8) for negatives in ("none", "rest")]
 MINED = {"mining": "clustermine", "clustering": "kmeans_3"}
@@ -40,8 +39,8 @@ def plot(tmp_path):
 
     def call(frame, reference=None):
         write_frame(tmp_path / "ood.parquet", frame)
-        outputs = [tmp_path / "s.svg", tmp_path / "s.png"]
-        plot_ood(tmp_path / "ood.parquet", "my_study", reference, outputs)
+        outputs = [tmp_path / f"s.{ending}" for ending in ("svg", "png", "pdf")]
+        plot_ood.plot_ood(tmp_path / "ood.parquet", "my_study", reference, outputs)
         assert all(path.stat().st_size for path in outputs)
         return [text.text for text in ET.parse(outputs[0]).iter() if text.tag.endswith("text")]
 
@@ -52,8 +51,22 @@ def test_every_detector_has_a_panel(plot):
     image_only = ood_rows([{"mining": "none", "clustering": "none"}], [("knn", "none")])
     texts = plot(pd.concat([ood_rows(NAMED, DETECTORS), image_only]))
     expected = [name if other == "none" else f"{name}, {other}" for name, other in DETECTORS]
-    assert {*expected, "knn", "clustermine", "truth", "(none)"} <= set(texts)
-    assert "(none): the detector uses no names." in " ".join(texts)
+    assert {*expected, "clustermine", "truth"} <= set(texts)
+
+
+def test_detectors_without_names_are_rows_of_their_own_panel(tmp_path, monkeypatch):
+    nameless = [{"mining": "none", "clustering": "none"}]
+    image_only = ood_rows(nameless, [("knn", "none"), ("mahalanobis", "none")], 0.7)
+    frame = pd.concat([ood_rows(NAMED, [("mcm", "none")]), image_only])
+    write_frame(tmp_path / "ood.parquet", frame)
+    panels, rows, *_ = drawn(
+        plot_ood, "dot_panels", monkeypatch, tmp_path / "ood.parquet", "s", None
+    )
+    assert {name: sorted(means.index) for name, means in panels.items()} == {
+        "mcm": ["clustermine", "truth"],
+        "detectors without names": ["knn", "mahalanobis"],
+    }
+    assert list(rows)[:2] == ["knn", "mahalanobis"], "best first"
 
 
 def test_the_best_list_is_first_and_the_reference_is_marked(plot):
@@ -72,7 +85,9 @@ def test_the_best_list_is_first_and_the_reference_is_marked(plot):
 
 def test_the_caption_says_what_the_bars_are(plot):
     frame = ood_rows(NAMED, [("mcm", "none")])
-    assert "Bars span the seeds." in " ".join(plot(frame))
+    assert "One seed and no bootstrap: no bars." in " ".join(plot(frame))
+    two = pd.concat([frame, frame.assign(seed=1)])
+    assert "Bars span the seeds." in " ".join(plot(two))
     frame = frame.assign(auroc_low=0.4, auroc_high=0.6)
     assert "the 95 % bootstrap intervals (over images) of all seeds" in " ".join(plot(frame))
 
@@ -194,7 +209,7 @@ def test_an_image_is_quarantined_once_with_a_path_that_opens_its_file(tmp_path):
          ("n.txt", "n.txt", None, "list", "no image", False)],
         [[cut, ("3.png", "3.png", None, "decode", "cut", True)], [cut]],
     )  # fmt: skip
-    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
+    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md", "html")]
     collect_quarantine(inputs, photos_config(0.28), *outputs)
     assert outputs[1].read_text().splitlines() == [
         "image_set,path,image_id,stage,reason,lost",
@@ -211,7 +226,7 @@ def test_a_set_that_loses_too_many_images_fails_with_the_reasons_counted(tmp_pat
     listed = [("x.png", "x.png", None, "list", "empty file (zero bytes)", True)]
     decoded = [[(f"{i}.png", f"{i}.png", None, "decode", f"cannot be decoded: {i}", True)
                 for i in range(2)], []]  # fmt: skip
-    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
+    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md", "html")]
     with pytest.raises(InputError) as error:
         collect_quarantine(
             quarantine_inputs(tmp_path, listed, decoded), photos_config(0.27), *outputs
@@ -224,7 +239,7 @@ def test_a_set_that_loses_too_many_images_fails_with_the_reasons_counted(tmp_pat
 
 
 def test_a_run_without_quarantine_has_a_table_and_no_line(tmp_path):
-    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md")]
+    outputs = [tmp_path / f"q.{ending}" for ending in ("parquet", "csv", "md", "html")]
     collect_quarantine(quarantine_inputs(tmp_path, [], [[], []]), photos_config(0), *outputs)
     assert outputs[1].read_text() == "image_set,path,image_id,stage,reason,lost\n"
 
@@ -243,7 +258,7 @@ def test_duplicates_are_counted(tmp_path):
     )
     write_frame(tmp_path / "0.parquet", found)
     write_frame(tmp_path / "1.parquet", found[:1])
-    outputs = [tmp_path / f"d.{ending}" for ending in ("parquet", "csv", "md")]
+    outputs = [tmp_path / f"d.{ending}" for ending in ("parquet", "csv", "md", "html")]
     collect_duplicates([tmp_path / "0.parquet", tmp_path / "1.parquet"], ["s", "t"], *outputs)
     table = read_frame(outputs[0])
     assert table["study"].tolist() == ["s"] * 4 + ["t"]

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 
 from workflow_scripts.lib.clustering.methods import Clustering
+from workflow_scripts.lib.job import progress
 
 BLOCK_ROWS = 65536
 
@@ -23,7 +24,7 @@ def best_of_restarts(start, cfg):
     sign = 1 if cfg["spherical"] else -1
     best, best_objective = None, None
     history = {"restart": [], "iteration": [], "objective": []}
-    for restart, seed in enumerate(seeds.tolist()):
+    for restart, seed in enumerate(progress(seeds.tolist(), unit="restart")):
         centroids, curve = start(seed)
         history["restart"] += [restart] * len(curve)
         history["iteration"] += range(len(curve))

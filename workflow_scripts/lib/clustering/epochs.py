@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from workflow_scripts.lib.clustering.methods import Clustering
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import progress
 from workflow_scripts.lib.replacing import replacing
 
 CHECKPOINT_SECONDS = 30
@@ -70,7 +71,9 @@ def run_epochs(training, train_epoch, task, arrays):
         _load(task.state_path, run, training)
     ends = epoch_ends(len(arrays[0]), task.cfg)
     saved = time.monotonic()
-    for epoch in range(len(training.history), len(ends)):
+    done = len(training.history)
+    epochs = progress(range(done, len(ends)), initial=done, total=len(ends), unit="epoch")
+    for epoch in epochs:
         row = train_epoch(epoch, ends[epoch - 1] if epoch else 0, ends[epoch])
         training.history.append(row)
         if time.monotonic() - saved >= CHECKPOINT_SECONDS:

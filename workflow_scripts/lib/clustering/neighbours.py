@@ -4,6 +4,7 @@ import faiss
 import numpy as np
 
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.job import progress
 
 QUERY_ROWS = 8192
 
@@ -25,7 +26,7 @@ def nearest_neighbours(embeddings, k):
     embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
     search = _searcher(embeddings)
     result = np.empty((n, k), dtype=np.int32)
-    for start in range(0, n, QUERY_ROWS):
+    for start in progress(range(0, n, QUERY_ROWS), unit="block"):
         found = search(embeddings[start : start + QUERY_ROWS], k + 1)
         result[start : start + QUERY_ROWS] = _without_self(found, start)
     return result

@@ -13,14 +13,21 @@ def outlier_frame(places, scores, by, names, p=None, rate=None):
     The lowest score comes first; equal scores keep the order of the set.
     places: image_id, path and member -> [N] each, None where there is none. scores: column ->
     float [N], higher = more in-distribution. by: the column that decides. names: column -> [N],
-    what is known of an image's content. p: float64 [N], p-values of the deciding scores; None
+    what is known of an image's content. p: column -> float64 [N], the p-values of scores; None
     without calibration. rate: of false alarms, which p is compared with.
     Columns: rank (from 1), path (opens the image; of archives the archive), member (of archives),
     image_id, score (the deciding one), p_value, flagged and discovery (Benjamini-Hochberg over the
-    set at the same rate), these three empty without p, then `names` and the other scores. Its index
-    are the rows of the set.
+    set at the same rate), these three empty without p, then `names` and, of every other column X of
+    scores, X and with p also `X p` and `X flagged`. Its index are the rows of the set.
     """
     n = len(scores[by])
+    others = {}
+    for column in scores:
+        if column != by:
+            others[column] = scores[column]
+            if p is not None:
+                others |= {f"{column} p": p[column], f"{column} flagged": flagged(p[column], rate)}
+    p = None if p is None else p[by]
     texts = {key: pd.array(np.asarray(given, object), "string") for key, given in places.items()}
     undecided = pd.array([pd.NA] * n, "boolean")
     frame = pd.DataFrame(
@@ -33,7 +40,7 @@ def outlier_frame(places, scores, by, names, p=None, rate=None):
             "flagged": undecided if p is None else flagged(p, rate),
             "discovery": undecided if p is None else discoveries(p, rate),
             **names,
-            **{column: values for column, values in scores.items() if column != by},
+            **others,
         },
         index=np.arange(n),
     )

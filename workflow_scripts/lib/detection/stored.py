@@ -154,7 +154,7 @@ class Detector:
             scored.scores,
             by,
             {"concept": scored.names, "cluster": clusters},
-            self.p_values(scored)[by] if self.meta["calibration"] else None,
+            self.p_values(scored) if self.meta["calibration"] else None,
             self.meta["rate"],
         )
 

@@ -39,7 +39,9 @@ def rankings(outliers, deciding, others, highest=False):
 
 def _ranking(outliers, name, parts, highest):
     score, p, flagged = (outliers[part] for part in parts)
-    shown = outliers.select(["image_id", "path", "member", "concept", "training_id"])
+    shown = outliers.select(
+        ["image_id", "path", "member", "concept", "training_id", "training_image"]
+    )
     shown = shown.append_column("score", score).append_column("p", p)
     shown = shown.append_column("is_flagged", flagged)
     scores = score.to_numpy().astype(np.float64)

@@ -6,6 +6,7 @@ import numpy as np
 
 from workflow_scripts.lib.errors import InputError
 
+THUMBNAILS = 2000  # of a map: half of them of the lowest scores, half sampled of the other images
 AXES_ROWS = 10_000  # that PCA takes its axes from: of more images they hardly differ
 # Projection -> (module, its distribution); both are extras of pyproject.toml.
 EXTRAS = {"umap": ("umap", "umap-learn"), "tsne": ("openTSNE", "openTSNE")}
@@ -69,3 +70,15 @@ def _neighbour_embedding(package, method, images, seed):
         return model.fit_transform(images)
     model = package.TSNE(perplexity=min(30, near / 3), metric="cosine", random_state=seed, n_jobs=1)
     return np.asarray(model.fit(images))
+
+
+def chosen_rows(scores, limit=THUMBNAILS):
+    """The images that get a picture: sorted row numbers [min(n, limit)].
+
+    scores: float [n], NaN of images without one. Half have the lowest scores, if so many have a
+    score; the others are a random sample.
+    """
+    order = np.argsort(scores, kind="stable")  # NaN last
+    lowest = order[: min(limit // 2, np.isfinite(scores).sum())]
+    rest = np.setdiff1d(np.arange(len(scores)), lowest)
+    return np.union1d(lowest, rest[sampled(len(rest), limit - len(lowest))])

@@ -1,4 +1,4 @@
-"""Sprites: thumbnails drawn into one WebP image that a page shows piece by piece."""
+"""Thumbnails inside a page: as WebP, one by one or as a sprite that is shown piece by piece."""
 
 import base64
 import io
@@ -8,6 +8,13 @@ from PIL import Image
 
 QUALITY = 60  # of WebP; below, small pictures get blocks
 COLUMNS = 20
+
+
+def webp(image):
+    """An image as a data: address of a WebP file."""
+    content = io.BytesIO()
+    image.save(content, "WEBP", quality=QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
 
 
 @dataclass
@@ -46,6 +53,4 @@ class Sprite:
             left = i % COLUMNS * self.tile + (self.tile - image.width) // 2
             top = i // COLUMNS * self.tile + (self.tile - image.height) // 2
             sheet.paste(image, (left, top))
-        content = io.BytesIO()
-        sheet.save(content, "WEBP", quality=QUALITY, method=4)
-        return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+        return webp(sheet)

@@ -1,12 +1,12 @@
-"""Figures made of panels: dots with intervals for names, lines for numbers; as SVG and PNG.
+"""Figures made of panels: dots with intervals for names, lines for numbers; as SVG, PNG and PDF.
 
 Dots and not bars, since bars must start at 0, where AUROCs of .90 and .92 look alike.
 The colours are those of Okabe and Ito (2008), which people with any form of colour blindness tell
-apart; yellow is left out, for it is too pale on white. The font is DejaVu Sans, which matplotlib
-brings along. The same input gives the same bytes.
+apart; yellow is left out, for it is too pale on white. The same input gives the same bytes.
 """
 
 import contextlib
+import itertools
 import re
 import textwrap
 
@@ -14,11 +14,13 @@ import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
+from workflow_scripts.lib.report.fonts import BASE, families
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9"]
 MARKERS = "osD^v"
@@ -26,10 +28,12 @@ QUIET, GRID = "#595959", "#dddddd"
 COLUMNS = 3  # panels side by side
 WIDTHS = {1: 8, 2: 10, 3: 12}  # of a figure, in inches
 DPI = 100
+# A date would make the same figure differ from run to run.
+UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": BASE,
     "font.size": 10,
     "text.parse_math": False,  # names with a $ are names
     "svg.fonttype": "none",
@@ -52,35 +56,41 @@ STYLE = {
 def dot_panels(outputs, panels, rows, x_label, title, caption, marks=None):
     """Write a figure with a panel per entry: a row per name, a dot with its interval per row.
 
-    outputs: paths, ending in .svg or .png.
+    outputs: paths, ending in .svg, .png or .pdf.
     panels: dict of name -> data frame of floats with the columns mean, low and high, its index the
-        names of rows. A row without a mean is left empty; one without low or high has no bar there.
-    rows: dict of row name -> the label to show, from top to bottom; all panels share them.
+        names of the panel's rows. A row without a mean is left empty; one without low or high has
+        no bar there.
+    rows: dict of row name -> the label to show, from top to bottom, for all panels.
     marks: dict of panel name -> x of a dashed line; panels that are missing have none.
     Raises InputError if there is nothing to draw.
     """
-    panels = {name: _drawable(frame) for name, frame in panels.items()}
-    _refuse_nothing(panels.values(), title)
-    positions = {name: i for i, name in enumerate(rows)}
-    labels = [wrapped(label, 34) for label in rows.values()]
-    lines = 1 + max(label.count("\n") for label in labels)
-    height = 0.5 + 0.21 * lines * len(rows)
-    with _axes(outputs, panels, height, x_label, title, caption) as axes:
-        for axis, (name, frame) in zip(axes, panels.items(), strict=True):
+    _refuse_nothing([frame["mean"].dropna() for frame in panels.values()], title)
+    own = [[row for row in rows if row in frame.index] for frame in panels.values()]
+    labels = {row: wrapped(label, 34) for row, label in rows.items()}
+    lines = 1 + max(label.count("\n") for label in labels.values())
+    places = _places(own)
+    most = [len(own[places.index((line, 0))]) for line in range(places[-1][0] + 1)]
+    heights = [0.5 + 0.21 * lines * count for count in most]
+    with _axes(outputs, panels, places, heights, x_label, title, caption) as axes:
+        for axis, place, names, (panel, frame) in zip(
+            axes, places, own, panels.items(), strict=True
+        ):
             axis.grid(axis="y", visible=False)
-            if name in (marks or {}):
-                axis.axvline(marks[name], color=COLOURS[1], linestyle="--", linewidth=1)
-            at = [positions[row] for row in frame.index]
-            axis.hlines(at, frame["low"], frame["high"], color=COLOURS[0], linewidth=1.5)
-            axis.plot(frame["mean"], at, "o", color=COLOURS[0], markersize=5)
-        axes[0].set_yticks(range(len(rows)), labels)
-        axes[0].set_ylim(len(rows) - 0.4, -0.6)
+            if panel in (marks or {}):
+                axis.axvline(marks[panel], color=COLOURS[1], linestyle="--", linewidth=1)
+            drawn = _drawable(frame)
+            at = [names.index(row) for row in drawn.index]
+            axis.hlines(at, drawn["low"], drawn["high"], color=COLOURS[0], linewidth=1.5)
+            axis.plot(drawn["mean"], at, "o", color=COLOURS[0], markersize=5)
+            axis.set_yticks(range(len(names)), [labels[row] for row in names])
+            axis.set_ylim(len(names) - 0.4, -0.6)
+            axis.tick_params(labelleft=place[1] == 0)
 
 
 def line_panels(outputs, panels, x_label, y_label, title, caption, log_x=False):
     """Write a figure with a panel per entry: a line with error bars per series over a number.
 
-    outputs: paths, ending in .svg or .png.
+    outputs: paths, ending in .svg, .png or .pdf.
     panels: dict of panel name -> dict of series name -> data frame of floats with the columns
         mean, low and high, its index the numbers x. Points without a mean are left out. A series
         looks the same in all panels.
@@ -97,15 +107,20 @@ def line_panels(outputs, panels, x_label, y_label, title, caption, log_x=False):
     if log_x and xs[0] <= 0:
         raise InputError(f"{title}: x = {xs[0]} cannot be drawn on a logarithmic axis")
     looks = _looks(label for series in panels.values() for label in series)
-    with _axes(outputs, panels, 3.2, x_label, title, caption, looks) as axes:
+    places = [divmod(i, COLUMNS) for i in range(len(panels))]
+    heights = [3.2] * (places[-1][0] + 1)
+    with _axes(outputs, panels, places, heights, x_label, title, caption, looks) as axes:
         axes[0].set_xscale("log" if log_x else "linear")
         for axis, series in zip(axes, panels.values(), strict=True):
             for label, frame in series.items():
                 _line(axis, frame, looks[label], list(looks).index(label) - (len(looks) - 1) / 2)
         axes[0].xaxis.set_minor_locator(NullLocator())
         axes[0].set_xticks(xs, _sparse_labels(np.log(xs) if log_x else xs, xs))
-        for axis in axes[::COLUMNS]:
-            axis.set_ylabel(wrapped(y_label, 40))
+        for axis, (_, column) in zip(axes, places, strict=True):
+            axis.tick_params(labelleft=column == 0)
+            axis.set_ylabel(wrapped(y_label, 40) if column == 0 else "")
+        for axis in axes[1:]:
+            axis.sharey(axes[0])
 
 
 def wrapped(text, width, lines=2):
@@ -163,30 +178,41 @@ def _sparse_labels(positions, values):
     return labels
 
 
-@contextlib.contextmanager
-def _axes(outputs, panels, height, x_label, title, caption, looks=None):
-    """Yield an axes per panel to draw in, then write the figure; they share both axes.
+def _places(own):
+    """Row and column of every panel of dots; panels beside each other have the same rows."""
+    places = [(0, 0)]
+    for before, names in itertools.pairwise(own):
+        line, column = places[-1]
+        fits = names == before and column + 1 < COLUMNS
+        places.append((line, column + 1) if fits else (line + 1, 0))
+    return places
 
-    panels: their names. height: of a panel, in inches. looks: of the series, see `_looks`.
+
+@contextlib.contextmanager
+def _axes(outputs, panels, places, heights, x_label, title, caption, looks=None):
+    """Yield an axes per panel to draw in, then write the figure; they share the x axis.
+
+    panels: their names. places: row and column of each. heights: of the rows, in inches. looks: of
+    the series, see `_looks`.
     """
-    columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
+    columns = 1 + max(column for _, column in places)
     width = WIDTHS[columns]
     # The default style first, so that no matplotlibrc of the user changes the figure.
     with style.context(["default", STYLE]):
-        figure = Figure((width, 1.1 + rows * height), dpi=DPI, layout="constrained")
+        figure = Figure((width, 1.1 + sum(heights)), dpi=DPI, layout="constrained")
         figure.suptitle(wrapped(title, 11 * width), x=0.01, ha="left", weight="bold")
         figure.supxlabel(
             wrapped(caption, 15 * width, 6), x=0.01, ha="left", fontsize=9, color=QUIET
         )
+        grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+        lowest = {column: (line, column) for line, column in places}.values()
         axes = []
-        for i, name in enumerate(panels):
-            shared = axes[0] if axes else None
-            axes.append(figure.add_subplot(rows, columns, i + 1, sharex=shared, sharey=shared))
-            axes[i].set_title(wrapped(name, 36), loc="left", fontsize=10)
-            lowest = i + columns >= len(panels)
-            axes[i].tick_params(labelbottom=lowest, labelleft=i % columns == 0)
-            axes[i].set_xlabel(wrapped(x_label, 48) if lowest else "")
+        for name, place in zip(panels, places, strict=True):
+            axis = figure.add_subplot(grid[place], sharex=axes[0] if axes else None)
+            axis.set_title(wrapped(name, 36), loc="left", fontsize=10)
+            axis.tick_params(labelbottom=place in lowest)
+            axis.set_xlabel(wrapped(x_label, 48) if place in lowest else "")
+            axes.append(axis)
         yield axes
         if looks and any(looks):
             _legend(figure, looks)
@@ -200,9 +226,11 @@ def _legend(figure, looks):
 
 
 def _write(figure, outputs):
+    texts = figure.findobj(Text)
+    names = families(text.get_text() for text in texts)
+    for text in texts:
+        text.set_fontfamily(names)
     for path in outputs:
         ending = str(path).rpartition(".")[2]
-        # A date would make every SVG different.
-        metadata = {"Date": None} if ending == "svg" else None
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=ending, metadata=metadata)
+            figure.savefig(temporary, format=ending, metadata=UNDATED.get(ending))

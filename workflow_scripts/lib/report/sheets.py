@@ -1,14 +1,18 @@
-"""A sheet of concepts with example images, drawn with Pillow and the DejaVu Sans of matplotlib."""
+"""A sheet of concepts with example images: text by matplotlib in any script, images by Pillow."""
 
-from functools import cache
-from pathlib import Path
+import numpy as np
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from PIL import Image
 
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont
+from workflow_scripts.lib.report.figures import DPI, QUIET, STYLE
+from workflow_scripts.lib.report.fonts import families
 
 TILE, GAP, TEXT, EXAMPLES, COLUMNS = 72, 4, 230, 5, 2
 CELL = TEXT + EXAMPLES * (TILE + GAP)  # width of a concept, in pixels
-HEIGHT = TILE + GAP
+WIDTH, HEIGHT = COLUMNS * CELL, TILE + GAP
 TITLE_SIZE, NAME_SIZE, LINE = 18, 14, 18
 TITLE_LINE = 24
 NAME_LINES = 3
@@ -24,58 +28,85 @@ def concept_sheet(title, concepts):
     """
     top = 2 * GAP + TITLE_LINE * len(title)
     rows = -(-len(concepts) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * CELL, top + rows * HEIGHT + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
+    page = Page(WIDTH, top + rows * HEIGHT + GAP, [*title, *(name for name, _, _ in concepts)])
     for i, line in enumerate(title):
-        line = "".join(fitted(line, TITLE_SIZE, sheet.width - 4 * GAP, 1))
-        draw.text((2 * GAP, GAP + i * TITLE_LINE), line, "black", font(TITLE_SIZE))
-    for i, (name, note, tiles) in enumerate(concepts):
-        at = (i % COLUMNS) * CELL + 2 * GAP, top + (i // COLUMNS) * HEIGHT
-        _draw_concept(sheet, at, name, note, tiles)
+        line = "".join(page.fitted(line, TITLE_SIZE, WIDTH - 4 * GAP, 1))
+        page.write(2 * GAP, GAP + i * TITLE_LINE, line, TITLE_SIZE)
+    corners = [(i % COLUMNS * CELL, top + i // COLUMNS * HEIGHT) for i in range(len(concepts))]
+    for (left, y), (name, note, _) in zip(corners, concepts, strict=True):
+        lines = page.fitted(name, NAME_SIZE, TEXT - 4 * GAP, NAME_LINES)
+        y += (TILE - LINE * (len(lines) + 1)) // 2
+        for i, line in enumerate([*lines, note]):
+            colour = "black" if i < len(lines) else QUIET
+            page.write(left + 2 * GAP, y + i * LINE, line, NAME_SIZE, colour)
+    sheet = page.image()
+    for (left, y), (_, _, tiles) in zip(corners, concepts, strict=True):
+        for i, tile in enumerate(tiles):
+            sheet.paste(tile, (left + TEXT + i * (TILE + GAP), y))
     # Without k-means (4 steps), pale colours lose their hue.
     return sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
 
 
-def _draw_concept(sheet, at, name, note, tiles):
-    left, top = at
-    lines = fitted(name, NAME_SIZE, TEXT - 4 * GAP, NAME_LINES)
-    y = top + (TILE - LINE * (len(lines) + 1)) // 2
-    draw = ImageDraw.Draw(sheet)
-    for line, colour in [*((line, "black") for line in lines), (note, "#595959")]:
-        draw.text((left, y), line, colour, font(NAME_SIZE))
-        y += LINE
-    for i, tile in enumerate(tiles):
-        sheet.paste(tile, (left - 2 * GAP + TEXT + i * (TILE + GAP), top))
+class Page:
+    """A white picture to write on; lengths are in pixels, y counts from the top.
 
-
-def fitted(text, size, width, lines):
-    """The text in lines of at most `width` pixels, cut with an ellipsis after so many lines.
-
-    It is broken at blanks; a word that is longer than a line, anywhere.
+    texts: all that will be written, for the choice of fonts.
     """
-    rows, fits = [""], font(size).getlength
-    for word in " ".join(text.split()).split(" "):
-        longer = f"{rows[-1]} {word}".lstrip()
-        if fits(longer) <= width:
-            rows[-1] = longer
-            continue
-        if rows[-1]:
-            rows.append("")
-        for letter in word:
-            if fits(rows[-1] + letter) > width:
+
+    def __init__(self, width, height, texts):
+        with style.context(["default", STYLE]):
+            self._figure = Figure((width / DPI, height / DPI), dpi=DPI)
+        self._canvas = FigureCanvasAgg(self._figure)
+        self._families = families([*texts, "…"])
+        self._width, self._height = width, height
+
+    def _font(self, size):
+        return FontProperties(family=self._families, size=size * 72 / DPI)
+
+    def write(self, x, y, text, size, colour="black"):
+        """A line of text, its upper left corner at x and y."""
+        baseline = self._height - y - 0.93 * size  # the height of capitals and accents
+        self._figure.text(
+            x / self._width,
+            baseline / self._height,
+            text,
+            color=colour,
+            font=self._font(size),
+            va="baseline",
+            parse_math=False,
+        )
+
+    def length(self, text, size):
+        return self._canvas.get_renderer().get_text_width_height_descent(
+            text, self._font(size), ismath=False
+        )[0]
+
+    def fitted(self, text, size, width, lines):
+        """The text in lines of at most this width, cut with an ellipsis after so many lines.
+
+        It is broken at blanks; a word that is longer than a line, anywhere.
+        """
+        rows = [""]
+        for word in " ".join(text.split()).split(" "):
+            longer = f"{rows[-1]} {word}".lstrip()
+            if self.length(longer, size) <= width:
+                rows[-1] = longer
+                continue
+            if rows[-1]:
                 rows.append("")
-            rows[-1] += letter
-    if len(rows) <= lines:
-        return rows
-    last = rows[lines - 1]
-    while fits(f"{last}…") > width:
-        last = last[:-1]
-    return [*rows[: lines - 1], f"{last}…"]
+            for letter in word:
+                if self.length(rows[-1] + letter, size) > width:
+                    rows.append("")
+                rows[-1] += letter
+        if len(rows) <= lines:
+            return rows
+        last = rows[lines - 1]
+        while self.length(f"{last}…", size) > width:
+            last = last[:-1]
+        return [*rows[: lines - 1], f"{last}…"]
 
-
-@cache
-def font(size):
-    """DejaVu Sans at this size in pixels."""
-    path = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
-    # The basic layout is in every Pillow; the other one is not, and sets letters elsewhere.
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+    def image(self):
+        """The page as an RGB image."""
+        with style.context(["default", STYLE]):
+            self._canvas.draw()
+        return Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")

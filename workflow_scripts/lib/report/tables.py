@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.job import RECIPE
+from workflow_scripts.lib.report.html import page
 
 NO_NAMES = "(none)"
 
@@ -70,8 +71,16 @@ def write_latex(path, frame, digits=3):
     artifacts.write_text(path, style.to_latex(column_format="".join(align), hrules=True))
 
 
-def write_tables(frame, parquet, csv, md, title, readable=None, digits=3, lists=(), meta=None):
-    """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown.
+def write_markdown(md, html, text):
+    """Write a text as Markdown and as a page for the report."""
+    artifacts.write_text(md, text)
+    artifacts.write_text(html, page(text))
+
+
+def write_tables(
+    frame, parquet, csv, md, html, title, readable=None, digits=3, lists=(), meta=None
+):
+    """Write `frame` as Parquet and CSV, and `readable` (default: the frame) as Markdown and HTML.
 
     lists: columns of the frame whose lists the CSV joins, see `with_joined`. meta: stored with the
     Parquet, see `write_frame`.
@@ -79,7 +88,7 @@ def write_tables(frame, parquet, csv, md, title, readable=None, digits=3, lists=
     write_frame(parquet, frame, meta)
     artifacts.write_text(csv, with_joined(frame, lists).to_csv(index=False))
     shown = markdown(frame if readable is None else readable, digits)
-    artifacts.write_text(md, f"# {title}\n\n{shown}\n")
+    write_markdown(md, html, f"# {title}\n\n{shown}\n")
 
 
 def with_joined(frame, lists):

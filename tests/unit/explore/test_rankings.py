@@ -13,7 +13,9 @@ def table(n=500):
     return pa.table(
         {
             "image_id": [f"{i}.jpg" for i in range(n)],
-            **dict.fromkeys(("path", "member", "concept"), pa.nulls(n, pa.string())),
+            **dict.fromkeys(
+                ("path", "member", "concept", "training_image"), pa.nulls(n, pa.string())
+            ),
             "score": scores,
             "p_value": (1 + np.arange(n)) / n,
             "flagged": np.arange(n) < 7,
