@@ -82,7 +82,7 @@ rule score_images:
 
 def naming_encoders(study):
     """The encoders of a study that have texts of its corpus, if any, and so can name clusters."""
-    if "corpus" not in study:
+    if study["corpus"] is None:
         return []
     blocks = {name: CONFIG["encoders"][name] for name in study["encoders"]}
     return [

@@ -40,7 +40,7 @@ def images_to_map(wildcards):
     clusters, names = [], []
     if mapped := mapped_clusters(study):
         clusters = clusters_of(encoder, train, *mapped)
-        if study["corpus"] and encoder in naming_encoders(study):
+        if encoder in naming_encoders(study):
             names = "results/names/{}/{}/{}/{}/seed{}.parquet"
             names = names.format(encoder, train, study["corpus"], *mapped)
     kind = "decisions" if study["calibrate"] else "scores"

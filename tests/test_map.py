@@ -98,8 +98,10 @@ def test_equal_inputs_give_equal_bytes(finished, tmp_path):
 
 def test_without_names_and_clusters_points_are_shown_by_set_and_score(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
-    keys = {"clusterings": [], "minings": [], "negatives": [], "detectors": ["knn"]}
+    keys = {"corpus": None, "minings": [], "negatives": [], "detectors": ["knn"]}
     study(project, **keys, map={"rows": 20})
+    assert "name_clusters" not in project.rules_run("-n"), "there are no names"
+    study(project, **keys, clusterings=[], map={"rows": 20})
     project.run(MAP)
     points = columns_of(project)
     assert len(points["image_id"]) == 20
