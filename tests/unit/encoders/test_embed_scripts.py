@@ -11,7 +11,7 @@ from tiny_checkpoint import load
 from workflow_scripts.embed_texts import embed_texts
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
-from workflow_scripts.lib.encoders.stream import batched, prefetched
+from workflow_scripts.lib.encoders.stream import batched, embed_stream, prefetched
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import open_rgb
 
@@ -60,6 +60,17 @@ def test_an_image_deleted_after_listing_goes_to_the_quarantine(folder, tmp_path,
     shutil.rmtree(folder)
     with pytest.raises(InputError, match="does not exist"):
         run_embed(manifest, folder, checkpoint, tmp_path / "out")
+
+
+def test_any_number_of_threads_embeds_alike(folder, checkpoint):
+    encoder = load({"checkpoint": checkpoint, "device": "cpu", "batch_size": 3})
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    reads = [lambda path=path: path for path in paths]
+    one, bad = embed_stream(encoder, reads, threads=1)
+    several, also_bad = embed_stream(encoder, reads, threads=3)
+    np.testing.assert_array_equal(one, several)
+    assert bad.keys() == also_bad.keys() and bad
+    assert len(one) + len(bad) == len(paths)
 
 
 def test_prefetched_keeps_order_and_never_runs_further_ahead():

@@ -34,6 +34,11 @@ class Encoder(ABC):
             for key in ("mean", "std")
         )
 
+    @property
+    def on_cpu(self):
+        """Whether the model runs on the CPU."""
+        return self._device.type == "cpu"
+
     @abstractmethod
     def _image_features(self, pixels):
         """Normalised pixels [b, 3, h, w] in the model's dtype to features [b, d] of any norm."""

@@ -1,4 +1,8 @@
-"""Embedding a stream of images: files are read and decoded by threads, ahead of the model."""
+"""Embedding a stream of images: files are read and decoded by threads, ahead of the model.
+
+With one thread and the model on the CPU, that thread does both in turn: a second one would compete
+with the model for its core.
+"""
 
 import itertools
 from collections import deque
@@ -27,7 +31,10 @@ def embed_stream(encoder, reads, threads=1):
             return reason
 
     def decoded():
-        for number, image in enumerate(prefetched(load, reads, threads, 2 * encoder.batch_size)):
+        ahead = 2 * encoder.batch_size
+        alone = threads == 1 and encoder.on_cpu
+        images = map(load, reads) if alone else prefetched(load, reads, threads, ahead)
+        for number, image in enumerate(images):
             if isinstance(image, BadImage):
                 bad[number] = image
             else:
