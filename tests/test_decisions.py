@@ -299,3 +299,21 @@ def test_a_study_without_calibration_has_ranks_when_asked_for(finished, tmp_path
     table = pd.read_csv(project.folder / "results/outliers/mini/strange.csv")
     assert table["score"].is_monotonic_increasing and len(table) == 10
     assert table[["p_value", "flagged", "discovery"]].isna().all(axis=None)
+
+
+def test_a_detector_without_names_decides_by_default(finished, tmp_path):
+    """Its scores are of another file than those of the detectors with names."""
+    project = finished.copy(tmp_path / "project")
+    config = project.read_config()
+    detectors = {"detectors": ["neglabel", "mahalanobis"]}
+    config["studies"] = {"mini": config["studies"]["mini"] | detectors}
+    config["detectors"] = config["detectors"] | {"mahalanobis": {"method": "mahalanobis"}}
+    project.write_config(config)
+    ran = project.rules_run("results/outliers/mini/strange.csv")
+    assert ran == {"score_images": 2, "decide_images": 2, "list_outliers": 1}
+    outliers = results(project, "outliers/mini/strange.parquet")
+    scores = results(project, "scores/mini/tinyclip/kmeans_3/none/seed0.parquet")
+    scores = scores[scores["image_set"] == "strange"].sort_values("mahalanobis", kind="stable")
+    assert list(outliers["image_id"]) == list(scores["image_id"])
+    assert list(outliers["score"]) == list(scores["mahalanobis"])
+    assert outliers["concept"].notna().all() and "neglabel:rest" in outliers
