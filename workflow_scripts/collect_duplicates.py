@@ -4,7 +4,7 @@ import pandas as pd
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.tables import markdown, read_frame, write_frame
+from workflow_scripts.lib.report.tables import markdown, read_frame, write_frame, write_markdown
 
 KEYS = ["study", "image_set", "other_set", "kind"]
 SHOWN = 20  # pairs in the Markdown
@@ -25,7 +25,7 @@ def collect_duplicates(tables, studies, parquet, csv, md, html):
     if len(frame):
         lines += [f"## The first {min(SHOWN, len(frame))} pairs", ""]
         lines += [markdown(frame.head(SHOWN), digits=4), ""]
-    artifacts.write_text(md, "\n".join(lines))
+    write_markdown(md, html, "\n".join(lines))
 
 
 if __name__ == "__main__":
