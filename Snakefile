@@ -32,6 +32,8 @@ include: "rules/detectors.smk"
 include: "rules/explore.smk"
 include: "rules/map.smk"
 include: "rules/report.smk"
+include: "rules/summary.smk"
+include: "rules/ablations.smk"
 include: "rules/benchmarks.smk"
 
 

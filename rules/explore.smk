@@ -1,7 +1,8 @@
 """Pages to look at: static HTML with thumbnails, one self-contained file each, to open from disk.
 
 Out: results/explore/{study}/ with index.html (open it first), comparison.html, data.html,
-provenance.html, outliers/{image_set}.html, and clusters/1.html, clusters/2.html, ...
+provenance.html, outliers/{image_set}.html, and clusters/1.html, clusters/2.html, ... The map is
+that of map.smk.
 """
 
 # ---- which pages a study has ----------------------------------------------------------------------
@@ -9,20 +10,32 @@ provenance.html, outliers/{image_set}.html, and clusters/1.html, clusters/2.html
 
 def explored_clusters(study):
     """(encoder, clustering, seed) of the clusters that a study's pages show: those that sort its
-    images, else the first. None if no cluster has a name."""
-    naming = naming_encoders(study)
-    if not study["clusterings"] or not naming:
-        return None
-    for encoder, clustering, _, seed in configuration.deciding_scores(study, CONFIG):
-        if clustering != "none" and encoder in naming:
+    images, else the first. None without clusters."""
+    places = configuration.deciding_scores(study, CONFIG)
+    for encoder, clustering, _, seed in places:
+        if clustering != "none":
             return encoder, clustering, seed
-    return naming[0], next(iter(study["clusterings"])), study["seeds"][0]
+    first = next(iter(study["clusterings"]), None)
+    return first and (places[0][0], first, study["seeds"][0])
+
+
+def shown_clusters(study):
+    """The clusters that a study's pages show, and their names; [] where there are none."""
+    if not explored_clusters(study):
+        return {"clusters": [], "names": []}
+    encoder, clustering, seed = explored_clusters(study)
+    names = "results/names/{}/{train}/{corpus}/{}/seed{}.parquet"
+    named = encoder in naming_encoders(study)
+    return {
+        "clusters": clusters_of(encoder, study["train"], clustering, seed),
+        "names": names.format(encoder, clustering, seed, **study) if named else [],
+    }
 
 
 def clusters_page(name):
     """The first page of a study's clusters; none without named clusters."""
     study = CONFIG["studies"][name]
-    return f"results/explore/{name}/clusters/1.html" if explored_clusters(study) else None
+    return f"results/explore/{name}/clusters/1.html" if shown_clusters(study)["names"] else None
 
 
 def outlier_pages(name):
@@ -37,9 +50,8 @@ def menu_of(name):
     pages = [("", "Start", f"{folder}/index.html")]
     pages += [("", "Clusters", clusters_page(name))] if clusters_page(name) else []
     pages += [("Outliers in", *page) for page in outlier_pages(name).items()]
-    pages += [
-        ("", page.title(), f"{folder}/{page}.html") for page in ("comparison", "data", "provenance")
-    ]
+    others = ("map", "comparison", "data", "provenance")
+    pages += [("", page.title(), f"{folder}/{page}.html") for page in others]
     return [dict(zip(("group", "title", "path"), page)) for page in pages]
 
 
@@ -47,11 +59,17 @@ def pages_of_run():
     """The pages of every study in the run; of clusters their folder."""
     for name in CONFIG["run"]:
         folder = f"results/explore/{name}"
-        for page in ("index", "comparison", "data", "provenance"):
+        for page in ("index", "map", "comparison", "data", "provenance"):
             yield f"{folder}/{page}.html"
         yield from outlier_pages(name).values()
         if clusters_page(name):
             yield f"{folder}/clusters"
+
+
+def explorer(path, page, **options):
+    """An output that the report shows as a page."""
+    labels = {"study": "{study}", "page": page}
+    return report(path, caption="captions/explore.rst", category="Pages", labels=labels, **options)
 
 
 # ---- what they are made of ------------------------------------------------------------------------
@@ -120,7 +138,9 @@ rule explore_outliers:
     input:
         unpack(images_to_show),
     output:
-        page="results/explore/{study}/outliers/{image_set}.html",
+        page=explorer(
+            "results/explore/{study}/outliers/{image_set}.html", "outliers in {image_set}"
+        ),
     log:
         "results/logs/explore_outliers/{study}/{image_set}.log",
     conda:
@@ -136,11 +156,9 @@ rule explore_outliers:
 def clusters_to_show(wildcards):
     """The named clusters of a study, the labels of its training images, and where these are."""
     study = CONFIG["studies"][wildcards.study]
-    encoder, clustering, seed = explored_clusters(study)
-    names = "results/names/{}/{train}/{corpus}/{}/seed{}.parquet"
+    encoder = explored_clusters(study)[0]
     return {
-        "names": names.format(encoder, clustering, seed, **study),
-        "clusters": clusters_of(encoder, study["train"], clustering, seed),
+        **shown_clusters(study),
         "index": indexes_of([encoder], study["train"]),
         **pictures_of("explore_clusters", wildcards, study["train"], encoder),
     }
@@ -163,13 +181,15 @@ rule explore_clusters:
     input:
         unpack(clusters_to_show),
     output:
-        pages=directory("results/explore/{study}/clusters"),
+        pages=explorer(
+            directory("results/explore/{study}/clusters"),
+            "clusters {number}",
+            patterns=["{number}.html"],
+        ),
     log:
         "results/logs/explore_clusters/{study}.log",
     wildcard_constraints:
-        study=one_of(
-            [name for name, block in CONFIG["studies"].items() if explored_clusters(block)]
-        ),
+        study=one_of([name for name in CONFIG["studies"] if clusters_page(name)]),
     conda:
         "../envs/workflow.yaml"
     params:
@@ -187,7 +207,7 @@ def results_to_show(wildcards):
     tables = {"ood": True, "comparison": True, "clustering": True}
     tables |= {"contamination": bool(study["contamination"]), "decisions": bool(study["calibrate"])}
     tables |= dict.fromkeys(NAME_TABLES, bool(study["minings"]))
-    tables |= {"cluster_names": bool(explored_clusters(study))}
+    tables |= {"cluster_names": bool(clusters_page(name))}
     files = {
         table: f"results/studies/{name}/{table}.parquet" if exists else []
         for table, exists in tables.items()
@@ -195,7 +215,7 @@ def results_to_show(wildcards):
     files |= {"duplicates": f"results/duplicates/{name}.parquet"}
     files |= {"quarantine": "results/tables/quarantine.parquet"}
     files |= {"outliers": [f"results/outliers/{name}/{one}.parquet" for one in listed_sets(name)]}
-    files |= {"names": clusters_to_show(wildcards)["names"] if explored_clusters(study) else []}
+    files |= {"names": shown_clusters(study)["names"]}
     encoder = deciding_encoder(study)
     places = [
         pictures_of("explore_study", wildcards, one, encoder)
@@ -248,9 +268,9 @@ rule explore_study:
     input:
         unpack(results_to_show),
     output:
-        start="results/explore/{study}/index.html",
-        comparison="results/explore/{study}/comparison.html",
-        data="results/explore/{study}/data.html",
+        start=explorer("results/explore/{study}/index.html", "start"),
+        comparison=explorer("results/explore/{study}/comparison.html", "comparison"),
+        data=explorer("results/explore/{study}/data.html", "data"),
     log:
         "results/logs/explore_study/{study}.log",
     conda:
@@ -277,7 +297,7 @@ def study_with_blocks(wildcards):
         "detectors": study["detectors"],
     }
     blocks = {
-        section: {key: CONFIG[section][key] for key in names if key in CONFIG[section]}
+        section: {key: without_threads(CONFIG[section][key]) for key in names}
         for section, names in named.items()
     }
     return {"studies": {name: study}} | blocks
@@ -287,7 +307,7 @@ rule explore_provenance:
     input:
         start="results/explore/{study}/index.html",
     output:
-        page="results/explore/{study}/provenance.html",
+        page=explorer("results/explore/{study}/provenance.html", "provenance"),
     log:
         "results/logs/explore_provenance/{study}.log",
     conda:

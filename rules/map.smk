@@ -11,15 +11,6 @@ def mapped_scores(study):
     return next(place for place in places if compared_with(*place[1:3]) == kind)
 
 
-def mapped_clusters(study):
-    """(clustering, seed) whose clusters a map shows: those of the deciding scores, or else the
-    study's first. None if it has no clusters."""
-    _, clustering, _, seed = mapped_scores(study)
-    if clustering != "none":
-        return clustering, seed
-    return (study["clusterings"][0], study["seeds"][0]) if study["clusterings"] else None
-
-
 def mapped_sets(study):
     """The image sets of a study's points, each once, the training set first."""
     return list(dict.fromkeys(configuration.study_image_sets(study)))
@@ -35,23 +26,15 @@ def mapped_images(study):
 def images_to_map(wildcards):
     """Embeddings, scores, clusters and names of the images of a study, and where the images are."""
     study = CONFIG["studies"][wildcards.study]
-    place = encoder, *_ = mapped_scores(study)
-    train = study["train"]
-    clusters, names = [], []
-    if mapped := mapped_clusters(study):
-        clusters = clusters_of(encoder, train, *mapped)
-        if encoder in naming_encoders(study):
-            names = "results/names/{}/{}/{}/{}/seed{}.parquet"
-            names = names.format(encoder, train, study["corpus"], *mapped)
+    place = mapped_scores(study)
     kind = "decisions" if study["calibrate"] else "scores"
     stored = [stored_images(name) for name in mapped_images(study)]
     stored = {key: [files[key] for files in stored] for key in ("source", "locators")}
-    return embeddings_of(encoder, mapped_sets(study)) | {
+    return embeddings_of(place[0], mapped_sets(study)) | {
         "scores": f"results/{kind}/{wildcards.study}/{{}}/{{}}/{{}}/seed{{}}.parquet".format(
             *place
         ),
-        "clusters": clusters,
-        "names": names,
+        **shown_clusters(study),
         **unless_made("draw_map", wildcards, stored),
     }
 
@@ -62,35 +45,25 @@ def map_config(wildcards):
     sets = mapped_sets(study)
     return study["map"] | {
         "decide_by": configuration.deciding(study, CONFIG),
+        "pages": menu_of(wildcards.study),
         "shards": numbers_of_shards(mapped_scores(study)[0], sets),
         "source_of": {name: source_of(name) for name in sets},
         "stored": mapped_images(study),
     }
 
 
-def map_modules(wildcards):
-    """The modules that read the images which are no files of their own."""
-    kinds = [container_of(name)[0] for name in mapped_images(CONFIG["studies"][wildcards.study])]
-    return sorted({f"images/{kind}" for kind in kinds if kind in ARCHIVES})
-
-
 rule draw_map:
     input:
         unpack(images_to_map),
     output:
-        html="results/explore/{study}/map.html",
+        html=explorer("results/explore/{study}/map.html", "map"),
     log:
         "results/logs/draw_map/{study}.log",
     conda:
         "../envs/workflow.yaml"
     params:
         cfg=map_config,
-        code=code("draw_map", map_modules),
+        code=code("draw_map", page_files("map.html")),
         above=above("draw_map"),
     script:
         "../workflow_scripts/draw_map.py"
-
-
-def maps_of_run():
-    """The map of every study in the run."""
-    return [f"results/explore/{name}/map.html" for name in CONFIG["run"]]

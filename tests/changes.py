@@ -41,10 +41,15 @@ COLUMNS = {
     "sheet": "draw_concepts",
     "means": "tabulate_means",
     "map": "draw_map",
+    "pages": "explore_study",
+    "pages of clusters": "explore_clusters",
+    "pages of outliers": "explore_outliers",
+    "provenance": "explore_provenance",
     "summary": "summarise",
 }
 
-OOD_TABLES = {
+PAGES = {"explore_study": 1, "explore_provenance": 1}
+OOD_TABLES = PAGES | {
     "evaluate_ood": 1, "plot_ood": 1, "write_table": 2, "tabulate_means": 1, "summarise": 1,
 }  # fmt: skip
 FROM_SCORES = {"score_images": 3, "draw_map": 1, **OOD_TABLES}
@@ -54,6 +59,7 @@ FROM_POSITIVES = FROM_NEGATIVES | {
 }  # fmt: skip
 FROM_MATCHES = FROM_POSITIVES | {
     "match_concepts": 1, "name_clusters": 2, "mine_concepts": 3, "draw_concepts": 1,
+    "explore_clusters": 1,
 }  # fmt: skip
 # A clustering concerns neither the frequency method nor its score file.
 FROM_CLUSTERS = FROM_POSITIVES | {
@@ -64,18 +70,17 @@ ONE_CLUSTERING = FROM_CLUSTERS | {
     "cluster": 1, "average_clusters": 1, "name_clusters": 1, "mine_concepts": 1,
     "mine_negatives": 1, "score_images": 1,
 }  # fmt: skip
-# The sheet of concepts and the map are drawn of the study's first encoder, clustering and seed.
-FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1, "draw_map": 1}
+# The sheet of concepts, the map and the pages show the study's first encoder, clustering and seed.
+FIRST_CLUSTERING = ONE_CLUSTERING | {"draw_concepts": 1, "draw_map": 1, "explore_clusters": 1}
 FROM_TRAINING = FROM_MATCHES | {
     "find_neighbours": 1, "cluster": 2, "average_clusters": 2, "evaluate_clustering": 1,
     "write_table": 6,
 }  # fmt: skip
 DUPLICATES = {"find_duplicates": 1, "collect_duplicates": 1}
 FROM_EMBEDDINGS = FROM_TRAINING | DUPLICATES | {"embed_images": 4, "collect_quarantine": 1}
-FROM_DECISIONS = {
+FROM_DECISIONS = PAGES | {
     "decide_images": 3, "list_outliers": 2, "evaluate_decisions": 1, "write_table": 1,
-    "summarise": 1,
-    "draw_map": 1,
+    "summarise": 1, "draw_map": 1, "explore_outliers": 2,
 }  # fmt: skip
 RELISTED = {"list_images": 1, "embed_images": 1, "collect_quarantine": 1, **DUPLICATES}
 
@@ -266,22 +271,22 @@ CHANGES = [
     ("a new OOD set", set_key("studies.mini.far", ["strange", "stranger"]),
      RELISTED | FROM_SCORES),
     ("a calibration set", set_key("studies.mini.calibrate", {"set": "stranger"}),
-     RELISTED | FROM_SCORES | {**FROM_DECISIONS, "write_table": 3,
-                 "find_duplicates": 0, "collect_duplicates": 0}),
+     RELISTED | FROM_SCORES | {**FROM_DECISIONS, "write_table": 3, "explore_clusters": 1}),
     ("a false-alarm rate of a calibrated study", rate_changed, FROM_DECISIONS),
     ("a seed added", set_key("studies.mini.seeds", [0, 1]), FROM_CLUSTERS | {"cluster": 2}),
     ("a new encoder", encoder_added,
      {**FROM_EMBEDDINGS, "embed_texts": 1, "draw_concepts": 0, "draw_map": 0,
-      "find_duplicates": 0, "collect_duplicates": 0}),
+      "explore_clusters": 0, "find_duplicates": 0, "collect_duplicates": 0}),
     ("a clustering of another encoder",
      in_turn(second_encoder, set_key("clusterings.kmeans_3.encoder", "second")),
      FIRST_CLUSTERING | {"embed_images": 2, "collect_quarantine": 1}),
     ("the share of images that may be lost",
      set_key("image_sets.photos.maximum_quarantine", 0.5),
-     {"list_images": 1, "collect_quarantine": 1, "summarise": 1}),
-    ("how the map is drawn", set_key("studies.mini.map", {"rows": 20}), {"draw_map": 1}),
+     {"list_images": 1, "collect_quarantine": 1, "summarise": 1, **PAGES}),
+    ("how the map is drawn", set_key("studies.mini.map", {"rows": 20}),
+     {"draw_map": 1, "explore_provenance": 1}),
     ("how close near duplicates are", set_key("studies.mini.near_duplicates", 0.98),
-     {**DUPLICATES, "summarise": 1}),
+     {**DUPLICATES, "summarise": 1, **PAGES}),
     ("**code**",),
     ("a comment or docstring in a script", comment, {}),
     ("a script", edit("mine_negatives.py"), FROM_NEGATIVES),
@@ -292,7 +297,7 @@ CHANGES = [
     ("how timm models are run", edit("lib/encoders/timm.py"), {}),
     ("how captions are read", edit("lib/texts/sources/captions.py"), {}),
     ("how folders are listed", edit("lib/images/folder.py"),
-     {"list_images": 3, "collect_quarantine": 1, "summarise": 1}),
+     {"list_images": 3, "collect_quarantine": 1, "summarise": 1, **PAGES}),
     ("how logs are written", edit("lib/job.py"), {}),
     ("a module that nothing imports", unrelated_helper, {}),
     ("**packages**",),

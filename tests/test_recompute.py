@@ -32,6 +32,7 @@ def test_no_test_or_ood_image_reaches_mining():
     allowed = {"list_images", "embed_images", "score_images", "evaluate_ood", "plot_ood"}
     allowed |= {"evaluate_concepts", "write_table", "collect_quarantine", "summarise"}
     allowed |= {"find_duplicates", "collect_duplicates", "tabulate_means", "draw_map"}
+    allowed |= {"explore_study", "explore_provenance"}
     for name in ("a test image edited", "an OOD image edited", "a new OOD set"):
         assert CASES[name][1].keys() <= allowed, name
 

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workflow_scripts.lib.artifacts import read_meta, read_table, write_text
+from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.embeddings import open_sets
 from workflow_scripts.lib.explore.map import map_page
+from workflow_scripts.lib.explore.pages import write_page
 from workflow_scripts.lib.explore.projection import chosen_rows, project, sampled
 from workflow_scripts.lib.explore.sprites import webp
 from workflow_scripts.lib.images.thumbnails import thumbnails
@@ -104,7 +105,7 @@ def pictures(table, inputs, cfg):
 def draw_map(inputs, cfg, study, output):
     """inputs: named paths, embeddings and index (of the sets in order), scores, clusters and names
     or none, source and locators of the sets in cfg["stored"]. cfg: projection, rows, decide_by,
-    shards and source_of (of the sets, the training set first)."""
+    shards and source_of (of the sets, the training set first), pages."""
     sets = open_sets(inputs.embeddings, inputs.index, cfg["shards"])
     scores = scores_of(inputs.scores, cfg["decide_by"])
     table = pa.concat_tables([rows_of(images, name, scores) for name, images in sets.items()])
@@ -120,7 +121,9 @@ def draw_map(inputs, cfg, study, output):
     plane = project(embeddings, cfg["projection"])
     uris = pictures(table, inputs, cfg)
     meta = read_meta(inputs.scores) | cfg | {"study": study, "total": total}
-    write_text(output, map_page(table, plane, uris, meta))
+    shown = map_page(table, plane, uris, meta)
+    menu = {"study": study, "pages": cfg["pages"], "current": output}
+    write_page(output, "map.html", sprites=[], **menu, **shown)
 
 
 if __name__ == "__main__":

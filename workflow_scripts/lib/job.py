@@ -5,6 +5,7 @@ import contextvars
 import functools
 import hashlib
 import logging
+import resource
 import sys
 import time
 import traceback
@@ -66,7 +67,14 @@ def job(snakemake):
         except Exception:
             traceback.print_exc(file=log)
             sys.exit(1)
-        logging.info("%s done in %.1f s", snakemake.rule, time.monotonic() - started)
+        seconds, memory = time.monotonic() - started, peak_memory()
+        logging.info("%s done in %.1f s, %s MB", snakemake.rule, seconds, f"{memory:,.0f}")
+
+
+def peak_memory():
+    """The most memory that this process has held so far, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes, or kB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def recipe_of(snakemake):

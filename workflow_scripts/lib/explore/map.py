@@ -1,4 +1,4 @@
-"""A map of images as one HTML page, drawn by Bokeh, with all that it needs inside."""
+"""A map of images, drawn by Bokeh."""
 
 import numpy as np
 import pyarrow.compute as pc
@@ -38,7 +38,7 @@ OPTIONAL = ("name", "score", "p_value", "cluster")  # listed where a study has t
 
 
 def map_page(table, plane, thumbnails, meta):
-    """The page, as text.
+    """What the template `map.html` shows: a dict with item and scripts (Markup) and notes (texts).
 
     table: pyarrow Table, a row per image: image_set, image_id, name, score, p_value, cluster and
         cluster_name; all but the first two may be null. The first set is the training set.
@@ -64,7 +64,8 @@ def map_page(table, plane, thumbnails, meta):
     document = Document()
     document.add_root(layout)
     document.js_on_event(DocumentReady, refill)
-    return page.html(layout, f"{meta['study']}: map of images", notes_of(meta, thumbnails))
+    item, scripts = page.embedded(layout)
+    return {"item": item, "scripts": scripts, "notes": notes_of(meta, thumbnails)}
 
 
 def columns_of(table, plane, thumbnails, views):

@@ -1,48 +1,16 @@
-"""The HTML, CSS and JavaScript around a map: all text from data is escaped here or by Bokeh."""
+"""The HTML, CSS and JavaScript inside a map: all text from data is escaped here or by Bokeh."""
 
-import json
 from html import escape
 
 import pyarrow as pa
 from bokeh.embed import json_item
 from bokeh.models import InlineStyleSheet
 from bokeh.resources import Resources
+from markupsafe import Markup
+
+from workflow_scripts.lib.explore.pages import as_json
 
 COMPONENTS = ["bokeh", "bokeh-widgets", "bokeh-tables"]
-
-PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-:root {{
-  color-scheme: light dark;
-  --text: #1c1c1c; --page: #ffffff; --card: #f5f5f5; --line: #c8c8c8;
-}}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --text: #ececec; --page: #17191c; --card: #24272b; --line: #4a4f55; }}
-}}
-body {{
-  margin: 16px; background: var(--page); color: var(--text); font: 15px/1.45 system-ui, sans-serif;
-}}
-h1 {{ font-size: 20px; margin: 0 0 4px; overflow-wrap: anywhere; }}
-p {{ margin: 0 0 8px; max-width: 90ch; }}
-</style>
-</head>
-<body>
-<h1 dir="auto">{title}</h1>
-{notes}
-<div id="map"></div>
-<script type="application/json" id="item">{item}</script>
-{scripts}
-<script>Bokeh.embed.embed_item(JSON.parse(document.getElementById("item").textContent));</script>
-</body>
-</html>
-"""
 
 # The style is inside: Bokeh keeps the body of a tooltip alone.
 CARD = """\
@@ -103,15 +71,15 @@ count.text = `${found.length} of ${rows.length} ${of}, lowest scores first${cut}
 
 WIDGETS = InlineStyleSheet(
     css="""\
-:host { color: var(--text); }
-.bk-input { color: var(--text); background: var(--card); border-color: var(--line); }
+:host { color: var(--ink); }
+.bk-input { color: var(--ink); background: var(--card); border-color: var(--line); }
 ul { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 2px 14px; }
 li { display: flex; align-items: center; gap: 6px; min-width: 0; overflow-wrap: anywhere; }
 svg { flex: none; }
 .scale { width: 260px; height: 12px; border-radius: 3px; }
 .ends { width: 260px; display: flex; justify-content: space-between; }
 .slick-viewport, .slick-header-column, .slick-cell {
-  background: var(--page) !important; color: var(--text) !important;
+  background: var(--paper) !important; color: var(--ink) !important;
   border-color: var(--line) !important;
 }
 .slick-row.odd .slick-cell { background: var(--card) !important; }
@@ -153,13 +121,9 @@ def scale(colours, low, high, unknown=None):
     return bar + ends + (legend([(unknown, "circle", "no score")]) if unknown else "")
 
 
-def html(layout, title, notes):
-    """A page with a Bokeh layout, as text. title, notes: text. It needs no other file."""
+def embedded(layout):
+    """(item, scripts) of a Bokeh layout as Markup: its JSON for the element `map`, and Bokeh itself
+    as script elements."""
     scripts = Resources(mode="inline", components=COMPONENTS).js_raw
-    item = json.dumps(json_item(layout, "map"), separators=(",", ":"))
-    return PAGE.format(
-        title=escape(title),
-        notes="\n".join(f'<p dir="auto">{escape(note)}</p>' for note in notes),
-        item=item.replace("<", "\\u003c"),
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
-    )
+    elements = "\n".join(f"<script>{script}</script>" for script in scripts)
+    return as_json(json_item(layout, "map")), Markup(elements)
