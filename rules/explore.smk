@@ -260,7 +260,6 @@ def files_of_study(name):
     if clusters_page(name):
         files["results/tables/cluster_names.csv"] = "every cluster: name, votes, runners-up, images"
     files["results/tables/means.csv"] = "every list of positives and detector, means over seeds"
-    files["results/README.md"] = "all artifacts, and how to open them"
     return files
 
 
@@ -290,7 +289,7 @@ def study_with_blocks(wildcards):
     named = {
         "encoders": study["encoders"],
         "image_sets": configuration.study_image_sets(study),
-        "corpora": [study["corpus"]] if "corpus" in study else [],
+        "corpora": [study["corpus"]] if study.get("corpus") else [],
         "clusterings": study["clusterings"],
         "minings": study["minings"],
         "negatives": study["negatives"],

@@ -76,10 +76,10 @@ def test_scored_images_have_their_scores_and_nearest_positives(finished):
     shown = {"image_set": "image_set", "image_id": "image_id", "name": "concept"}
     for column, expected in shown.items():
         assert [points[column][i] for i in own] == scores[expected].astype(str).tolist()
-    np.testing.assert_array_equal(points["score"][own], scores["mcm"].astype(np.float32))
+    np.testing.assert_array_equal(points["score"][own], scores["neglabel:rest"].astype(np.float32))
     assert np.isnan(points["p_value"]).all()
     assert {points["cluster"][i] for i in own} == {""}
-    lowest = own[int(scores["mcm"].argmin())]
+    lowest = own[int(scores["neglabel:rest"].argmin())]
     assert points["by score colour"][lowest] == 0xD55E00FF
     assert {points["by cluster colour"][i] for i in own} == {int(GREY[1:] + "FF", 16)}
     assert {points["by set colour"][i] for i in own} == {

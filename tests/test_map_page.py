@@ -22,8 +22,8 @@ POSITION = """
 
 @pytest.fixture
 def decisions(hostile):
-    """The scored images, the lowest scores first; those of neglabel, which decides no study."""
-    return pd.read_parquet(hostile.folder / SCORES).sort_values("mcm", kind="stable")
+    """The scored images, the lowest scores first; by neglabel, which decides."""
+    return pd.read_parquet(hostile.folder / SCORES).sort_values("neglabel:rest", kind="stable")
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_hovering_shows_the_card_of_the_point(map_of, decisions, column):
     card.wait_for()
     text = card.inner_text()
     assert lowest["concept"] in text
-    assert f"score {lowest['mcm']:.4g}" in text
-    assert f"p {lowest['mcm p']:.4g}" in text
+    assert f"score {lowest['neglabel:rest']:.4g}" in text
+    assert f"p {lowest['neglabel:rest p']:.4g}" in text
     assert card.locator("img").evaluate("image => image.naturalWidth") > 0
 
 
