@@ -68,6 +68,15 @@ def test_a_method_loaded_by_name_is_named_beside_the_script(project):
     assert digest_now("room/by_name") != before
 
 
+def test_a_file_that_is_read_counts_as_text(project):
+    page = project / "workflow_scripts/lib/room/page.html"
+    page.write_text("<p>one</p>")
+    before = digest_now("room/page.html")
+    assert before != digest_now()
+    page.write_text("<p>two</p>")
+    assert digest_now("room/page.html") != before
+
+
 def test_comments_docstrings_layout_and_times_do_not_count(project):
     before = digest_now()
     part = project / "workflow_scripts/lib/room/part.py"
