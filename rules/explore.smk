@@ -124,10 +124,12 @@ def outlier_page_config(wildcards):
     """What the page of a set says of it, and what it links to."""
     study, name = CONFIG["studies"][wildcards.study], wildcards.image_set
     roles = {one: group for group in ("shift", "near", "far") for one in study[group]}
+    if roles:  # else nothing is known of the images
+        roles[study["test"]] = "test"
     return {
         "study": wildcards.study,
         "image_set": name,
-        "role": "test" if name == study["test"] else roles.get(name),
+        "role": roles.get(name),
         "test": study["test"],
         "pages": menu_of(wildcards.study),
         "files": [f"results/outliers/{wildcards.study}/{name}.{end}" for end in ("csv", "parquet")],
@@ -170,7 +172,7 @@ def clusters_page_config(wildcards):
     encoder = explored_clusters(study)[0]
     return {
         "study": wildcards.study,
-        "train": study["train"],
+        "train": source_of(study["train"]),
         "root": linked_root(study["train"], encoder),
         "pages": menu_of(wildcards.study),
         "files": [f"results/tables/cluster_names.{end}" for end in ("csv", "parquet")],
@@ -237,7 +239,7 @@ def study_pages_config(wildcards):
         roles[configuration.calibration_set(study)] = "calibration"
     return {
         "study": name,
-        "train": study["train"],
+        "collection": source_of(study["train"]),
         "root": linked_root(study["train"], encoder),
         "roles": {one: [role, source_of(one)] for one, role in roles.items()},
         "sets": list(dict.fromkeys(map(source_of, roles))),

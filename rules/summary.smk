@@ -51,7 +51,7 @@ def headline_config(name):
     study = CONFIG["studies"][name]
     oracles = [mining for mining in study["minings"] if "labels" in needs("minings", mining)]
     return {
-        "train": study["train"],
+        "collection": source_of(study["train"]),
         "image_sets": configuration.study_sources(study, CONFIG),
         "decide_by": configuration.deciding(study, CONFIG),
         "places": configuration.deciding_scores(study, CONFIG),

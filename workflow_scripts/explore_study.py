@@ -17,7 +17,7 @@ from workflow_scripts.lib.explore.pages import count, percent, records, write_pa
 from workflow_scripts.lib.explore.sprites import Sprite
 from workflow_scripts.lib.images.thumbnails import thumbnails
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.headline import StudyTables, headline, leaks
+from workflow_scripts.lib.report.headline import StudyTables, headline, leaks, sentence
 from workflow_scripts.lib.report.tables import over_seeds, read_frame
 
 TILE = 120  # pixels
@@ -126,7 +126,7 @@ def write_start(inputs, cfg, tables, output):
         pages=cfg["pages"],
         current=output,
         sprites=sprites,
-        train=cfg["train"],
+        train=cfg["collection"],
         sentences=headline(cfg["headline"], tables),
         shows=shows,
         n_clusters=n_clusters,
@@ -216,7 +216,7 @@ def write_data(inputs, cfg, tables, output):
         pages=cfg["pages"],
         current=output,
         sprites=[],
-        leaks=leaks(tables.duplicates),
+        leaks=[sentence([text]) for text in leaks(tables.duplicates)],
         sets=image_sets(tables, cfg["roles"]),
         tables=shown,
     )

@@ -9,7 +9,7 @@ from workflow_scripts.lib.report.tables import markdown_text, write_frame, write
 from workflow_scripts.summarise import narrow, summarise
 
 PLACE = ("e", "km", "clustermine", 0)
-STUDY = {"train": "photos", "image_sets": ["photos", "test"], "places": [PLACE]}
+STUDY = {"collection": "photos", "image_sets": ["photos", "test"], "places": [PLACE]}
 STUDY |= {"decide_by": {"detector": "mcm", "negatives": "none"}, "oracles": ["truth"]}
 ROW = {"study": "s", "encoder": "e", "clustering": "km", "mining": "clustermine", "seed": 0}
 
@@ -132,15 +132,17 @@ def test_names_without_clusters_and_clusters_without_names():
 def test_the_last_sentence_says_what_the_numbers_rest_on(oracles, subject):
     lost = pd.DataFrame({"image_set": "photos", "image_id": ["a", "a", "b", "c"]})
     pairs = [("test", "x", "photos"), ("test", "x", "photos"), ("photos", "y", "photos")]
+    pairs = [("exact", *pair) for pair in pairs] + [("near", "odd", "x", "test")]
     tables = StudyTables(
         quarantine=lost.assign(lost=[True, True, True, False]),
         images={"photos": 1600},
-        duplicates=pd.DataFrame(pairs, columns=["image_set", "image_id", "other_set"]),
+        duplicates=pd.DataFrame(pairs, columns=["kind", "image_set", "image_id", "other_set"]),
         label_quality=QUALITY.assign(true_names_in_corpus=2),
     )
     assert headline(STUDY | {"oracles": oracles}, tables)[-1] == (
-        "2 of 1,600 images of photos could not be used; 1 images of test are also in photos, "
-        f"which makes the numbers too good; {subject} 2 of 3 true names."
+        "2 of 1,600 images of photos could not be used; the same files in two sets make the "
+        f"numbers too good: 1 of test and photos; near copies in two sets: 1 of odd and test; "
+        f"{subject} 2 of 3 true names."
     )
     assert len(headline(STUDY, tables)) <= 5
 

@@ -10,6 +10,10 @@ import pandas as pd
 
 FREQUENT = 3  # names that are listed
 PLACE = ("encoder", "clustering", "mining", "seed")  # of a list of positives
+LEAKS = {
+    "exact": "the same files in two sets make the numbers too good: {}",
+    "near": "near copies in two sets: {}",
+}
 SETS = 5  # image sets whose flagged share is listed
 
 
@@ -51,9 +55,9 @@ def of_study(tables, name, image_sets):
 def headline(study, tables):
     """At most five sentences: a list of texts without Markdown or HTML.
 
-    study: a dict; train (image set), decide_by (detector and negatives that sort the images),
-    places (encoder, clustering, mining, seed of the scores that they are sorted by), oracles
-    (mining methods that read labels).
+    study: a dict; collection (image set of the training images), decide_by (detector and negatives
+    that sort the images), places (encoder, clustering, mining, seed of the scores that they are
+    sorted by), oracles (mining methods that read labels).
     tables: a StudyTables.
     """
     sentences = [collection(study, tables), frequent(study, tables)]
@@ -115,14 +119,14 @@ def collection(study, tables):
     clusters, concepts = names_found(study, tables)
     if len(clusters):
         one = clusters.iloc[0]
-        images = f"{clusters['size'].sum():,} images of {one['image_set']}"
+        images = f"{clusters['size'].sum():,} images of {study['collection']}"
         names = f"{clusters['name'].nunique()} names"
         text = f"{images} make {len(clusters)} clusters ({one['clustering']}) with {names}"
     elif len(concepts):
-        text = f"{study['places'][0][2]} finds {len(concepts)} names in {study['train']}"
+        text = f"{study['places'][0][2]} finds {len(concepts)} names in {study['collection']}"
     elif len(tables.clustering):
         one = tables.clustering.iloc[0]
-        text = f"{one['image_set']} has {one['used_clusters']} clusters ({one['clustering']})"
+        text = f"{study['collection']} has {one['used_clusters']} clusters ({one['clustering']})"
     else:
         return ""
     return f"{text}{true_names(study, tables)}."
@@ -251,9 +255,13 @@ def leaks(duplicates):
     across = duplicates[duplicates["image_set"] != duplicates["other_set"]]
     if across.empty:
         return []
-    images = across.groupby(["image_set", "other_set"], sort=False)["image_id"].nunique()
-    found = [f"{n:,} images of {one} are also in {other}" for (one, other), n in images.items()]
-    return [f"{listed(found, FREQUENT)}, which makes the numbers too good"]
+    texts = []
+    for kind, words in LEAKS.items():
+        rows = across[across["kind"] == kind]
+        images = rows.groupby(["image_set", "other_set"], sort=False)["image_id"].nunique()
+        found = [f"{n:,} of {one} and {other}" for (one, other), n in images.items()]
+        texts += [words.format(listed(found, FREQUENT))] if found else []
+    return texts
 
 
 def oracle_gap(quality):
