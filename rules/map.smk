@@ -28,12 +28,13 @@ def images_to_map(wildcards):
     study = CONFIG["studies"][wildcards.study]
     place = mapped_scores(study)
     kind = "decisions" if study["calibrate"] else "scores"
+    scores = f"results/{kind}/{wildcards.study}/{{}}/{{}}/{{}}/seed{{}}.parquet"
+    named = [one for one in configuration.deciding_scores(study, CONFIG) if one[2] != "none"]
     stored = [stored_images(name) for name in mapped_images(study)]
     stored = {key: [files[key] for files in stored] for key in ("source", "locators")}
     return embeddings_of(place[0], mapped_sets(study)) | {
-        "scores": f"results/{kind}/{wildcards.study}/{{}}/{{}}/{{}}/seed{{}}.parquet".format(
-            *place
-        ),
+        "scores": scores.format(*place),
+        "named": scores.format(*named[0]) if named else [],
         **shown_clusters(study),
         **unless_made("draw_map", wildcards, stored),
     }

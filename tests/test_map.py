@@ -87,6 +87,18 @@ def test_scored_images_have_their_scores_and_nearest_positives(finished):
     }
 
 
+def test_images_have_names_where_a_detector_without_names_decides(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    study(project, detectors=["mcm", "neglabel", "knn"], decide_by="knn")
+    project.run(MAP)
+    points = columns_of(project)
+    scores = frame(project, "scores/mini/tinyclip/kmeans_3/clustermine/seed0")
+    knn = frame(project, "scores/mini/tinyclip/none/none/seed0")["knn"]
+    own = [i for i, name in enumerate(points["image_set"]) if name != "photos"]
+    assert [points["name"][i] for i in own] == scores["concept"].astype(str).tolist()
+    np.testing.assert_array_equal(points["score"][own], knn.astype(np.float32))
+
+
 def test_equal_inputs_give_equal_bytes(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     first = (project.folder / MAP).read_bytes()

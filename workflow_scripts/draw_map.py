@@ -21,8 +21,11 @@ from workflow_scripts.lib.job import job
 SIZE = 64  # pixels of the longer side of a picture
 
 
-def scores_of(path, decide_by):
-    """The deciding scores: a pyarrow Table with image_set, image_id, name, score and p_value."""
+def scores_of(path, named, decide_by):
+    """The deciding scores: a pyarrow Table with image_set, image_id, name, score and p_value.
+
+    named: the file of the same images' nearest positives; none if nothing is named.
+    """
     table, columns = read_table(path).combine_chunks(), read_meta(path)["columns"]
     column = next(name for name, block in columns.items() if block == decide_by)
     nothing = pa.nulls(len(table), pa.float64())
@@ -30,7 +33,7 @@ def scores_of(path, decide_by):
         {
             "image_set": table["image_set"].cast(pa.string()),
             "image_id": table["image_id"],
-            "name": table["concept"].cast(pa.string()),
+            "name": (read_table(named) if named else table)["concept"].cast(pa.string()),
             "score": table[column].cast(pa.float64()),
             "p_value": table[f"{column} p"] if f"{column} p" in table.column_names else nothing,
         }
@@ -103,11 +106,11 @@ def pictures(table, inputs, cfg):
 
 
 def draw_map(inputs, cfg, study, output):
-    """inputs: named paths, embeddings and index (of the sets in order), scores, clusters and names
-    or none, source and locators of the sets in cfg["stored"]. cfg: projection, rows, decide_by,
-    shards and source_of (of the sets, the training set first), pages."""
+    """inputs: named paths, embeddings and index (of the sets in order), scores, named, clusters and
+    names or none, source and locators of the sets in cfg["stored"]. cfg: projection, rows,
+    decide_by, shards and source_of (of the sets, the training set first), pages."""
     sets = open_sets(inputs.embeddings, inputs.index, cfg["shards"])
-    scores = scores_of(inputs.scores, cfg["decide_by"])
+    scores = scores_of(inputs.scores, inputs.named, cfg["decide_by"])
     table = pa.concat_tables([rows_of(images, name, scores) for name, images in sets.items()])
     train = next(iter(sets))
     train_sets = [n for n in sets if cfg["source_of"][n] == cfg["source_of"][train]]
