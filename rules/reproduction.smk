@@ -4,7 +4,13 @@ from workflow_scripts.lib.detection.methods import METHODS as DETECTORS
 
 
 def published_and_ours(wildcards):
-    """The OOD table and the published values of every reproduction in `reproduce`."""
+    """The OOD table and the published values of every reproduction in `reproduce`. Ends with an
+    error if there is none."""
+    if not CONFIG["reproduce"]:
+        raise WorkflowError(
+            "config: reproduce is empty; give a config that names what to reproduce, e.g. "
+            "--configfile config/imagenet1k.yaml"
+        )
     blocks = [CONFIG["reproductions"][name] for name in CONFIG["reproduce"]]
     return {
         "ood": [f"results/studies/{block['study']}/ood.parquet" for block in blocks],
@@ -59,10 +65,5 @@ rule compare_published:
 
 
 def all_reproductions(wildcards):
-    """What `snakemake reproduce` makes. Ends with an error if the config reproduces nothing."""
-    if not CONFIG["reproduce"]:
-        raise WorkflowError(
-            "reproduce is empty: give a config that names what to reproduce, e.g. "
-            "--configfile config/imagenet1k.yaml"
-        )
+    """What `snakemake reproduce` makes."""
     return [f"results/tables/reproduction.{ending}" for ending in TABLE_ENDINGS]
