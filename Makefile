@@ -1,10 +1,10 @@
-# make demo | make studies | make deep-clustering | make test | make schema; needs Python 3.11+ and make, nothing else.
+# make demo | make studies | make deep-clustering | make figures | make test | make schema; needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering test schema lock
+.PHONY: demo studies deep-clustering figures test schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -22,6 +22,11 @@ studies: .venv/installed
 deep-clustering: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) deep_clustering
 	@cat results/tables/deep_clustering.md results/tables/multiple_classes.md
+
+# Make what the documentation's numbers and pictures are from, and compare. To renew them:
+# .venv/bin/python tests/figures.py --write
+figures: demo deep-clustering
+	$(BIN)/python tests/figures.py --all
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .

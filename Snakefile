@@ -35,6 +35,7 @@ include: "rules/report.smk"
 include: "rules/summary.smk"
 include: "rules/ablations.smk"
 include: "rules/benchmarks.smk"
+include: "rules/reproduction.smk"
 
 
 rule all:
@@ -51,6 +52,11 @@ rule ablations:
 rule deep_clustering:
     input:
         all_comparisons,
+
+
+rule reproduce:
+    input:
+        all_reproductions,
 
 
 rule score:

@@ -285,7 +285,8 @@ rule explore_study:
 
 
 def study_with_blocks(wildcards):
-    """The config of a study and of all that it names, with all defaults."""
+    """The config of a study and of all that it names, with all defaults, but for keys that change
+    no result."""
     name = wildcards.study
     study = CONFIG["studies"][name]
     named = {
@@ -297,11 +298,15 @@ def study_with_blocks(wildcards):
         "negatives": study["negatives"],
         "detectors": study["detectors"],
     }
-    blocks = {
-        section: {key: without_threads(CONFIG[section][key]) for key in names}
+    return {"studies": {name: study}} | {
+        section: {block: as_run(CONFIG[section][block]) for block in names}
         for section, names in named.items()
     }
-    return {"studies": {name: study}} | blocks
+
+
+def as_run(block):
+    """A config block without what only `check_image_sets` reads, and without threads."""
+    return {key: value for key, value in without_threads(block).items() if key != "expected"}
 
 
 rule explore_provenance:

@@ -269,14 +269,23 @@ def draw_data_sets(data):
         one(f"imagenet_c_{corruption}_3", f"imagenet-c/{corruption}/3", four, 1)
     lists = data / "benchmark_imglist/imagenet"
     lists.mkdir(parents=True)
-    for name, folder, classes in [
-        ("ssb_hard", "ssb_hard", dict(zip(WNIDS[5:], range(5, 8), strict=True))),
-        ("openimage_o", "openimage_o/images", {"": 7}),
+    large, hard = "images_largescale", dict(zip(WNIDS[5:], range(5, 8), strict=True))
+    for name, listed_as, root, folder, classes in [
+        ("ssb_hard", "ssb_hard", large, "ssb_hard", hard),
+        ("openimage_o", "openimage_o", large, "openimage_o/images", {"": 7}),
+        ("openood_imagenet", "imagenet", large, "imagenet_1k/val", {"": 3}),
+        ("openood_ninco", "ninco", large, "ninco", more),
+        ("openood_inaturalist", "inaturalist", large, "inaturalist/images", {"": 6}),
+        ("openood_textures", "textures", "images_classic", "texture", more),
+        ("openood_imagenet_v2", "imagenet_v2", large, "imagenet_v2", {"0": 0}),
+        ("openood_imagenet_r", "imagenet_r", large, "imagenet_r", four),
+        ("openood_imagenet_c", "imagenet_c", large, "imagenet_c/fog/1", {"": 1}),
     ]:
-        drawn = draw(data / "images_largescale" / folder, classes, 4)
+        drawn = draw(data / root / folder, classes, 4)
         listed = [f"{folder}/{path} -1\n" for path in drawn[:-1]]  # lists leave images out
-        (lists / f"test_{name}.txt").write_text("".join(listed))
+        (lists / f"test_{listed_as}.txt").write_text("".join(listed))
         held[name] = {"images": len(listed)}
+    held["openimage_o_whole"] = {"images": 4}
     every = {wnid: i for i, wnid in enumerate(WNIDS)}
     one("imagenet21k_train", "imagenet21k_resized/imagenet21k_train", every, 4)
     one("imagenet21k_val", "imagenet21k_resized/imagenet21k_val", every, 2)
@@ -296,9 +305,10 @@ def protocols(tmp_path_factory):
 
 def protocol(name, held):
     """A shipped protocol with what is unlike in the miniature: WordNet and the expected counts."""
-    config = yaml.safe_load(
-        (ROOT / f"config/{name}.yaml").read_text("utf-8").replace("/usr/share/wordnet", "wordnet")
-    )
+    config = {}
+    for file in ("imagenet1k", name) if name == "imagenet1k_openood" else (name,):
+        text = (ROOT / f"config/{file}.yaml").read_text("utf-8")
+        update_config(config, yaml.safe_load(text.replace("/usr/share/wordnet", "wordnet")))
     sets = config.setdefault("image_sets", {})
     for image_set, expected in held.items():
         sets[image_set] = sets.get(image_set, {}) | {"expected": expected, "shards": 1}
@@ -322,7 +332,11 @@ def made_small(config):
 
 @pytest.mark.parametrize(
     "name, targets",
-    [("imagenet1k", ["all", "ablations"]), ("imagenet21k", ["deep_clustering"])],
+    [
+        ("imagenet1k", ["all", "ablations", "reproduce"]),
+        ("imagenet1k_openood", ["all"]),
+        ("imagenet21k", ["deep_clustering"]),
+    ],
 )
 def test_protocols_find_all_they_need(protocols, name, targets):
     project, held = protocols
@@ -367,6 +381,13 @@ def test_protocol_of_imagenet1k_runs(protocols):
         assert found == {name: held[name]["images"] for name in ("ssb_hard", "sun", "textures_dtd")}
         assert set(ood["detector"]) == detectors and ood["auroc"].between(0, 1).all()
     assert set(mined["mining"]) == {"ground_truth", "clustermine"}
+    assert config["reproductions"]["imagenet1k"]["study"] == "imagenet1k_true_names"
+    project.run("--cores", "2", "reproduce")
+    beside = pd.read_csv(project.folder / "results/tables/reproduction.csv")
+    compared = beside[beside["ours"].notna()]
+    assert set(compared["method"]) == {"MCM", "NegLabel", "CSP", "NegRefine", "AdaNeg"}
+    assert set(compared["ood_set"]) == {"sun", "textures_dtd"}
+    assert set(beside[beside["test_time"]]["method"]) == {"AdaNeg"}
     for corpus in ("wordnet", "wordnet_neglabel"):
         path = f"results/concepts/vit_b16_openai/imagenet_train/{corpus}/none/ground_truth"
         names = pd.read_parquet(project.folder / path / "seed0.parquet")["concept"]

@@ -226,7 +226,8 @@ def test_every_block_and_key_is_documented():
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda f: f.name)
 def test_shipped_configs_are_valid(file):
     config = copy.deepcopy(DEMO)
-    for other in dict.fromkeys([ROOT / "config/benchmark_sets.yaml", file]):
+    changed = [ROOT / "config/imagenet1k.yaml"] if "openood" in file.name else []
+    for other in dict.fromkeys([ROOT / "config/benchmark_sets.yaml", *changed, file]):
         update_config(config, yaml.safe_load(other.read_text("utf-8")))
     resolved = resolve_config(config)
     for block in (config, resolved):

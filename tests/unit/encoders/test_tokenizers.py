@@ -1,9 +1,11 @@
 import sys
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.tokenizer import canonicalize_text
 from tiny_checkpoint import MODEL_CFG, fill_cache, load, pictures, save_checkpoint, save_tower, unit
 
 from workflow_scripts.lib.errors import InputError
@@ -66,3 +68,26 @@ def test_a_checkpoint_folder_must_hold_its_tokenizer(fake_transformers, tmp_path
     (folder / "tokenizer.json").touch()
     encoder = load({"checkpoint": str(folder), "device": "cpu"})
     assert encoder.encode_texts(["fox"]).shape == (1, 16)
+
+
+@pytest.mark.parametrize("clean, warns", [(None, True), ("canonicalize", False), ("lower", False)])
+def test_capitals_in_texts_of_siglip_are_warned_of(
+    fake_transformers, tmp_path, caplog, clean, warns
+):
+    kwargs = {"tokenizer_kwargs": {"clean": clean}} if clean else {}
+    text_cfg = MODEL_CFG["text_cfg"] | {"hf_tokenizer_name": "timm/ViT-B-16-SigLIP2"} | kwargs
+    save_tower(tmp_path / "siglip", text_cfg)
+    (tmp_path / "siglip/tokenizer.json").touch()
+    encoder = load({"checkpoint": str(tmp_path / "siglip"), "device": "cpu"})
+    assert ("keeps capitals" in caplog.text) == warns
+    one, other = encoder.encode_texts(["Red Fox", "red fox"])
+    assert np.allclose(one, other) != warns
+
+
+def test_open_clip_lowers_the_texts_of_all_its_models_of_siglip():
+    models = [name for name in open_clip.list_models() if "-SigLIP" in name]
+    assert len(models) > 20
+    for name in models:
+        text_cfg = open_clip.get_model_config(name)["text_cfg"]
+        assert text_cfg["tokenizer_kwargs"]["clean"] == "canonicalize", name
+    assert canonicalize_text("A Red, FOX.") == "a red fox"

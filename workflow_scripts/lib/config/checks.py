@@ -35,6 +35,7 @@ def check_sections(config):
     _check_studies(config)
     _check_needs(config)
     _check_decisions(config)
+    _check_reproductions(config)
 
 
 def _check_derived(config):
@@ -186,6 +187,28 @@ def _check_decide_by(name, study):
                 f"config: studies.{name}.decide_by.{key}: {chosen!r} is none of the study's; "
                 f"{nearest(chosen, valid)}"
             )
+
+
+def _check_reproductions(config):
+    """A reproduction compares rows that its study has."""
+    for name, block in config["reproductions"].items():
+        study = config["studies"][block["study"]]
+        chosen = {"mining": (block["mining"], study["minings"])}
+        for method, one in block["methods"].items():
+            for key, section in (("detector", "detectors"), ("negatives", "negatives")):
+                chosen[f"methods.{method}.{key}"] = (one[key], study[section])
+            needed = "negatives" in needs("detectors", config["detectors"][one["detector"]])
+            if needed != (one["negatives"] is not None):
+                raise InputError(
+                    f"config: reproductions.{name}.methods.{method}.negatives: detector "
+                    f"{one['detector']!r} {'needs some' if needed else 'takes none'}"
+                )
+        for key, (value, valid) in chosen.items():
+            if value is not None and value not in valid:
+                raise InputError(
+                    f"config: reproductions.{name}.{key}: {value!r} is none of the study's; "
+                    f"{nearest(value, valid)}"
+                )
 
 
 def _are_apart(one, other, config):

@@ -18,6 +18,7 @@ from workflow_scripts.lib.detection.models import (
 )
 from workflow_scripts.lib.encoders.models import AnyEncoder
 from workflow_scripts.lib.images.models import ImageSet, Shards
+from workflow_scripts.lib.report.models import Reproduction
 from workflow_scripts.lib.texts.models import Corpus
 
 
@@ -38,6 +39,12 @@ class Config(Block):
     )
     benchmarks: Named[Benchmark] = Field(
         {}, description="Comparisons of clusterings on several image sets."
+    )
+    reproduce: list[Annotated[str, Names("reproductions")]] = Field(
+        [], description="The reproductions that `snakemake reproduce` computes."
+    )
+    reproductions: Named[Reproduction] = Field(
+        {}, description="Published values beside those of a study."
     )
     data: str = Field(
         "data",

@@ -30,9 +30,12 @@ def _keys_of(path, value, key):
 
 def files_in_use(config):
     """Path -> key of the config, of what the studies in use and the benchmarks in `compare` read
-    beside images: word lists, trees, weights, embeddings."""
+    beside images: word lists, trees, weights, embeddings, published values."""
     named = list(paths_in_run(config, studies_in_use(config)))
     named += [pair for name in config["compare"] for pair in _benchmark_paths(name, config)]
+    for name in config["reproduce"]:
+        published = config["reproductions"][name]["published"]
+        named.append((f"reproductions.{name}.published", published))
     counted = [images_of(config["image_sets"][name])[1] for name in image_sets_in_use(config)]
     counted = {path for options in counted for path in (options.get("path"), options.get("root"))}
     found = {}

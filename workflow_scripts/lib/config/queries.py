@@ -190,9 +190,12 @@ def encoders_of(study, config):
 
 
 def studies_in_use(config):
-    """Names of the studies in `run`, and of those that the ablations in `ablate` make."""
+    """Names of the studies in `run`, of those that the ablations in `ablate` make, and of those
+    that `reproduce` compares with published values; each once."""
     made = [ablated_studies(name, config["ablations"][name]) for name in config["ablate"]]
-    return [*config["run"], *(study for studies in made for study in studies)]
+    reproduced = [config["reproductions"][name]["study"] for name in config["reproduce"]]
+    ablated = (study for studies in made for study in studies)
+    return list(dict.fromkeys([*config["run"], *ablated, *reproduced]))
 
 
 def image_sets_in_use(config):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import open_clip
+import torch
 
 from workflow_scripts.lib.encoders.base import Encoder, dtype_of, sha256_of
 from workflow_scripts.lib.encoders.files import CONFIG_NAME, WEIGHTS_NAME
@@ -216,7 +217,20 @@ def _load_tokenizer(name, model_cfg):
             f"Encoder {name}: its tokenizer has {tokenizer.vocab_size} tokens but its text model "
             f"only {vocabulary}: set the tokenizer of its training in {CONFIG_NAME}."
         )
+    _warn_of_capitals(name, needs, tokenizer)
     return tokenizer
+
+
+def _warn_of_capitals(name, tokenizer_name, tokenizer):
+    """SigLIP was trained on lower case; open_clip's own config says so, a folder's may not."""
+    if "siglip" not in (tokenizer_name or "").lower():
+        return
+    if not torch.equal(tokenizer(["A Red FOX"]), tokenizer(["a red fox"])):
+        logging.warning(
+            "%s: the texts of SigLIP were lower case without punctuation, but its tokenizer keeps "
+            'capitals, so names with capitals get other embeddings: set "tokenizer_kwargs": '
+            '{"clean": "canonicalize"} in text_cfg of %s.', name, CONFIG_NAME,
+        )  # fmt: skip
 
 
 def _tokenizer(name, text_cfg):
