@@ -1,8 +1,8 @@
 """Pages to look at: static HTML with thumbnails, one self-contained file each, to open from disk.
 
 Out: results/explore/{study}/ with index.html (open it first), comparison.html, data.html,
-provenance.html, outliers/{image_set}.html, and clusters/1.html, clusters/2.html, ... The map is
-that of map.smk.
+provenance.html, outliers/{image_set}.html, clusters.html and, of more than 200 clusters, the folder
+clusters/ with 2.html, ... The map is that of map.smk.
 """
 
 # ---- which pages a study has ----------------------------------------------------------------------
@@ -35,7 +35,7 @@ def shown_clusters(study):
 def clusters_page(name):
     """The first page of a study's clusters; none without named clusters."""
     study = CONFIG["studies"][name]
-    return f"results/explore/{name}/clusters/1.html" if shown_clusters(study)["names"] else None
+    return f"results/explore/{name}/clusters.html" if shown_clusters(study)["names"] else None
 
 
 def outlier_pages(name):
@@ -56,20 +56,20 @@ def menu_of(name):
 
 
 def pages_of_run():
-    """The pages of every study in the run; of clusters their folder."""
+    """The pages of every study in the run."""
     for name in CONFIG["run"]:
         folder = f"results/explore/{name}"
         for page in ("index", "map", "comparison", "data", "provenance"):
             yield f"{folder}/{page}.html"
         yield from outlier_pages(name).values()
         if clusters_page(name):
-            yield f"{folder}/clusters"
+            yield clusters_page(name)
 
 
-def explorer(path, page, **options):
+def explorer(path, page):
     """An output that the report shows as a page."""
     labels = {"study": "{study}", "page": page}
-    return report(path, caption="captions/explore.rst", category="Pages", labels=labels, **options)
+    return report(path, caption="captions/explore.rst", category="Pages", labels=labels)
 
 
 # ---- what they are made of ------------------------------------------------------------------------
@@ -183,11 +183,8 @@ rule explore_clusters:
     input:
         unpack(clusters_to_show),
     output:
-        pages=explorer(
-            directory("results/explore/{study}/clusters"),
-            "clusters {number}",
-            patterns=["{number}.html"],
-        ),
+        page=explorer("results/explore/{study}/clusters.html", "clusters"),
+        more=directory("results/explore/{study}/clusters"),
     log:
         "results/logs/explore_clusters/{study}.log",
     wildcard_constraints:

@@ -10,8 +10,10 @@ from projects import Project
 
 SCORES = "results/scores/mini/tinyclip/kmeans_3/clustermine/seed0.parquet"
 NEGATIVES = "results/negatives/mini/tinyclip/kmeans_3/clustermine/seed0.parquet"
-# What no job makes: caches of the main process, logs, and what only clusterings write beside.
-UNASKED = re.compile(r"results/(logs/|sources\.json|images/\w+/(hashes\.parquet|state\.json))")
+# What no job makes: caches of the main process, logs, what Snakemake writes into a folder.
+UNASKED = re.compile(
+    r"results/(logs/|sources\.json|images/\w+/(hashes\.parquet|state\.json)|explore/\w+/clusters/)"
+)
 
 
 def without_results(finished, folder):
@@ -134,7 +136,12 @@ def test_a_report_shows_tables_figures_and_sheets(finished, tmp_path):
     sheet = "results/figures/tinyclip/photos/words/kmeans_3/clustermine/seed0.png"
     assert single[sheet]["labels"]["mining"] == "clustermine"
     assert "<em>clustermine</em>" in single[sheet]["caption"]
-    assert len(single) == len(tables) + 2
+    pages = {
+        str(path.relative_to(project.folder))
+        for path in (project.folder / "results/explore").rglob("*.html")
+    }
+    assert pages and pages <= single.keys()
+    assert len(single) == len(tables) + len(pages) + 2
 
 
 def test_the_tables_of_other_studies_are_not_replaced_silently(finished, tmp_path):

@@ -16,14 +16,14 @@ from workflow_scripts.explore_clusters import explore_clusters
 from workflow_scripts.lib.artifacts import write_table
 
 FOLDER = "results/explore/mini"
-PAGES = ["index", "clusters/1", "outliers/photos_test", "outliers/strange"]
+PAGES = ["index", "clusters", "outliers/photos_test", "outliers/strange"]
 PAGES += ["map", "comparison", "data", "provenance"]
 LOOKS = [(1440, False), (1440, True), (390, False), (390, True)]
 
 
 @pytest.fixture
 def open_page(hostile, page_of):
-    """A function that opens a page of the hostile project by its name, e.g. "clusters/1"."""
+    """A function that opens a page of the hostile project by its name, e.g. "clusters"."""
     folder = hostile.folder / FOLDER
     return lambda name, **look: page_of(folder / f"{name}.html", folder=folder, **look)
 
@@ -88,7 +88,7 @@ def cards(page):
 
 
 def test_clusters_are_searched_and_sorted(open_page, names):
-    page = open_page("clusters/1")
+    page = open_page("clusters")
     by_size = names.sort_values("size", ascending=False, kind="stable")["name"].tolist()
     assert cards(page) == by_size
     page.get_by_label("Sort").select_option("least agreement first")
@@ -144,17 +144,15 @@ def test_clusters_of_other_pages_are_found(tmp_path, page_of):
     files = {name: tmp_path / f"{name}.parquet" for name in ("names", "clusters")}
     inputs = SimpleNamespace(**files, index=[tmp_path / "index.parquet"], source=[], locators=[])
     cfg = {"study": "s", "train": "t", "root": None, "pages": [], "files": []}
-    explore_clusters(inputs, cfg, tmp_path / "pages")
-    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == [
-        "1.html", "2.html", "3.html",
-    ]  # fmt: skip
-    page = page_of(tmp_path / "pages/1.html")
+    explore_clusters(inputs, cfg, str(tmp_path / "clusters.html"), str(tmp_path / "clusters"))
+    assert sorted(path.name for path in (tmp_path / "clusters").iterdir()) == ["2.html", "3.html"]
+    page = page_of(tmp_path / "clusters.html")
     assert page.locator("article:visible").count() == 200
     page.get_by_label("Search").fill("other 4")
     page.get_by_text("name 411 (38 images)").click()
-    assert page.url.endswith("3.html#c411")
+    assert page.url.endswith("clusters/3.html#c411")
     assert page.get_by_role("heading", name="name 411").is_visible()
-    page = page_of(tmp_path / "pages/2.html")
+    page = page_of(tmp_path / "clusters/2.html", folder=tmp_path)
     page.get_by_label("Search").fill("a label")
     assert page.get_by_role("status").inner_text() == "1 of 450 clusters"
     assert page.get_by_text("name 0 (449 images)").is_visible()

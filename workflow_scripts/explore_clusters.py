@@ -1,7 +1,8 @@
 """Write the pages of a study's clusters: a card each with name, votes, nearest and farthest images.
 
-Out: a folder with pages 1.html, 2.html, ..., 200 clusters each, the largest first. They are those
-of the study's first encoder, clustering and seed. Labels, where known, are shown beside the names;
+Out: clusters.html with the 200 largest clusters, and a folder with the further pages, 2.html, ...;
+it is empty if there are none. They are those of the study's deciding scores, else of its first
+clustering and seed. Labels, where known, are shown beside the names;
 nothing was chosen by them.
 """
 
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.explore.clusters import CARDS, cards, index
-from workflow_scripts.lib.explore.pages import as_json, write_page
+from workflow_scripts.lib.explore.pages import as_json, link, write_page
 from workflow_scripts.lib.explore.sprites import Sprite
 from workflow_scripts.lib.images.thumbnails import thumbnails
 from workflow_scripts.lib.job import job, progress
@@ -38,22 +39,25 @@ def sprite_of(card, inputs):
     return Sprite(f"k{card['cluster']}", TILE, found)
 
 
-def explore_clusters(inputs, cfg, output):
+def explore_clusters(inputs, cfg, first, more):
     """inputs: named paths, names, clusters, index (of the training images), source and locators
     (none of precomputed embeddings). cfg: study, train, root (of the images' files, or None),
-    pages and files. output: the folder."""
+    pages and files. first: the page of the largest clusters. more: the folder of the others."""
     found = cards(read_table(inputs.names).to_pylist(), *labels_and_clusters(inputs))
     known, meta = as_json(index(found)), read_meta(inputs.names)
     count = -(-len(found) // CARDS)
-    for page in progress(range(1, count + 1), unit="page"):
+    Path(more).mkdir(parents=True, exist_ok=True)
+    paths = {1: first} | {page: f"{more}/{page}.html" for page in range(2, count + 1)}
+    for page, path in progress(paths.items(), unit="page"):
         shown = [card for card in found if card["page"] == page]
         sprites = [sprite_of(card, inputs) for card in shown]
         write_page(
-            Path(output, f"{page}.html"),
+            path,
             "clusters.html",
             study=cfg["study"],
             pages=cfg["pages"],
-            current=f"{output}/1.html",
+            current=first,
+            addresses={number: link(other, path) for number, other in paths.items()},
             sprites=sprites,
             cards=list(zip(shown, sprites, strict=True)),
             index=known,
@@ -73,4 +77,6 @@ def explore_clusters(inputs, cfg, output):
 
 if __name__ == "__main__":
     with job(snakemake):
-        explore_clusters(snakemake.input, snakemake.params.cfg, snakemake.output[0])
+        explore_clusters(
+            snakemake.input, snakemake.params.cfg, snakemake.output.page, snakemake.output.more
+        )

@@ -27,6 +27,7 @@ if (cards) {
   const clusters = JSON.parse(document.getElementById("clusters").textContent);
   const search = document.getElementById("search"), sort = document.getElementById("sort");
   const elsewhere = document.getElementById("elsewhere"), found = document.getElementById("found");
+  const pages = JSON.parse(cards.dataset.pages); // number -> address
   const LISTED = 200;
   for (const one of clusters) one.text = [one.name, ...one.more].join(" ").toLowerCase();
   const arrange = () => {
@@ -45,7 +46,7 @@ if (cards) {
         cards.append(card);
       } else if (links.length < LISTED) {
         const item = document.createElement("li"), link = document.createElement("a");
-        link.href = `${one.page}.html#c${one.id}`;
+        link.href = `${pages[one.page]}#c${one.id}`;
         link.textContent = `${one.name} (${one.size.toLocaleString("en")} images)`;
         item.append(link);
         links.push(item);
