@@ -128,7 +128,10 @@ class Scan(Distillation):
 
 
 class Turtle(Clustering):
-    """TURTLE (ICML 2024), clusters that linear classifiers learn easily (re-derived)."""
+    """TURTLE (ICML 2024), clusters that linear classifiers learn easily (re-derived).
+
+    Steps, inner steps, batch size and gamma are the public code's; the rest is ours.
+    """
 
     method: Literal["turtle"] = METHOD
     spaces: list[Annotated[str, Names("encoders")]] = optional(
