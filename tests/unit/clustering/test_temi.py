@@ -238,14 +238,17 @@ def train_and_kill(monkeypatch, after_epoch, **options):
         train(rows, neighbours, 5, **({"cfg": CFG} | options))
 
 
-@pytest.mark.parametrize("after_epoch", [0, 3])
-def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, after_epoch):
+@pytest.mark.parametrize(("after_epoch", "standardise"), [(0, False), (3, False), (3, True)])
+def test_a_killed_training_resumes_to_the_same_bytes(
+    tmp_path, monkeypatch, after_epoch, standardise
+):
     rows, neighbours, _ = joined_blobs()
-    whole = train(rows, neighbours, 5, CFG)
-    train_and_kill(monkeypatch, after_epoch, state_path=tmp_path / "state")
+    cfg = CFG | {"standardise": standardise}
+    whole = train(rows, neighbours, 5, cfg)
+    train_and_kill(monkeypatch, after_epoch, cfg=cfg, state_path=tmp_path / "state")
     assert (tmp_path / "state").exists()
     seen = cases.watch_epochs(monkeypatch)
-    resumed = train(rows, neighbours, 5, CFG, state_path=tmp_path / "state")
+    resumed = train(rows, neighbours, 5, cfg, state_path=tmp_path / "state")
     assert seen == list(range(after_epoch + 1, 7))
     same_clustering(resumed, whole)
     assert list(tmp_path.iterdir()) == []
