@@ -134,6 +134,7 @@ def test_defaults_are_filled_in():
         ("clusterings.kmeans_60.restarts", None, ["restarts: None is no whole number"]),
         ("clusterings.kmeans_60.spherical", "true", ["'true' is neither true nor false"]),
         ("clusterings.temi_60.batch_size", 1, ["1 is less than the minimum of 2"]),
+        ("clusterings.temi_60.final_lr", -1, ["clusterings.temi_60.final_lr", "minimum of 0"]),
         ("negatives.rest.quantile", 1.5, ["1.5 is greater than the maximum of 1"]),
         ("negatives.rest.limit", "near", ["negatives.rest.limit: 'near' is no number"]),
         ("image_sets.test.folder", None, ["image_sets.test.folder: None is no text"]),

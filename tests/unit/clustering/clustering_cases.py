@@ -38,6 +38,20 @@ def random_tensors(*shape, count=1, seed=0):
     return [torch.randn(*shape, generator=generator) for _ in range(count)]
 
 
+def random_heads(heads=3, d=7, hidden=6, bottleneck=5, k=4):
+    shapes = {
+        "hidden_weight": (heads, d, hidden),
+        "hidden_bias": (heads, 1, hidden),
+        "bottleneck_weight": (heads, hidden, bottleneck),
+        "bottleneck_bias": (heads, 1, bottleneck),
+        "prototypes": (heads, k, bottleneck),
+        "scale": (heads, k, 1),
+    }
+    return {
+        name: random_tensors(*shape, seed=i)[0] for i, (name, shape) in enumerate(shapes.items())
+    }
+
+
 def accuracy(labels, clusters):
     return clustering_metrics(labels, clusters)["acc"]
 

@@ -23,12 +23,12 @@ from workflow_scripts.rank_clusters import rank_clusters
 RESTARTS = {"seed": 3, "spherical": True, "restarts": 2}
 HEADS = {"seed": 3, "heads": 2, "steps": 40, "batch_size": 50, "temperature": 0.1}
 ON_GRAPH = HEADS | {"warmup_steps": 5, "base_lr": 0.05, "hidden": 12, "bottleneck": 6}
-ON_GRAPH |= {"teacher_momentum": 0.9, "neighbours": 5}
+ON_GRAPH |= {"final_lr": 0.0, "standardise": False, "teacher_momentum": 0.9, "neighbours": 5}
 METHODS = {
     "kmeans": RESTARTS | {"iterations": 9, "init": "random", "sample": 0},
     "minibatch": RESTARTS | {"passes": 2, "batch_size": 50},
     "hierarchical": {"seed": 3, "restarts": 2, "iterations": 9, "fine": "auto", "weighted": False,
-                     "sample": 0},
+                     "init": "kmeans++", "sample": 0},
     "temi": ON_GRAPH | {"beta": 0.6, "prior_momentum": 0.9},
     "scan": ON_GRAPH | {"entropy_weight": 5.0, "entropy_momentum": 0.5},
     "turtle": HEADS | {"inner_steps": 5, "inner_lr": 0.1, "outer_lr": 0.03, "gamma": 10.0,

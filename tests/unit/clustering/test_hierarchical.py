@@ -8,9 +8,9 @@ from clustering_cases import blobs, task_of
 from workflow_scripts.lib.clustering import hierarchical, kmeans
 from workflow_scripts.lib.errors import InputError
 
-CFG = {"seed": 0, "fine": "auto", "weighted": False, "restarts": 5, "iterations": 20, "sample": 0}
-KMEANS = {"seed": 0, "spherical": True, "init": "random", "restarts": 5, "iterations": 20,
-          "sample": 0}  # fmt: skip
+SHARED = {"seed": 0, "init": "kmeans++", "restarts": 5, "iterations": 20, "sample": 0}
+CFG = SHARED | {"fine": "auto", "weighted": False}
+KMEANS = SHARED | {"spherical": True}
 
 
 def fit(rows, k, **cfg):

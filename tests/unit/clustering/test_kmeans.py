@@ -3,7 +3,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from clustering_cases import task_of
-from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from workflow_scripts.lib.clustering import kmeans, minibatch
@@ -187,35 +187,7 @@ def test_a_sample_has_its_size_and_keeps_the_order_of_the_rows():
         assert kmeans.sample_rows(images, size, 0)[:, 0].tolist() == list(range(50))
 
 
-# --- k-means++ and mini-batches -------------------------------------------------------------
-
-
-@pytest.mark.parametrize("spherical", [True, False])
-def test_plusplus_begins_at_better_rows_than_random(spherical):
-    sample, _ = blobs(classes=40, per_class=10)
-    first = {
-        init: [
-            curve[0]
-            for curve in restarts(
-                fit_kmeans(sample, 40, spherical=spherical, restarts=5, iterations=3, init=init)
-            )
-        ]
-        for init in ("random", "kmeans++")
-    }
-    if spherical:
-        assert min(first["kmeans++"]) > max(first["random"])
-    else:
-        assert max(first["kmeans++"]) < min(first["random"])
-
-
-def test_plusplus_equals_scikit_learn_from_the_same_start():
-    sample, _ = blobs(spread=0.3)
-    found = fit_kmeans(sample, 6, spherical=False, restarts=1, iterations=100, init="kmeans++")
-    seed = int(np.random.SeedSequence(0).generate_state(1)[0])
-    start = kmeans_plusplus(sample, 6, random_state=seed)[0]
-    reference = KMeans(6, init=start, n_init=1, max_iter=100, tol=0).fit(sample)
-    np.testing.assert_allclose(found.weights["centroids"], reference.cluster_centers_, atol=1e-4)
-    assert found.meta["objective"] == pytest.approx(reference.inertia_ / len(sample), rel=1e-4)
+# --- mini-batches, and what they share -------------------------------------------------------
 
 
 @pytest.mark.parametrize("fit", [

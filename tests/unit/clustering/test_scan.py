@@ -25,6 +25,8 @@ CFG = {
     "warmup_steps": 5,
     "batch_size": 32,
     "base_lr": 0.05,
+    "final_lr": 0.0,
+    "standardise": False,
     "heads": 3,
     "hidden": 12,
     "bottleneck": 6,
@@ -53,12 +55,13 @@ def reference_loss(student_a, student_b, teacher_a, teacher_b, before, momentum,
             for c in range(k):
                 agreement = agreement + teacher[i, c] * student[i, c]
             loss = loss - torch.log(agreement) / (2 * pairs)
-    for c in range(k):
-        mean = 0
-        for i in range(pairs):
-            mean = mean + (student_a[i, c] + student_b[i, c]) / (2 * pairs)
-        p = momentum * before[c] + (1 - momentum) * mean
-        loss = loss + weight * p * torch.log(p)
+    for view in (student_a, student_b):
+        for c in range(k):
+            mean = 0
+            for i in range(pairs):
+                mean = mean + view[i, c] / pairs
+            p = momentum * before[c] + (1 - momentum) * mean
+            loss = loss + weight * p * torch.log(p) / 2
     return loss
 
 
@@ -89,23 +92,30 @@ def test_loss_and_gradients_equal_the_loops_over_single_heads(heads, momentum):
 
 def test_class_probabilities_by_hand():
     prior = torch.tensor([[0.5, 0.5]])
-    student = torch.tensor([[[0.8, 0.2], [1.0, 0.0]]]).log().requires_grad_()
+    rows = [
+        [0.8, 0.2],
+        [1.0, 0.0],
+        [0.2, 0.8],
+        [0.4, 0.6],
+    ]  # two pairs: the last two are neighbours
+    student = torch.tensor([rows]).log().requires_grad_()
     found = class_probabilities(prior, student, 0.75)
-    torch.testing.assert_close(found.detach(), torch.tensor([[0.6, 0.4]]))  # .75 x .5 + .25 x .9
-    torch.testing.assert_close(prior, torch.tensor([[0.6, 0.4]]))
+    # .75 x .5 + .25 x .9 for the images, + .25 x .3 for their neighbours
+    torch.testing.assert_close(found.detach(), torch.tensor([[[0.6, 0.4]], [[0.45, 0.55]]]))
+    torch.testing.assert_close(prior, torch.tensor([[0.525, 0.475]]))
     assert not prior.requires_grad
-    found[0, 0].backward()
-    # d p / d log q = (1 - momentum) q / 2 for each of the two rows.
-    torch.testing.assert_close(student.grad[0, :, 0], torch.tensor([0.1, 0.125]))
+    found[0, 0, 0].backward()
+    # d p / d log q = (1 - momentum) q / 2 for each of the view's two rows, nothing for the others.
+    torch.testing.assert_close(student.grad[0, :, 0], torch.tensor([0.1, 0.125, 0, 0]))
 
 
 def test_the_loss_of_perfect_and_of_collapsed_clusters():
     # Pairs that agree with certainty cost nothing; K equal clusters gain the entropy log K.
     certain = torch.full((1, 4, 4), -1e4).diagonal_scatter(torch.zeros(1, 4), dim1=1, dim2=2)
-    balanced = scan_loss(*[certain] * 4, torch.full((1, 4), 0.25), 5)
+    balanced = scan_loss(*[certain] * 4, torch.full((2, 1, 4), 0.25), 5)
     assert balanced.item() == pytest.approx(-5 * np.log(4))
     one = certain[:, :1].expand(1, 4, 4)
-    assert scan_loss(*[one] * 4, torch.tensor([[1.0, 0, 0, 0]]), 5).item() == pytest.approx(0)
+    assert scan_loss(*[one] * 4, torch.tensor([[[1.0, 0, 0, 0]]] * 2), 5).item() == pytest.approx(0)
 
 
 def test_loss_stays_finite_for_hard_probabilities():

@@ -1,5 +1,4 @@
 import logging
-import math
 
 import clustering_cases as cases
 import numpy as np
@@ -9,6 +8,7 @@ from clustering_cases import (
     accuracy,
     by_epoch,
     joined_blobs,
+    random_heads,
     random_tensors,
     same_clustering,
     task_of,
@@ -16,13 +16,7 @@ from clustering_cases import (
 
 from workflow_scripts.lib.clustering import epochs, temi
 from workflow_scripts.lib.clustering.epochs import best_head
-from workflow_scripts.lib.clustering.heads import (
-    adamw,
-    adamw_step,
-    learning_rate,
-    log_probabilities,
-    update_teacher,
-)
+from workflow_scripts.lib.clustering.heads import log_probabilities
 from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
 from workflow_scripts.lib.clustering.temi import temi_loss, update_prior
 from workflow_scripts.lib.errors import InputError
@@ -34,6 +28,8 @@ CFG = {
     "warmup_steps": 5,
     "batch_size": 32,
     "base_lr": 0.05,
+    "final_lr": 0.0,
+    "standardise": False,
     "heads": 3,
     "hidden": 12,
     "bottleneck": 6,
@@ -47,20 +43,6 @@ CFG = {
 
 def train(rows, neighbours, k, cfg, **options):
     return temi.fit(task_of(rows, k, cfg, neighbours, **options))
-
-
-def random_heads(heads=3, d=7, hidden=6, bottleneck=5, k=4):
-    shapes = {
-        "hidden_weight": (heads, d, hidden),
-        "hidden_bias": (heads, 1, hidden),
-        "bottleneck_weight": (heads, hidden, bottleneck),
-        "bottleneck_bias": (heads, 1, bottleneck),
-        "prototypes": (heads, k, bottleneck),
-        "scale": (heads, k, 1),
-    }
-    return {
-        name: random_tensors(*shape, seed=i)[0] for i, (name, shape) in enumerate(shapes.items())
-    }
 
 
 # --- loss -----------------------------------------------------------------------------------
@@ -120,32 +102,6 @@ def test_loss_stays_finite_for_hard_probabilities():
     assert logits[1].grad.isfinite().all()
 
 
-# --- heads and their updates ----------------------------------------------------------------
-
-
-def test_stacked_heads_equal_single_modules():
-    heads = random_heads()
-    (x,) = random_tensors(9, 7, seed=20)
-    found = log_probabilities(heads, x, 0.1)
-    for h in range(3):
-        first, second, last = (
-            torch.nn.Linear(7, 6),
-            torch.nn.Linear(6, 5),
-            torch.nn.Linear(5, 4, bias=False),
-        )
-        last = torch.nn.utils.parametrizations.weight_norm(last)
-        with torch.no_grad():
-            first.weight.copy_(heads["hidden_weight"][h].T)
-            first.bias.copy_(heads["hidden_bias"][h, 0])
-            second.weight.copy_(heads["bottleneck_weight"][h].T)
-            second.bias.copy_(heads["bottleneck_bias"][h, 0])
-            last.parametrizations.weight.original0.copy_(heads["scale"][h])
-            last.parametrizations.weight.original1.copy_(heads["prototypes"][h])
-            z = second(torch.nn.functional.gelu(first(x)))
-            logits = last(z / z.norm(dim=1, keepdim=True))
-        torch.testing.assert_close(found[h], (logits / 0.1).log_softmax(-1), rtol=1e-4, atol=1e-4)
-
-
 def test_the_gradient_of_a_stacked_head_is_that_of_the_head_alone():
     # With identical copies the shared weight w equals the weight of one head alone.
     single = random_heads(heads=1)
@@ -169,58 +125,6 @@ def test_prior_by_hand():
     torch.testing.assert_close(prior, torch.tensor([[0.54, 0.46]]))  # .9 x .5 + .1 x .9
     update_prior(prior, torch.tensor([[[0.0, 1.0], [0.2, 0.8]]]).log(), 0.9)
     torch.testing.assert_close(prior, torch.tensor([[0.496, 0.504]]))  # .9 x .54 + .1 x .1
-
-
-def test_teacher_by_hand():
-    teacher = {"scale": torch.tensor([1.0, 0.0])}
-    update_teacher(teacher, {"scale": torch.tensor([2.0, 4.0])}, 0.75)
-    torch.testing.assert_close(teacher["scale"], torch.tensor([1.25, 1.0]))
-    update_teacher(teacher, {"scale": torch.tensor([3.0, 0.0])}, 0.75)
-    torch.testing.assert_close(teacher["scale"], torch.tensor([1.6875, 0.75]))
-
-
-def reference_adamw(value, gradients, lrs, weight_decay):
-    """AdamW (Loshchilov and Hutter, ICLR 2019, algorithm 2) in float64; a gradient may be None."""
-    value = value.double().numpy().copy()
-    m, v, t = np.zeros_like(value), np.zeros_like(value), 0
-    for gradient, lr in zip(gradients, lrs, strict=True):
-        if gradient is None:
-            continue
-        g, t = gradient.double().numpy(), t + 1
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        value -= lr * weight_decay * value
-        value -= lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-    return value
-
-
-def test_a_step_equals_the_formula():
-    names = ("hidden_weight", "hidden_bias", "scale")
-    student = dict(zip(names, random_tensors(2, 3, count=3), strict=True))
-    before = {name: value.clone() for name, value in student.items()}
-    optimiser = adamw({name: value.requires_grad_() for name, value in student.items()})
-    gradients = {name: random_tensors(2, 3, count=5, seed=i) for i, name in enumerate(names)}
-    gradients["scale"][:2] = [None, None]  # as in a frozen layer
-    lrs = [0.5 / (step + 1) for step in range(5)]
-    for step, lr in enumerate(lrs):
-        for name in names:
-            student[name].grad = gradients[name][step]
-        adamw_step(optimiser, lr)
-        assert all(value.grad is None for value in student.values())
-        if step < 2:
-            torch.testing.assert_close(student["scale"].detach(), before["scale"], rtol=0, atol=0)
-    for name, decay in zip(names, (1e-4, 0, 1e-4), strict=True):
-        expected = reference_adamw(before[name], gradients[name], lrs, decay)
-        np.testing.assert_allclose(student[name].detach(), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_learning_rate():
-    cfg = {"base_lr": 0.1, "batch_size": 512, "steps": 110, "warmup_steps": 10}
-    assert learning_rate(0, cfg) == pytest.approx(0.02)
-    assert learning_rate(9, cfg) == pytest.approx(0.2)
-    assert learning_rate(10, cfg) == pytest.approx(0.2)
-    assert learning_rate(60, cfg) == pytest.approx(0.1)
-    assert learning_rate(85, cfg) == pytest.approx(0.1 * (1 - math.sqrt(0.5)))
-    assert learning_rate(109, cfg) < 0.0002
 
 
 # --- training -------------------------------------------------------------------------------
@@ -334,14 +238,17 @@ def train_and_kill(monkeypatch, after_epoch, **options):
         train(rows, neighbours, 5, **({"cfg": CFG} | options))
 
 
-@pytest.mark.parametrize("after_epoch", [0, 3])
-def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, monkeypatch, after_epoch):
+@pytest.mark.parametrize(("after_epoch", "standardise"), [(0, False), (3, False), (3, True)])
+def test_a_killed_training_resumes_to_the_same_bytes(
+    tmp_path, monkeypatch, after_epoch, standardise
+):
     rows, neighbours, _ = joined_blobs()
-    whole = train(rows, neighbours, 5, CFG)
-    train_and_kill(monkeypatch, after_epoch, state_path=tmp_path / "state")
+    cfg = CFG | {"standardise": standardise}
+    whole = train(rows, neighbours, 5, cfg)
+    train_and_kill(monkeypatch, after_epoch, cfg=cfg, state_path=tmp_path / "state")
     assert (tmp_path / "state").exists()
     seen = cases.watch_epochs(monkeypatch)
-    resumed = train(rows, neighbours, 5, CFG, state_path=tmp_path / "state")
+    resumed = train(rows, neighbours, 5, cfg, state_path=tmp_path / "state")
     assert seen == list(range(after_epoch + 1, 7))
     same_clustering(resumed, whole)
     assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from workflow_scripts.lib.clustering.methods import Clustering
 from workflow_scripts.lib.job import progress
 
 BLOCK_ROWS = 65536
+START_ROWS = 65536  # that k-means++ chooses among
 
 
 def best_of_restarts(start, cfg):
@@ -34,12 +35,26 @@ def best_of_restarts(start, cfg):
     return Clustering({"centroids": best}, {"objective": best_objective}, history)
 
 
-def plusplus(sample, k, seed):
+def plusplus(sample, k, seed, spherical):
     """k rows of a sample, float32 [k, d], chosen by k-means++ (Arthur and Vassilvitskii, SODA
-    2007; scikit-learn's greedy variant, as long as tens of iterations)."""
+    2007; scikit-learn's greedy variant).
+
+    sample: float32 [n, d], compared by direction if spherical. It chooses among START_ROWS random
+    rows, or 3 k if that is more (ours; 3 is scikit-learn's habit for mini-batches), since every
+    choice reads all of them.
+    """
     from sklearn.cluster import kmeans_plusplus
 
-    return kmeans_plusplus(sample, k, random_state=seed)[0]
+    size = max(START_ROWS, 3 * k)
+    if len(sample) > size:
+        sample = sample[np.random.default_rng(seed).choice(len(sample), size, replace=False)]
+    return kmeans_plusplus(unit_norm(sample) if spherical else sample, k, random_state=seed)[0]
+
+
+def unit_norm(rows):
+    """Rows [n, d] with norm 1; rows of zeros stay zero."""
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.maximum(norm, np.finfo(rows.dtype).tiny)
 
 
 def mean_objective(sample, centroids, spherical):

@@ -7,6 +7,7 @@ loss (see `train_heads`). Labels are never used.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -63,15 +64,16 @@ def adamw_step(optimiser, lr):
 
 
 def learning_rate(step, cfg):
-    """base_lr * batch_size / 256 after a linear warm-up, then cosine decay to 0.
+    """Linear warm-up to base_lr, then cosine to final_lr, both times batch_size / 256.
 
-    The decay is ours: the published commands keep the rate constant after the warm-up.
+    TEMI's public commands keep the rate constant: their final_lr (min_lr) is their base_lr.
     """
-    peak = cfg["base_lr"] * cfg["batch_size"] / 256
-    warmup = cfg["warmup_steps"]
+    scale, warmup = cfg["batch_size"] / 256, cfg["warmup_steps"]
+    peak, final = cfg["base_lr"] * scale, cfg["final_lr"] * scale
     if step < warmup:
         return peak * (step + 1) / warmup
-    return peak * (1 + math.cos(math.pi * (step - warmup) / (cfg["steps"] - warmup))) / 2
+    way = (step - warmup) / (cfg["steps"] - warmup)
+    return final + (peak - final) * (1 + math.cos(math.pi * way)) / 2
 
 
 # ---- training -------------------------------------------------------------------------------
@@ -87,8 +89,8 @@ def train_heads(loss, task):
         the loss updates in place; gives the loss of every head [H].
     task: a `Task` with neighbours, of which the first cfg["neighbours"] are used. Embeddings are
         cast batch by batch. task.cfg: steps (of the optimiser), warmup_steps, batch_size (pairs),
-        base_lr, heads, hidden, bottleneck, temperature, teacher_momentum, neighbours, seed, and
-        what the loss needs.
+        base_lr, final_lr, standardise (see `standardisation`), heads, hidden, bottleneck,
+        temperature, teacher_momentum, neighbours, seed, and what the loss needs.
     Raises InputError on sizes that do not fit together.
 
     Our choices: a batch has at most N pairs; the best head has the lowest mean loss over the last
@@ -98,13 +100,14 @@ def train_heads(loss, task):
     check_k(task.k, len(embeddings), least=2)
     _check_neighbours(len(embeddings), task.neighbours, cfg)
     neighbours = task.neighbours[:, : cfg["neighbours"]]
-    training = _start(embeddings.shape[1], task.k, cfg)
+    training = _start(task.images, task.k, cfg)
 
     def train_epoch(epoch, first, last):
         return _train_epoch(training, loss, embeddings, neighbours, epoch, first, last, cfg)
 
     epochs.run_epochs(training, train_epoch, task, (embeddings, neighbours))
-    return epochs.best_clustering(training.tensors["teacher"], training.history)
+    found = epochs.best_clustering(training.tensors["teacher"], training.history)
+    return replace(found, weights=folded(found.weights, training.tensors["standard"]))
 
 
 def _check_neighbours(n, neighbours, cfg):
@@ -118,11 +121,48 @@ def _check_neighbours(n, neighbours, cfg):
         )
 
 
-def _start(d, k, cfg):
-    """Heads from a truncated normal (0.02), biases 0, last layer's norms 1; teacher = student."""
+def standardisation(images, wanted):
+    """Mean and standard deviation of every dimension over all images: two tensors, float32 [d].
+
+    images: `Embeddings`, read twice in blocks. A dimension that does not vary has deviation 1.
+    Unless it is wanted, 0 and 1, which leave embeddings as they are.
+    """
+    if not wanted:
+        return {"mean": torch.zeros(images.dim), "deviation": torch.ones(images.dim)}
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in images.blocks()) / images.rows
+    squares = sum(((block - mean) ** 2).sum(axis=0) for block in images.blocks())
+    deviation = np.sqrt(squares / images.rows)
+    deviation[deviation < 1e-6] = 1  # below the resolution of float16
+    return {
+        "mean": torch.from_numpy(mean).float(),
+        "deviation": torch.from_numpy(deviation).float(),
+    }
+
+
+def folded(weights, standard):
+    """A head's weights for embeddings as they are, of those for standardised ones: its first layer
+    takes the mean off and divides by the deviation.
+
+    weights: as in `log_probabilities`, arrays without H. standard: as `standardisation` gives it.
+    """
+    mean, deviation = (standard[name].double().cpu().numpy() for name in ("mean", "deviation"))
+    first = weights["hidden_weight"] / deviation[:, None]
+    bias = weights["hidden_bias"] - mean @ first
+    layer = {"hidden_weight": first, "hidden_bias": bias}
+    return weights | {name: value.astype(np.float32) for name, value in layer.items()}
+
+
+def _start(images, k, cfg):
+    """Untrained heads, as in TEMI's public code; teacher = student.
+
+    A truncated normal (0.02) and biases 0, but for the last layer, which keeps the default of a
+    linear layer: uniform within 1 / sqrt(bottleneck), so that its directions have a norm of .58 and
+    turn as slowly as theirs under AdamW; its scales are 1.
+    """
     generator = torch.Generator().manual_seed(cfg["seed"])
     device = epochs.default_device()
-    heads, hidden, bottleneck = cfg["heads"], cfg["hidden"], cfg["bottleneck"]
+    d, heads, hidden, bottleneck = images.dim, cfg["heads"], cfg["hidden"], cfg["bottleneck"]
+    standard = standardisation(images, cfg["standardise"])
 
     def weight(*shape):
         return torch.nn.init.trunc_normal_(torch.empty(shape), std=0.02, generator=generator)
@@ -132,7 +172,9 @@ def _start(d, k, cfg):
         "hidden_bias": torch.zeros(heads, 1, hidden),
         "bottleneck_weight": weight(heads, hidden, bottleneck),
         "bottleneck_bias": torch.zeros(heads, 1, bottleneck),
-        "prototypes": weight(heads, k, bottleneck),
+        "prototypes": torch.empty(heads, k, bottleneck).uniform_(
+            -(bottleneck**-0.5), bottleneck**-0.5, generator=generator
+        ),
         "scale": torch.ones(heads, k, 1),
     }
     student = {name: value.to(device).requires_grad_() for name, value in student.items()}
@@ -140,6 +182,7 @@ def _start(d, k, cfg):
         "student": student,
         "teacher": {name: value.detach().clone() for name, value in student.items()},
         "loss": {"prior": torch.full((heads, k), 1 / k, device=device)},
+        "standard": {name: value.to(device) for name, value in standard.items()},
     }
     return epochs.Training(tensors, {"student": adamw(student)}, generator, [])
 
@@ -149,11 +192,12 @@ def _train_epoch(training, loss, embeddings, neighbours, epoch, first, last, cfg
     for name in LAST_LAYER:
         training.tensors["student"][name].requires_grad_(epoch > 0)
     generator, prior = training.generator, training.tensors["loss"]["prior"]
+    mean, deviation = training.tensors["standard"].values()
     log = epochs.EpochLog(prior)
     for step, rows in epochs.batches(len(embeddings), first, last, cfg["batch_size"], generator):
         column = torch.randint(neighbours.shape[1], (len(rows),), generator=generator).numpy()
         pairs = np.concatenate([rows, neighbours[rows, column]])
-        x = epochs.to_tensor(embeddings[pairs], prior.device)
+        x = (epochs.to_tensor(embeddings[pairs], prior.device) - mean) / deviation
         log.add(*_train_step(training, loss, x, learning_rate(step, cfg), cfg))
     return log.row(epoch, first, last)
 

@@ -19,12 +19,13 @@ def fit(task):
     """k clusters of the centroids of small clusters (see `methods` for the interface).
 
     task.cfg: fine (number of small clusters or "auto"), weighted, sample (number of random images
-    to fit on, 0: all), restarts (of the second level; the first has one start), iterations, seed.
+    to fit on, 0: all), restarts (of the second level; the first has one start), iterations, init
+    (of both levels, see `lloyd`), seed.
     Objective, which picks the restart: the mean cosine of small centroids to their upper centroid,
     each counted once or, if weighted, by its images. The history is that of the second level.
     Raises InputError if there are fewer images than small clusters, or fewer small clusters than k.
     """
-    cfg = task.cfg | {"spherical": True, "init": "random"}
+    cfg = task.cfg | {"spherical": True}
     sample = sample_rows(task.images, cfg["sample"], cfg["seed"])
     check_k(task.k, len(sample))
     small, sizes = small_clusters(sample, number_of_small(cfg["fine"], task.k, len(sample)), cfg)

@@ -51,7 +51,8 @@ def lloyd(sample, k, cfg, seed):
 
     For spherical k-means the rows have unit norm (any norm is allowed, but then the objective is
     a mean inner product). It ends after cfg["iterations"], or earlier when nothing changes any
-    more. cfg["init"]: the initial centroids are "random" rows, or rows by "kmeans++".
+    more. cfg["init"]: the initial centroids are "random" rows, or rows by "kmeans++" (see
+    `centroids.plusplus`), as in the k-means that TEMI's public code compares with.
     Returns (centroids, curve) as `best_of_restarts` wants them.
     """
     n, d = sample.shape
@@ -66,7 +67,8 @@ def lloyd(sample, k, cfg, seed):
         max_points_per_centroid=n,  # no silent subsampling
         gpu=faiss.get_num_gpus() > 0,
     )
-    start = centroids.plusplus(sample, k, seed) if cfg["init"] == "kmeans++" else None
+    plusplus = cfg["init"] == "kmeans++"
+    start = centroids.plusplus(sample, k, seed, spherical) if plusplus else None
     kmeans.train(sample, init_centroids=start)
     found = kmeans.centroids
     if spherical:

@@ -57,9 +57,10 @@ def accuracies(table):
     """Clustering accuracy (ACC) and class-balanced ACC.
 
     ACC is the share of images under the best one-to-one map of clusters to classes (Hungarian).
-    Surplus clusters map to no class and count as wrong. Class-balanced ACC is the mean over classes
-    of the share of their images that are right under the same map. A class without a cluster counts
-    as 0.
+    Surplus clusters map to no class and count as wrong. Published ACC of more clusters than classes
+    (TEMI's public code) maps every surplus cluster to its most frequent class, which gives at least
+    this ACC and at most `purity`. Class-balanced ACC is the mean over classes of the share of their
+    images that are right under the same map. A class without a cluster counts as 0.
 
     The map is the one that maximises ACC, not class-balanced ACC (our choice: one map for both). If
     several maps reach the same ACC, which one is taken depends on the order of the labels and of

@@ -40,7 +40,7 @@ def run_passes(embeddings, k, cfg, seed):
     size = max(cfg["batch_size"], k)
     rng = np.random.default_rng(seed)
     rows = rng.choice(n, min(n, 3 * size), replace=False)
-    found = centroids.plusplus(_float_rows(embeddings, rows, spherical), k, seed)
+    found = centroids.plusplus(_float_rows(embeddings, rows, spherical), k, seed, spherical)
     model = MiniBatchKMeans(
         k, init=found, n_init=1, batch_size=size, compute_labels=False, random_state=seed
     )
@@ -50,22 +50,16 @@ def run_passes(embeddings, k, cfg, seed):
         for i in range(0, n, size):
             model.partial_fit(_float_rows(embeddings, order[i : i + size], spherical))
             if spherical:
-                model.cluster_centers_ = _unit_norm(model.cluster_centers_)
+                model.cluster_centers_ = centroids.unit_norm(model.cluster_centers_)
         found = model.cluster_centers_
         curve.append(_streamed_objective(embeddings, found, spherical))
     return found, curve
 
 
-def _unit_norm(rows):
-    """Rows with norm 1; rows of zeros stay zero."""
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(norm, np.finfo(rows.dtype).tiny)
-
-
 def _float_rows(embeddings, rows, spherical):
     """Some rows as float32, of unit norm if spherical; read in the order of the file."""
     block = np.asarray(embeddings[np.sort(rows)], dtype=np.float32)
-    return _unit_norm(block) if spherical else block
+    return centroids.unit_norm(block) if spherical else block
 
 
 def _streamed_objective(embeddings, found, spherical):

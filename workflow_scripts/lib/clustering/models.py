@@ -19,6 +19,7 @@ from workflow_scripts.lib.config.messages import wrong
 from workflow_scripts.lib.config.names import Names
 
 METHOD = Field(description="Kind of clustering.")
+INIT = Field("kmeans++", description="First centroids, random or by k-means++ (scikit-learn's).")
 
 
 class Clustering(Block):
@@ -48,7 +49,7 @@ class KMeans(Centroids):
 
     method: Literal["kmeans"] = METHOD
     iterations: Count = Field(30, description="Iterations per start.")
-    init: Literal["random", "kmeans++"] = Field("random", description="First centroids.")
+    init: Literal["kmeans++", "random"] = INIT
     sample: Natural = Field(
         0, description="Fit on this many random images; 0 uses all. All images are assigned."
     )
@@ -76,6 +77,7 @@ class Hierarchical(Clustering):
     )
     restarts: Count = Field(10, description="Starts of the second level; the best objective wins.")
     iterations: Count = Field(30, description="Iterations per start, of both levels.")
+    init: Literal["kmeans++", "random"] = INIT
     sample: Natural = Field(
         0, description="Fit on this many random images; 0 uses all. All images are assigned."
     )
@@ -91,7 +93,17 @@ class Distillation(Clustering):
     steps: Count = Field(100_000, description="Optimiser steps.")
     warmup_steps: Natural = Field(20_000, description="Steps of warm-up.")
     batch_size: whole(ge=2) = Field(1024, description="Pairs per step.")
-    base_lr: Number = Field(1e-4, description="Learning rate per 256 pairs.")
+    base_lr: Number = Field(1e-4, description="Learning rate per 256 pairs, after the warm-up.")
+    final_lr: number(ge=0) = Field(
+        0.0,
+        description="The same at the end, after a cosine decay (ours); equal to base_lr it keeps "
+        "the rate constant, as TEMI's public commands do.",
+    )
+    standardise: StrictBool = Field(
+        False,
+        description="Embeddings of mean 0 and deviation 1 per dimension (--embed_norm of TEMI's "
+        "public code) instead of unit norm.",
+    )
     temperature: Number = Field(0.1, description="Temperature of the softmax.")
     teacher_momentum: Number = Field(0.996, description="Momentum of the teacher.")
 
@@ -116,7 +128,10 @@ class Scan(Distillation):
 
 
 class Turtle(Clustering):
-    """TURTLE (ICML 2024), clusters that linear classifiers learn easily (re-derived)."""
+    """TURTLE (ICML 2024), clusters that linear classifiers learn easily (re-derived).
+
+    Steps, inner steps, batch size and gamma are the public code's; the rest is ours.
+    """
 
     method: Literal["turtle"] = METHOD
     spaces: list[Annotated[str, Names("encoders")]] = optional(

@@ -2,19 +2,20 @@
 Your Labels with Unsupervised Transfer", ICML 2024, arXiv 2406.07236).
 
 Re-derived from a description of the paper; no code was copied, no number of the paper is claimed.
-From the paper: a task encoder gives every image soft labels, the mean over the representation
-spaces of a softmax of a weight-normed linear layer in each; in every space a linear classifier
-takes a few gradient steps (10) towards these labels; the task encoder is then moved to lower the
-classifiers' cross-entropy minus gamma (10) times the entropy of the mean label, with the
-classifiers held fixed (a first-order hypergradient). So it seeks a balanced labelling that
-linear classifiers fit with a large margin.
+From the paper and its public code: a task encoder gives every image soft labels, the mean over the
+representation spaces of a softmax of a weight-normed linear layer in each; in every space a linear
+classifier takes a few steps (10) of Adam towards these labels; the task encoder is then moved, by
+Adam too, to lower the classifiers' cross-entropy minus gamma (10) times the entropy of the mean
+label, with the classifiers held fixed (a first-order hypergradient). So it seeks a balanced
+labelling that linear classifiers fit with a large margin.
 
-Ours: Adam with a constant learning rate in both loops (plain gradient descent in the inner one was
-far slower or unstable); classifiers with a bias; `warm_start` keeps their weights and Adam's
-moments from one outer step to the next, else both begin at zero; inner and outer steps use one
-batch; a temperature of the task encoder's softmax; and several task encoders at once, of which the
-one with the lowest objective wins. Weights are stacked along a leading dimension H (see
-`lib.clustering.epochs`).
+Ours: embeddings have unit norm, where the public code takes CLIP's as they are, with norms of about
+10, so a temperature stands before the task encoder's softmax and the learning rates differ; the
+task encoder has no bias; classifiers begin at zero, or with `warm_start` where they ended, Adam's
+moments included; the entropy is that of the mean over spaces, not the sum over spaces; batches are
+those of epochs; and several task encoders are trained at once, of which the one with the lowest
+objective wins. Results after few steps do not rank it: the public default are 6,000, on batches of
+10,000 images. Weights are stacked along a leading dimension H (see `lib.clustering.epochs`).
 """
 
 import math
