@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.detection.decisions import deciding_column
 from workflow_scripts.lib.embeddings import open_sets
 from workflow_scripts.lib.explore.map import map_page
 from workflow_scripts.lib.explore.pages import write_page
@@ -23,8 +24,7 @@ SIZE = 64  # pixels of the longer side of a picture
 
 def scores_of(path, decide_by):
     """The deciding scores: a pyarrow Table with image_set, image_id, name, score and p_value."""
-    table, columns = read_table(path).combine_chunks(), read_meta(path)["columns"]
-    column = next(name for name, block in columns.items() if block == decide_by)
+    table, (_, column) = read_table(path).combine_chunks(), deciding_column([path], decide_by)
     nothing = pa.nulls(len(table), pa.float64())
     return pa.table(
         {

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from workflow_scripts import plot_ood
 from workflow_scripts.evaluate_clustering import evaluate_clustering
 from workflow_scripts.evaluate_concepts import evaluate_concepts
-from workflow_scripts.evaluate_ood import KEYS, VALUES, evaluate_ood
+from workflow_scripts.evaluate_ood import COLUMNS, evaluate_ood
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.errors import InputError
@@ -19,7 +19,7 @@ from workflow_scripts.tabulate_means import against, tabulate_means
 from workflow_scripts.write_table import write_table as write_report
 
 CFG = {"test": "test", "near": ["a"], "far": ["b"], "shift": [], "resamples": 50}
-CFG["reference"] = "truth"
+CFG |= {"reference": "truth", "groups": {}, "ood_shards": {}, "label_names": []}
 SIZES = {"test": 40, "a": 30, "b": 25, "blur": 35}
 
 
@@ -48,10 +48,12 @@ def study(tmp_path):
     return paths
 
 
-def run(paths, folder, flags=None, **cfg):
-    """The tables that evaluate_ood writes."""
+def run(paths, folder, flags=None, inputs=(), **cfg):
+    """The tables that evaluate_ood writes; inputs: those beside scores and flags."""
     outputs = folder / "ood.parquet", folder / "comparison.parquet"
-    evaluate_ood(paths, flags, CFG | cfg, *outputs)
+    names = ("groups", "negatives", "ood_index", "label_names", "trees")
+    inputs = dict.fromkeys(names, ()) | dict(inputs)
+    evaluate_ood(SimpleNamespace(scores=paths, flags=flags, **inputs), CFG | cfg, *outputs)
     return [pd.read_parquet(path) for path in outputs]
 
 
@@ -68,7 +70,7 @@ def write_flags(path, flagged, missing=()):
 
 def test_ood_table_follows_from_the_score_files(study, tmp_path):
     ood, comparison = run(study, tmp_path, shift=["blur"])
-    assert list(ood.columns) == [*KEYS, *VALUES, "auroc_minus_oracle", "p_value"]
+    assert list(ood.columns) == COLUMNS
     assert len(ood) == 3 * (5 + 5 + 3 + 5)
     table = pd.read_parquet(study[2])
     value = {name: rows["mcm"] for name, rows in table.groupby("image_set", observed=True)}
@@ -186,7 +188,7 @@ def means(folder, **figures):
     quality.to_parquet(folder / "label_quality.parquet")
     names = ("ood", "comparison", "label_quality")
     inputs = SimpleNamespace(**{name: folder / f"{name}.parquet" for name in names})
-    paths = [folder / f"means.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    paths = [folder / f"means.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
     tabulate_means(inputs, *paths)
     text = paths[2].read_text()
     lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
@@ -222,8 +224,10 @@ def test_means_by_condition_and_the_difference_to_the_reference(study, tmp_path)
     expected = f"{100 * row['difference']:+.1f} [{low:.1f}, {high:.1f}]"
     assert shown["mined"]["vs truth"].endswith(expected)
     assert shown["truth"]["vs truth"] == "reference"
-    assert shown["mined"]["over seeds"].startswith(f"[{100 * row['seed_low']:.1f}, ")
-    assert shown["truth"]["over seeds"] == ""
+    assert "over seeds" not in shown["mined"], "two seeds tell no spread"
+    assert shown["mined"]["fpr95"].endswith(
+        f"[{100 * row['fpr95_low']:.1f}, {100 * row['fpr95_high']:.1f}]"
+    )
     assert shown["mined"]["found"] == "25.0"
     difference = exact.loc["mined", "auroc"] - exact.loc["truth", "auroc"]
     assert exact.loc["mined", "to_oracle"] == pytest.approx(difference)
@@ -246,7 +250,7 @@ def test_a_study_without_ood_sets_has_no_means(study, tmp_path):
     quality_of(true_names_in_corpus=4).to_parquet(tmp_path / "label_quality.parquet")
     names = ("ood", "comparison", "label_quality")
     inputs = SimpleNamespace(**{name: tmp_path / f"{name}.parquet" for name in names})
-    paths = [tmp_path / f"means.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    paths = [tmp_path / f"means.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
     tabulate_means(inputs, *paths)
     assert pd.read_parquet(paths[0]).empty and "auroc" in pd.read_csv(paths[1])
     inputs.label_quality = []
@@ -272,7 +276,7 @@ def test_means_say_whether_the_interval_leaves_out_the_reference(difference, tex
 def test_readable_tables_leave_out_pairs_of_shifted_and_ood_sets(study, tmp_path):
     flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
     ood, _ = run(study, tmp_path, flags, shift=["blur"])
-    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
     write_report([tmp_path / "ood.parquet"], "ood", *paths)
     assert len(pd.read_parquet(paths[0])) == len(pd.read_csv(paths[1])) == len(ood)
     lines = paths[2].read_text().splitlines()[4:]
