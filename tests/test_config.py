@@ -324,7 +324,7 @@ def test_groups_are_a_table_or_folders_and_those_of_the_source():
         assert "image_sets.noise.groups: give a table (path) or folder: true" in message(
             edited("image_sets", image_sets)
         )
-    image_sets["some"] = derived | {"groups": "videos.csv"}
+    image_sets |= {"noise": {"folder": "noise"}, "some": derived | {"groups": "videos.csv"}}
     assert "image_sets.some.groups: a derived set has those of its source" in message(
         edited("image_sets", image_sets)
     )

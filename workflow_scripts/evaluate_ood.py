@@ -32,7 +32,7 @@ VALUES = ["n_positives", "n_negatives", "name_leak", "n_id", "n_ood"]
 VALUES += [name for m in METRICS for name in ([m, f"{m}_low", f"{m}_high"] if m in DRAWN else [m])]
 
 COLUMNS = [*KEYS, *VALUES, "auroc_minus_oracle", "p_value", "reason"]
-WHOLE = dict.fromkeys(["n_negatives", "name_leak"], "Int64") | {"reason": "string"}
+WHOLE = dict.fromkeys(["n_negatives", "name_leak", "n_id", "n_ood"], "Int64") | {"reason": "string"}
 
 
 def negatives_by_list(paths):
