@@ -269,6 +269,17 @@ def test_the_other_rows_do_not_depend_on_a_detector_that_could_not_score(
         pd.testing.assert_frame_equal(found[shown], plain[shown], check_dtype=False)
 
 
+def test_readable_tables_have_reasons_only_where_there_are_any(study, tmp_path, with_a_failure):
+    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
+    for files, shown in ((study, True), (study[:1], False)):
+        run(files, tmp_path, **with_a_failure)
+        for name in ("ood", "comparison"):
+            write_report([tmp_path / f"{name}.parquet"], name, *paths)
+            text = paths[2].read_text()
+            assert (FAILED["reason"] in text) == (" reason " in text) == shown
+            assert "reason" in pd.read_csv(paths[1])
+
+
 def test_rows_without_a_value_in_any_seed_stay(study, tmp_path, with_a_failure):
     run(study[:2], tmp_path, **with_a_failure)
     exact, *_ = means(tmp_path)
