@@ -52,7 +52,8 @@ class Evaluation:
     """
 
     def __init__(self, inputs, cfg):
-        self.cfg, self.flags = cfg, inputs.flags and flags_by_set(read_frame(inputs.flags))
+        self.cfg = cfg
+        self.flags = flags_by_set(read_frame(inputs.flags)) if inputs.flags else None
         found = grouping(inputs.groups, cfg["groups"].values())
         self.groups = dict(zip(cfg["groups"], found, strict=True))
         self.draw = functools.cache(resample_counts)

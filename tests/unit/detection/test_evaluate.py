@@ -48,7 +48,7 @@ def study(tmp_path):
     return paths
 
 
-def run(paths, folder, flags=None, inputs=(), **cfg):
+def run(paths, folder, flags=(), inputs=(), **cfg):
     """The tables that evaluate_ood writes; inputs: those beside scores and flags."""
     outputs = folder / "ood.parquet", folder / "comparison.parquet"
     names = ("groups", "negatives", "ood_index", "label_names", "trees")
