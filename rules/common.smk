@@ -272,5 +272,16 @@ def label_columns(*image_sets):
     ]
 
 
+def group_blocks(image_sets):
+    """Image set -> the block that says which of its images belong together, or None."""
+    return {name: configuration.groups_of_images(name, CONFIG) for name in image_sets}
+
+
+def group_tables(image_sets):
+    """The tables that group the images of these sets, as input files, for the sets that have one."""
+    blocks = group_blocks(image_sets).values()
+    return [source(block["path"]) for block in blocks if block and "path" in block]
+
+
 def label_name_blocks(image_sets):
     return [configuration.label_names(image_set, CONFIG) for image_set in image_sets]

@@ -119,13 +119,39 @@ def score_files(study):
 
 
 def study_scores(wildcards):
-    """The score files of a study, and the flags of contaminated images."""
-    study = CONFIG["studies"][wildcards.study]
-    path = "results/scores/{}/{}/{}/{}/seed{}.parquet"
+    """The score files of a study, the flags of contaminated images, what groups images, and for the
+    leaks of names the negatives, the labels of OOD images and the tree."""
+    study, path = CONFIG["studies"][wildcards.study], "results/{}/{}/{}/{}/{}/seed{}.parquet"
     flags = f"results/contamination/{wildcards.study}.parquet"
+    files = list(score_files(study))
+    named = [names for names in files if names[2] != "none"]
+    oods = [*study["near"], *study["far"]]
     return {
-        "scores": [path.format(wildcards.study, *names) for names in score_files(study)],
+        "scores": [path.format("scores", wildcards.study, *names) for names in files],
         "flags": flags if study["contamination"] else [],
+        "groups": group_tables([*compared_with_oods(study), *oods]),
+        "negatives": [path.format("negatives", wildcards.study, *names) for names in named],
+        "ood_index": [file for name in oods for file in indexes_of(study["encoders"][:1], name)],
+        "label_names": label_tables(*oods),
+        "trees": tree_files([study["tree"]]),
+    }
+
+
+def compared_with_oods(study):
+    """The ID sets of a study: test and shifted."""
+    return [study["test"], *study["shift"]]
+
+
+def evaluation_config(wildcards):
+    """The image sets by their part in a study, what groups their images and names the classes of OOD
+    sets, the resamples and the reference."""
+    study = CONFIG["studies"][wildcards.study]
+    keys = ("test", "near", "far", "shift", "resamples", "reference")
+    oods = [*study["near"], *study["far"]]
+    return {key: study[key] for key in keys} | {
+        "groups": group_blocks([*compared_with_oods(study), *oods]),
+        "ood_shards": numbers_of_shards(study["encoders"][0], oods),
+        "label_names": label_columns(*oods),
     }
 
 
@@ -145,7 +171,7 @@ rule evaluate_ood:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_config("test", "near", "far", "shift", "resamples", "reference"),
+        cfg=evaluation_config,
         code=code("evaluate_ood"),
         above=above("evaluate_ood"),
     script:

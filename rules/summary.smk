@@ -41,7 +41,7 @@ def tables_made():
 
 
 def tables_to_summarise(wildcards):
-    unread = ("ood", "contamination", "number_of_clusters")
+    unread = ("ood", "number_of_clusters")
     names = [name for name in tables_made() if name not in unread]
     return {name: f"results/tables/{name}.parquet" for name in names}
 

@@ -19,6 +19,7 @@ from workflow_scripts.lib.config.queries import (
     clustering_encoder,
     clustering_encoders,
     encoders_of,
+    groups_of_images,
     image_sets_in_use,
     label_names,
     prompts_of,
@@ -304,6 +305,31 @@ def test_a_sample_of_the_tested_images_is_not_mined():
         "part": {"derive": {"method": "sample", "from": "textures", "images": 9}}
     }
     assert "must not be tested on" in message(config)
+
+
+def test_groups_are_a_table_or_folders_and_those_of_the_source():
+    derived = {"derive": {"method": "sample", "from": "test", "images": 9}}
+    image_sets = DEMO["image_sets"] | {
+        "test": {"folder": "test", "groups": "videos.csv"},
+        "some": derived,
+        "noise": {"folder": "noise", "groups": {"folder": True}},
+    }
+    config = resolve_config(edited("image_sets", image_sets))
+    block = {"path": "videos.csv", "image_id": "image_id", "group": "group", "folder": False}
+    assert groups_of_images("some", config) == groups_of_images("test", config) == block
+    assert groups_of_images("noise", config)["folder"]
+    assert groups_of_images("textures", config) is None
+    paths = set(paths_in_run(config))
+    assert ("image_sets.test.groups", "videos.csv") in paths
+    for wrong in ({"group": "video"}, {"path": "videos.csv", "folder": True}):
+        image_sets["noise"]["groups"] = wrong
+        assert "image_sets.noise.groups: give a table (path) or folder: true" in message(
+            edited("image_sets", image_sets)
+        )
+    image_sets |= {"noise": {"folder": "noise"}, "some": derived | {"groups": "videos.csv"}}
+    assert "image_sets.some.groups: a derived set has those of its source" in message(
+        edited("image_sets", image_sets)
+    )
 
 
 def test_derived_sets_have_the_label_names_of_their_source():

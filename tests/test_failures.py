@@ -160,3 +160,25 @@ def test_tables_carry_their_recipe(finished, tmp_path):
     assert {key for key in before if before[key] != after[key]} == {"inputs"}
     flat = read_meta(project.folder / OOD)["recipe"]
     assert flat["inputs"] == {"tables": digest_of([path])}
+
+
+def test_a_detector_that_cannot_score_is_a_missing_value_with_its_reason(finished, tmp_path):
+    """More groups than negatives; the detector that decides and all tables stay."""
+    project = finished.copy(tmp_path / "project")
+    set_key("studies.mini.decide_by", "mcm")(project)
+    set_key("detectors.neglabel.groups", 400)(project)
+    project.run()
+    ood = pd.read_parquet(project.folder / OOD)
+    missing = ood["detector"] == "neglabel"
+    assert ood.loc[missing, "auroc"].isna().all() and ood.loc[~missing, "auroc"].notna().all()
+    assert ood.loc[missing, "reason"].str.contains("negatives for 400 groups").all()
+    for table in ("summary", "means"):
+        text = (project.folder / f"results/tables/{table}.md").read_text()
+        assert "negatives for 400 groups" in text.replace("\n  ", " "), table
+    assert project.rules_run("-n") == {}
+
+    set_key("studies.mini.decide_by", "neglabel")(project)
+    done = project.run("--keep-going", check=False)
+    assert done.returncode == 1
+    assert "neglabel cannot decide (studies.<name>.decide_by): NegLabel's score" in done.stdout
+    assert (project.folder / "results/tables/summary.md").exists()

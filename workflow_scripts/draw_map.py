@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.detection.decisions import deciding_column
 from workflow_scripts.lib.embeddings import open_sets
 from workflow_scripts.lib.explore.map import map_page
 from workflow_scripts.lib.explore.pages import write_page
@@ -26,8 +27,7 @@ def scores_of(path, named, decide_by):
 
     named: the file of the same images' nearest positives; none if nothing is named.
     """
-    table, columns = read_table(path).combine_chunks(), read_meta(path)["columns"]
-    column = next(name for name, block in columns.items() if block == decide_by)
+    table, (_, column) = read_table(path).combine_chunks(), deciding_column([path], decide_by)
     nothing = pa.nulls(len(table), pa.float64())
     return pa.table(
         {

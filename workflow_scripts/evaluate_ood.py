@@ -2,7 +2,9 @@
 
 Out: ood.parquet, one row per (list of positives, negatives, detector, ID set, OOD set) with the
 means over sets, as `lib.detection.table` says, and 95 % bootstrap intervals; comparison.parquet,
-every list of positives and detector over all seeds, against the reference mining.
+every list of positives and detector over all seeds, against the reference mining. A detector that
+could not score has rows without values, and the reason. Evaluation only: labels of OOD images are
+read here, to count the negatives that name their classes.
 """
 
 import functools
@@ -13,68 +15,117 @@ import pandas as pd
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.detection.bootstrap import interval, resample_counts
 from workflow_scripts.lib.detection.comparison import against_oracle, compare, p_values
+from workflow_scripts.lib.detection.leaks import Leaks, names_of_sets
 from workflow_scripts.lib.detection.metrics import METRICS
-from workflow_scripts.lib.detection.samples import flags_by_set, samples_of
-from workflow_scripts.lib.detection.table import ALL, DRAWN, measure, row_draws, table_rows
+from workflow_scripts.lib.detection.resampling import grouping
+from workflow_scripts.lib.detection.samples import counts_of, flags_by_set, samples_of
+from workflow_scripts.lib.detection.table import DRAWN, measure, row_draws, table_rows
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
+from workflow_scripts.lib.texts.label_names import naming
+from workflow_scripts.lib.texts.trees import noun_tree
 
 KEYS = ["study", "encoder", "id_set", "ood_set", "group", "condition", "ood_group", "images"]
 KEYS += ["clustering", "mining", "negatives", "detector", "seed"]
-VALUES = ["n_positives", "n_id", "n_ood"]
+LIST = ("encoder", "clustering", "mining", "seed")  # of positives, and so of negatives
+VALUES = ["n_positives", "n_negatives", "name_leak", "n_id", "n_ood"]
 VALUES += [name for m in METRICS for name in ([m, f"{m}_low", f"{m}_high"] if m in DRAWN else [m])]
 
+COLUMNS = [*KEYS, *VALUES, "auroc_minus_oracle", "p_value", "reason"]
+WHOLE = dict.fromkeys(["n_negatives", "name_leak", "n_id", "n_ood"], "Int64") | {"reason": "string"}
 
-def evaluate_scores(path, flags, cfg, counts_of):
-    """Rows of the table for one score file, each with its draws of the AUROC, or None.
 
-    counts_of: as `resample_counts`, name and number of images -> counts; None without bootstrap.
+def negatives_by_list(paths):
+    """(encoder, clustering, mining, seed) -> block of negatives -> their names, a list."""
+    found = {}
+    for path in paths:
+        meta, frame = artifacts.read_meta(path), read_frame(path)
+        own = {name: rows["concept"].tolist() for name, rows in frame.groupby("negatives")}
+        found[tuple(meta[key] for key in LIST)] = own
+    return found
+
+
+class Evaluation:
+    """What the score files of a study have in common: its sets, flags, groups, leaks, resamples.
+
+    inputs, cfg: as for `evaluate_ood`.
     """
-    table, meta = artifacts.read_table(path), artifacts.read_meta(path)
-    samples, unflagged = samples_of(table, flags, cfg)
-    rows = table_rows(cfg["test"], cfg["near"], cfg["far"], cfg["shift"], unflagged)
-    shared = {key: meta[key] for key in KEYS if key in meta}
-    shared |= {"n_positives": meta["n_positives"], "oracle": meta["method"] == "ground_truth"}
-    for column, names in meta["columns"].items() if rows else ():
-        values = table[column].to_numpy()
-        scores = {name: values[positions] for name, positions in samples.items()}
+
+    def __init__(self, inputs, cfg):
+        self.cfg = cfg
+        self.flags = flags_by_set(read_frame(inputs.flags)) if inputs.flags else None
+        found = grouping(inputs.groups, cfg["groups"].values())
+        self.groups = dict(zip(cfg["groups"], found, strict=True))
+        self.draw = functools.cache(resample_counts)
+        names = naming(inputs.label_names, cfg["label_names"])
+        classes = names_of_sets(inputs.ood_index, cfg["ood_shards"], names)
+        tree = noun_tree(inputs.trees) if inputs.trees and any(classes.values()) else None
+        self.leaks = Leaks(classes, {group: cfg[group] for group in ("near", "far")}, tree)
+        self.negatives = negatives_by_list(inputs.negatives)
+
+    def rows_of(self, path):
+        """Yield the rows of the table for one score file, each with its draws of the metrics,
+        DRAWN -> [B]; without bootstrap none, and of a detector that could not score NaN."""
+        cfg, table, meta = self.cfg, artifacts.read_table(path), artifacts.read_meta(path)
+        samples, unflagged = samples_of(table, self.flags, cfg)
+        rows = table_rows(cfg["test"], cfg["near"], cfg["far"], cfg["shift"], unflagged)
+        shared = {key: meta[key] for key in KEYS if key in meta}
+        shared |= {"n_positives": meta["n_positives"], "oracle": meta["method"] == "ground_truth"}
+        negatives = self.negatives.get(tuple(meta[key] for key in LIST), {})
+        counts = {}
+        if rows and cfg["resamples"]:
+            counts = counts_of(table, samples, unflagged, self.groups, cfg, self.draw)
+        for column, names in meta["columns"].items() if rows else ():
+            values = table[column].to_numpy()
+            scores = {name: values[positions] for name, positions in samples.items()}
+            leaked = self.leaked(rows, negatives.get(names["negatives"]))
+            results = self.measured(rows, scores, counts)
+            for row, leak, (metrics, drawn) in zip(rows, leaked, results, strict=True):
+                yield shared | names | vars(row) | {"group": row.group} | leak | metrics, drawn
+        unknown = dict.fromkeys(DRAWN, np.full(cfg["resamples"], np.nan))
+        for names in meta.get("missing", []):
+            for row in rows:
+                yield shared | names | vars(row) | {"group": row.group}, unknown
+
+    def leaked(self, rows, negatives):
+        """The columns on negatives, a dict per row; negatives: their names, or None."""
+        if negatives is None:
+            return [{}] * len(rows)
+        number = {"n_negatives": len(negatives)}
+        return [number | {"name_leak": leak} for leak in self.leaks.of_rows(rows, negatives)]
+
+    def measured(self, rows, scores, counts):
+        """Per row its metrics, with intervals if there are counts, and its draws."""
         measured = measure(rows, scores)  # checks the scores
-        draws, limits = {}, {}
-        if counts_of:
-            counts = {name: counts_of(name, len(s)) for name, s in scores.items() if name != ALL}
-            draws = row_draws(rows, scores, counts, [cfg["test"], *cfg["shift"]])
+        parts = [self.cfg["test"], *self.cfg["shift"]]
+        draws = row_draws(rows, scores, counts, parts) if counts else {}
+        limits = {}
         for metric, drawn in draws.items():
             limits[f"{metric}_low"], limits[f"{metric}_high"] = interval(drawn)
-        for i, (row, metrics) in enumerate(zip(rows, measured, strict=True)):
-            keys = names | vars(row) | {"group": row.group}
+        for i, metrics in enumerate(measured):
             limit = {name: values[i] for name, values in limits.items()}
-            yield shared | keys | metrics | limit, draws["auroc"][i] if draws else None
+            yield metrics | limit, {metric: drawn[i] for metric, drawn in draws.items()}
 
 
-def evaluate_ood(scores, flags, cfg, output, comparison_output):
-    """scores: paths of score files. flags: path of flag_contamination's flags, or None. cfg: test,
-    near, far and shift (names of image sets), resamples (0: no bootstrap) and reference (name of a
-    mining, or None)."""
-    flags = flags and flags_by_set(read_frame(flags))
-    counts_of = None
-    if cfg["resamples"]:
-        counts_of = functools.cache(lambda name, n: resample_counts(name, n, cfg["resamples"]))
-    files = progress(scores, unit="file")
-    results = [r for path in files for r in evaluate_scores(path, flags, cfg, counts_of)]
-    frame = pd.DataFrame([row for row, _ in results], columns=[*KEYS, *VALUES, "oracle"])
-    draws = np.array([drawn for _, drawn in results]) if results and counts_of else None
+def evaluate_ood(inputs, cfg, output, comparison_output):
+    """inputs: named paths, scores, flags (of flag_contamination, or none), negatives, ood_index (of
+    the OOD images), label_names and groups (the tables that name their labels, and that group the
+    images of all sets), trees (the files of one concept tree, or none). cfg: test, near, far and
+    shift (names of image sets), resamples (0: no bootstrap), reference (name of a mining, or None),
+    ood_shards (OOD set -> number of shards), label_names (of the OOD sets, see
+    `label_names.naming`) and groups (image set -> block, see `resampling.grouping`)."""
+    study = Evaluation(inputs, cfg)
+    results = [r for path in progress(inputs.scores, unit="file") for r in study.rows_of(path)]
+    frame = pd.DataFrame([row for row, _ in results], columns=[*COLUMNS, "oracle"]).astype(WHOLE)
+    draws = None
+    if results and cfg["resamples"]:
+        draws = {metric: np.array([drawn[metric] for _, drawn in results]) for metric in DRAWN}
     frame["auroc_minus_oracle"] = against_oracle(frame) if results else []
-    frame["p_value"] = p_values(frame, draws, cfg["reference"])
-    write_frame(output, frame.drop(columns="oracle"))
+    frame["p_value"] = p_values(frame, draws and draws["auroc"], cfg["reference"])
+    write_frame(output, frame[COLUMNS])
     write_frame(comparison_output, compare(frame, draws, cfg["reference"]))
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        evaluate_ood(
-            list(snakemake.input.scores),
-            snakemake.input.flags or None,
-            snakemake.params.cfg,
-            snakemake.output.ood,
-            snakemake.output.comparison,
-        )
+        evaluate_ood(snakemake.input, snakemake.params.cfg, *snakemake.output)

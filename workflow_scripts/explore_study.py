@@ -17,7 +17,9 @@ from workflow_scripts.lib.explore.pages import count, percent, records, write_pa
 from workflow_scripts.lib.explore.sprites import Sprite
 from workflow_scripts.lib.images.thumbnails import thumbnails
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.headline import StudyTables, headline, leaks, sentence
+from workflow_scripts.lib.report.headline import StudyTables, headline
+from workflow_scripts.lib.report.phrases import sentence
+from workflow_scripts.lib.report.reservations import leaks
 from workflow_scripts.lib.report.tables import over_seeds, read_frame
 
 TILE = 120  # pixels
@@ -100,6 +102,7 @@ def lowest_images(inputs, cfg):
 def best_rows(comparison):
     """Per detector and negatives its best list of positives on the clean test set, as texts."""
     rows = comparison[(comparison["condition"] == "clean") & (comparison["ood_group"] == "all")]
+    rows = rows[rows["auroc"].notna()]
     if rows.empty:
         return rows
     best = labelled(rows.loc[rows.groupby(["detector", "negatives"], sort=False)["auroc"].idxmax()])

@@ -5,8 +5,8 @@ labels of training, test and OOD images are read here. What the flags can and ca
 `lib.detection.contamination`.
 
 Out: flags.parquet, one row per image: image_set, image_id, concept (its best of the corpus), label
-and flagged; contamination.parquet, one row per image set: study, image_set, group, n, flagged and
-share.
+and flagged; contamination.parquet, one row per image set: study, image_set, group, n, flagged,
+share, and a note where flags of an OOD set say little.
 """
 
 import logging
@@ -16,14 +16,14 @@ import pandas as pd
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.concepts.quality import true_names_of
-from workflow_scripts.lib.detection.contamination import flag_images, label_rule
+from workflow_scripts.lib.detection.contamination import doubts, flag_images, label_rule
 from workflow_scripts.lib.embeddings import check_same_encoder, open_sets
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import write_frame
 from workflow_scripts.lib.texts.label_names import naming
 from workflow_scripts.lib.texts.trees import noun_tree
 
-COLUMNS = ["study", "image_set", "group", "n", "flagged", "share"]
+COLUMNS = ["study", "image_set", "group", "n", "flagged", "share", "note"]
 
 
 def flag_contamination(inputs, cfg, study, output_flags, output_table):
@@ -66,7 +66,9 @@ def flag_contamination(inputs, cfg, study, output_flags, output_table):
         rows.append(row)
     meta = {"encoder": images.meta.get("encoder"), "rule": cfg["rule"], "margin": cfg["margin"]}
     write_frame(output_flags, pd.concat(flags, ignore_index=True), meta)
-    write_frame(output_table, pd.DataFrame(rows, columns=COLUMNS))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table["note"] = doubts(table, cfg["rule"])
+    write_frame(output_table, table)
 
 
 if __name__ == "__main__":

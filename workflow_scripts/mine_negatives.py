@@ -2,9 +2,10 @@
 
 Out: Parquet, one row per concept and block of negatives: negatives (name of the block), corpus,
 concept_id (row in that corpus), concept and similarity (a quantile of its cosines to the
-positives).
+positives). A block that finds no negative has no rows; the metadata `missing` say why.
 """
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from workflow_scripts.lib.concepts.negatives import (
     unrelated,
 )
 from workflow_scripts.lib.concepts.positives import read_corpora
+from workflow_scripts.lib.errors import Impossible, reason
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.texts.trees import read_trees
 
@@ -59,7 +61,7 @@ def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):
     chosen = read_table(positives, ["concept", "concept_id"])
     names = chosen["concept"].to_pylist()
     positive_vectors = vectors[chosen["concept_id"].to_numpy()]
-    parts = [SCHEMA.empty_table()]
+    parts, missing = [SCHEMA.empty_table()], {}
     for block_name, block in cfg["negatives"].items():
         asked = block["corpora"] or cfg["corpora"][:1]
         pool = np.flatnonzero(np.isin(corpora["corpus"].to_numpy(), asked))
@@ -74,9 +76,14 @@ def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):
         ]
         parameters = {key: value for key, value in block.items() if key not in OF_CANDIDATES}
         pos = corpora["pos"].take(rows).to_pylist()
-        ids, similarity = METHODS[block["method"]](
-            vectors[rows], positive_vectors, pos, **parameters
-        )
+        try:
+            ids, similarity = METHODS[block["method"]](
+                vectors[rows], positive_vectors, pos, **parameters
+            )
+        except Impossible as error:
+            missing[block_name] = reason(error)
+            logging.warning("negatives %s: %s", block_name, missing[block_name])
+            continue
         kept = corpora.take(rows[ids])
         columns = [
             [block_name] * len(ids),
@@ -86,7 +93,7 @@ def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):
             similarity,
         ]
         parts.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
-    write_table(output, pa.concat_tables(parts), meta)
+    write_table(output, pa.concat_tables(parts), meta | {"missing": missing})
 
 
 if __name__ == "__main__":

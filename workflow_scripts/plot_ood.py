@@ -22,6 +22,7 @@ WITHOUT_NAMES = "detectors without names"
 def means_of(ood):
     """The rows of a study's table that are drawn, with the names of their row and panel."""
     shown = (ood["condition"] == "clean") & (ood["images"] == "all")
+    shown &= ood["auroc"].notna()
     frame = ood[shown & (ood["ood_set"] == MEAN) & (ood["ood_group"] == "all")]
     several = [
         key

@@ -7,8 +7,10 @@ training images: these are left out of what they are compared with.
 
 Out: Parquet, one row per image: image_set, image_id, concept (the nearest positive), its cosine,
 and a float32 column per detector, `detector` or `detector:negatives`; higher is more
-in-distribution.
+in-distribution. A detector that cannot score has no column; the metadata `missing` say why.
 """
+
+import logging
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,7 @@ from workflow_scripts.lib.detection.detectors import (
     with_temperatures,
 )
 from workflow_scripts.lib.detection.images import fit_gaussians
+from workflow_scripts.lib.detection.methods import METHODS
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_shards
 from workflow_scripts.lib.job import job
 
@@ -47,12 +50,29 @@ def rows_in_training(images, train, shards, trained_on):
     return np.where(may_be[image_set.indices.to_numpy()], rows, -1)
 
 
+def names_of(detector, against):
+    """The keys that tell a score in metadata and tables."""
+    return {"detector": detector, "negatives": against or "none"}
+
+
+def possible(detectors, negatives, unfound):
+    """The detectors that have negatives or need none, and (detector, negatives) -> why it cannot
+    score, of those that need a block without negatives. unfound: such a block -> why it has none.
+    """
+    needs = {name: METHODS[block["method"]].needs for name, block in detectors.items()}
+    needy = [name for name in detectors if "negatives" in needs[name]]
+    missing = {(name, block): why for name in needy for block, why in unfound.items()}
+    dropped = needy if unfound and not negatives else []
+    return {name: block for name, block in detectors.items() if name not in dropped}, missing
+
+
 def score_images(embeddings, index, inputs, cfg, meta, output):
     """inputs: named paths, texts, concepts, positives and negatives, or train, train_index and
     clusters. cfg: image_sets (name -> number of shards, in the order of the embeddings), corpora
     (in the order of the texts), detectors (name -> block) and trained_on (`rows_in_training`)."""
     images = open_embeddings(embeddings, index)
     positives, negatives, names, train, clusters, own = None, {}, None, None, None, None
+    unfound = {}
     if meta["mining"] == "none":
         train = open_embeddings(inputs.train, inputs.train_index)
         own = rows_in_training(images, train, cfg["image_sets"], cfg["trained_on"])
@@ -67,13 +87,15 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
         names, positives, negatives = read_chosen(
             inputs.positives, inputs.negatives, cfg["corpora"], inputs.texts, inputs.concepts
         )
+        unfound = read_meta(inputs.negatives).get("missing", {})
         mined = read_meta(inputs.positives)
         kept = ("method", "n_positives", "clustering_encoder")
         meta = meta | {key: mined[key] for key in kept if key in mined}
 
     detectors = with_temperatures(cfg["detectors"], images.meta.get("encoder", {}))
+    detectors, missing = possible(detectors, negatives, unfound)
     scores, nearest, cosines = score_embeddings(
-        images, positives, negatives, detectors, train, clusters, own
+        images, positives, negatives, detectors, train, clusters, own, missing
     )
     unknown = pa.nulls(images.rows, pa.string())
     columns = {
@@ -82,12 +104,12 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
         "concept": unknown if names is None else names.take(nearest),
         "cosine": pa.nulls(images.rows, pa.float32()) if cosines is None else cosines,
     }
-    detector_of = {}
-    for (detector, against), values in scores.items():
-        column = column_of(detector, against)
-        columns[column] = values
-        detector_of[column] = {"detector": detector, "negatives": against or "none"}
-    write_table(output, columns, meta | {"columns": detector_of})
+    columns |= {column_of(*key): values for key, values in scores.items()}
+    detector_of = {column_of(*key): names_of(*key) for key in scores}
+    unscored = [names_of(*key) | {"reason": reason} for key, reason in missing.items()]
+    for cell in unscored:
+        logging.warning("%(detector)s, negatives %(negatives)s: %(reason)s", cell)
+    write_table(output, columns, meta | {"columns": detector_of, "missing": unscored})
 
 
 if __name__ == "__main__":

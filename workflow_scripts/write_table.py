@@ -32,6 +32,7 @@ LISTS = {
     "concepts": ["cluster_ids"],
     "cluster_names": ["runners_up", "runner_up_votes", "nearest", "farthest"],
 }
+REMARKS = ("reason", "note")
 WORST = 60  # clusters in the Markdown
 
 
@@ -77,9 +78,14 @@ def readable(table, frame):
     return means[[c for c in means if not c.endswith("_std")]]
 
 
+def without_empty(frame):
+    """The frame without the columns that remark on single rows, where no row has a remark."""
+    return frame.drop(columns=[c for c in REMARKS if c in frame and frame[c].isna().all()])
+
+
 def write_table(inputs, table, parquet, csv, md, html, tex):
     frame = read_frames(inputs)
-    shown = readable(table, frame)
+    shown = without_empty(readable(table, frame))
     title = TITLES[table].format(shown=len(shown))
     write_tables(frame, parquet, csv, md, html, title, shown, lists=LISTS.get(table, ()))
     write_latex(tex, shown)

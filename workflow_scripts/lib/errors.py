@@ -8,6 +8,13 @@ class InputError(ValueError):
     """
 
 
+class Impossible(InputError):
+    """A method that cannot work on what it is given, such as too few negatives or images.
+
+    A study records it as a missing value with this reason, and goes on.
+    """
+
+
 def reason(error):
     """What an exception says, in one line of at most 500 characters."""
     return " ".join(str(error).split())[:500]

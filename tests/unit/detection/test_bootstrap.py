@@ -1,3 +1,4 @@
+from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
@@ -6,10 +7,13 @@ from sklearn.metrics import roc_auc_score
 
 from workflow_scripts.lib.detection import bootstrap
 from workflow_scripts.lib.detection.bootstrap import (
+    holm,
     interval,
+    interval_over_both,
     metric_draws,
     paired_p_value,
     resample_counts,
+    t_interval,
 )
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.errors import InputError
@@ -187,3 +191,104 @@ def test_equal_detectors_are_rarely_called_different():
         )
         rejected += paired_p_value(first - second) < 0.05
     assert 0.005 <= rejected / runs <= 0.13
+
+
+def test_p_value_of_unknown_draws_is_unknown():
+    p = paired_p_value(np.array([[1.0, 2], [np.nan, 2]]))
+    assert p[0] == pytest.approx(2 / 3) and np.isnan(p[1])
+
+
+def slow_holm(p):
+    """The closed test: a hypothesis is rejected where all sets of hypotheses with it are, each by
+    Bonferroni."""
+    found = []
+    for i in range(len(p)):
+        others = [j for j in range(len(p)) if j != i]
+        sets = [(i, *more) for n in range(len(p)) for more in combinations(others, n)]
+        found.append(min(1, max(len(one) * min(p[j] for j in one) for one in sets)))
+    return found
+
+
+def test_holm_is_the_closed_test_and_leaves_unknown_ones_out():
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 6):
+        p = rng.uniform(0, 0.4, n).round(2)
+        assert holm(p) == pytest.approx(slow_holm(p))
+    assert holm([0.01, np.nan, 0.03, 0.02]) == pytest.approx(
+        [0.03, np.nan, 0.04, 0.04], nan_ok=True
+    )
+    assert np.isnan(holm([np.nan])).all() and len(holm([])) == 0
+
+
+# ---- coverage over seeds -------------------------------------------------------------------------
+
+
+class Trained:
+    """Detectors that differ by seed, each with an AUROC of its own, measured on the same images.
+
+    A seed's ID scores are N(1 + e, 1), with e ~ N(0, spread) of the seed; the OOD scores N(0, 1).
+    """
+
+    def __init__(self, rng, n, seeds, spread):
+        self.shift = rng.normal(0, spread, seeds)
+        ids, oods = rng.normal(1, 1, n), rng.normal(0, 1, n)
+        self.own = [ood_metrics(ids + e, oods)["auroc"] for e in self.shift]
+        drawn = [draws_of(ids + e, oods, 200)["auroc"] for e in self.shift]
+        self.draws = np.mean(drawn, axis=0)
+
+
+def true_mean(spread):
+    """E Phi((1 + e) / sqrt 2) = Phi(1 / sqrt(2 + spread^2)), e ~ N(0, spread)."""
+    return NormalDist().cdf(1 / (2 + spread**2) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("n", "spread", "least"),
+    [(100, 0.3, (0.4, 0.4)), (60, 0.02, (0.86, 0)), (400, 0.4, (0, 0.86))],
+    ids=["both", "images", "seeds"],
+)
+def test_the_interval_over_both_covers_where_either_source_dominates(n, spread, least):
+    """The expected AUROC over seeds and images; the intervals of one source cover it only where the
+    other is small."""
+    rng, runs = np.random.default_rng(0), 120
+    covered = {"both": 0, "images": 0, "seeds": 0}
+    for _ in range(runs):
+        trained = Trained(rng, n, 5, spread)
+        found = {
+            "both": interval_over_both(trained.draws, trained.own),
+            "images": interval(trained.draws),
+            "seeds": t_interval(np.array(trained.own)),
+        }
+        for name, (low, high) in found.items():
+            covered[name] += low <= true_mean(spread) <= high
+    shares = {name: number / runs for name, number in covered.items()}
+    assert 0.89 <= shares["both"] <= 1
+    assert shares["images"] >= least[0] and shares["seeds"] >= least[1]
+    if min(least) == 0:
+        assert min(shares["images"], shares["seeds"]) < 0.75
+
+
+def test_the_interval_over_seeds_covers_the_mean_of_other_seeds_on_the_same_images():
+    rng, runs, spread = np.random.default_rng(1), 400, 0.02
+    covered = 0
+    for _ in range(runs):
+        low, high = t_interval(rng.normal(0.8, spread, 5))
+        covered += low <= 0.8 <= high
+    assert 0.92 <= covered / runs <= 0.98
+
+
+def test_paired_intervals_cover_the_difference_of_two_detectors():
+    """ID scores N(1, 1) and N(1.2, 1) that share .8 of their variance; OOD scores N(0, 1) alike."""
+    truth = NormalDist().cdf(1.2 / 2**0.5) - NormalDist().cdf(1 / 2**0.5)
+    rng, runs, covered, apart = np.random.default_rng(2), 150, 0, 0
+    for _ in range(runs):
+        ids, oods = (rng.normal(0, 0.8**0.5, 150) for _ in range(2))
+        one, two = (
+            draws_of(ids + rng.normal(m, 0.2**0.5, 150), oods + rng.normal(0, 0.2**0.5, 150))
+            for m in (1.2, 1)
+        )
+        low, high = interval(one["auroc"] - two["auroc"])
+        covered += low <= truth <= high
+        apart += paired_p_value(one["auroc"] - two["auroc"]) < 0.05
+    assert 0.88 <= covered / runs <= 0.99
+    assert apart / runs > 0.3, "pairing finds most of such differences"

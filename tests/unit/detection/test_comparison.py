@@ -5,14 +5,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from workflow_scripts.lib.detection.bootstrap import paired_p_value
+from workflow_scripts.lib.detection.bootstrap import paired_p_value, t_interval
 from workflow_scripts.lib.detection.comparison import (
     COMPARISON,
     against_oracle,
     compare,
     differences_of_seeds,
     p_values,
-    t_interval,
 )
 from workflow_scripts.lib.detection.table import ALL, MEAN, table_rows
 
@@ -28,26 +27,29 @@ def frame_of(rows):
     frame = pd.DataFrame(rows, columns=["mining", "clustering", "seed", "auroc"])
     same = {"study": "s", "encoder": "e", "negatives": "none", "detector": "mcm"}
     same |= {"condition": "clean", "id_set": "test", "ood_set": MEAN, "ood_group": "all"}
-    return frame.assign(**same, images="all")
+    return frame.assign(**same, images="all", fpr95=1 - frame["auroc"], name_leak=2, reason=None)
+
+
+def of_auroc(draws):
+    """Draws of the AUROC, and of an FPR95 that nothing looks at."""
+    return {"auroc": np.asarray(draws), "fpr95": np.zeros(np.shape(draws))}
 
 
 REFERENCE_AND_MINED = [
     ("truth", "none", 0, 0.90),
-    ("mined", "kmeans", 0, 0.80),
-    ("mined", "kmeans", 1, 0.84),
-    ("mined", "kmeans", 2, 0.88),
+    *(("mined", "kmeans", seed, 0.80 + 0.02 * seed) for seed in range(5)),
 ]
 
 
 def test_comparison_by_hand():
-    draws = np.array(
-        [[0.90, 0.91, 0.92], [0.80, 0.81, 0.82], [0.84, 0.85, 0.89], [0.88, 0.86, 0.96]]
-    )
-    table = compare(frame_of(REFERENCE_AND_MINED), draws, "truth").set_index("mining")
+    draws = [[0.90, 0.91, 0.92], [0.80, 0.81, 0.82], [0.82, 0.83, 0.85]]
+    draws += [[0.84, 0.85, 0.89], [0.86, 0.85, 0.93], [0.88, 0.86, 0.96]]
+    table = compare(frame_of(REFERENCE_AND_MINED), of_auroc(draws), "truth").set_index("mining")
     mined = table.loc["mined"]
-    assert mined["seeds"] == 3
+    assert mined["seeds"] == 5
     assert mined["auroc"] == pytest.approx(0.84)
-    assert mined["auroc_std"] == pytest.approx(0.04)
+    assert mined["auroc_std"] == mined["fpr95_std"] == pytest.approx(0.001**0.5)
+    assert mined["fpr95"] == pytest.approx(0.16)
     # Means over seeds: .84, .84, .89; minus the reference's: -.06, -.07, -.03.
     assert mined["auroc_low"] == pytest.approx(0.84)
     assert mined["auroc_high"] == pytest.approx(0.84 + 0.95 * 0.05)
@@ -55,29 +57,31 @@ def test_comparison_by_hand():
     assert mined["difference_low"] == pytest.approx(-0.07 + 0.05 * 0.01)
     assert mined["difference_high"] == pytest.approx(-0.03 - 0.05 * 0.03)
     assert mined["p_value"] == pytest.approx(2 / 4)
-    # 4.3027 is the .975 quantile of t with 2 degrees of freedom.
-    width = 4.3027 * 0.04 / 3**0.5
+    # 2.7764 is the .975 quantile of t with 4 degrees of freedom.
+    width = 2.7764 * 0.001**0.5 / 5**0.5
     assert mined["seed_low"] == pytest.approx(-0.06 - width, abs=1e-5)
     assert mined["seed_high"] == pytest.approx(-0.06 + width, abs=1e-5)
     truth = table.loc["truth"]
     assert (truth["difference"], truth["difference_low"], truth["p_value"]) == (0, 0, 1)
     assert np.isnan(truth["auroc_std"])
     assert np.isnan(truth["seed_low"])
+    assert np.isnan(truth["total_low"])
 
 
 def test_comparison_covers_both_sources_of_uncertainty_apart():
     """Seeds that agree leave the images' interval, images that agree leave the seeds'."""
     rng = np.random.default_rng(0)
     shared = rng.normal(0, 0.02, 400)
-    own = np.array([0.9 + 2 * shared] + [0.8 + shared] * 3)
+    own = np.array([0.9 + 2 * shared] + [0.8 + shared] * 5)
     agree = frame_of(REFERENCE_AND_MINED).assign(auroc=own.mean(axis=1))
-    row = compare(agree, own, "truth").set_index("mining").loc["mined"]
+    row = compare(agree, of_auroc(own), "truth").set_index("mining").loc["mined"]
     assert row["seed_high"] - row["seed_low"] == pytest.approx(0, abs=1e-9)
     assert row["difference_high"] - row["difference_low"] == pytest.approx(4 * 0.02, rel=0.15)
     sure = np.repeat([[r[3]] for r in REFERENCE_AND_MINED], 400, axis=1)
-    row = compare(frame_of(REFERENCE_AND_MINED), sure, "truth").set_index("mining").loc["mined"]
+    table = compare(frame_of(REFERENCE_AND_MINED), of_auroc(sure), "truth")
+    row = table.set_index("mining").loc["mined"]
     assert row["difference_high"] - row["difference_low"] == pytest.approx(0, abs=1e-9)
-    assert row["seed_high"] - row["seed_low"] > 0.1
+    assert row["seed_high"] - row["seed_low"] > 0.07
 
 
 def test_seeds_are_paired_where_both_sides_have_several():
@@ -104,6 +108,7 @@ def test_comparison_takes_mean_rows_of_all_images_only():
     rows = table_rows("test", ["a"], ["b"], ["blur", "snow"], {"a": "a", "b": "b"})
     frame = pd.DataFrame(rows).assign(mining="m", clustering="none", seed=0, study="s")
     frame = frame.assign(encoder="e", negatives="none", detector="d", auroc=np.arange(len(rows)))
+    frame = frame.assign(fpr95=0, name_leak=0, reason=None)
     table = compare(frame, None, "m")
     assert list(table.columns) == COMPARISON
     cells = [(c, g) for c in ("clean", "shifted", "full_spectrum") for g in ("near", "far", "all")]
@@ -122,7 +127,7 @@ def test_comparison_without_reference_bootstrap_or_rows():
     assert table["difference"].tolist() == pytest.approx([0, -0.06])
     assert table[["difference_low", "p_value"]].isna().all(axis=None)
     assert compare(frame_of([]), None, "truth").empty
-    alone = frame_of(REFERENCE_AND_MINED).assign(detector=["a", "b", "b", "b"])
+    alone = frame_of(REFERENCE_AND_MINED).assign(detector=["a", *"bbbbb"])
     assert compare(alone, None, "truth")["difference"].isna().tolist() == [False, True]
 
 
@@ -149,7 +154,7 @@ def test_p_value_of_equal_draws_is_one_whatever_the_rounding():
 def test_p_values_without_bootstrap_or_reference_are_unknown():
     frame = frame_of(REFERENCE_AND_MINED)
     assert np.isnan(p_values(frame, None, "truth")).all()
-    assert np.isnan(p_values(frame, np.zeros((4, 10)), None)).all()
+    assert np.isnan(p_values(frame, np.zeros((6, 10)), None)).all()
 
 
 def test_oracle_is_found_by_its_samples():
@@ -165,4 +170,4 @@ def test_t_interval_is_scipys():
     values = np.random.default_rng(2).normal(0.1, 1, 6)
     expected = stats.t.interval(0.95, 5, values.mean(), stats.sem(values))
     assert t_interval(values) == pytest.approx(expected)
-    assert np.isnan(t_interval(values[:1])).all()
+    assert np.isnan(t_interval(values[:4])).all(), "four seeds tell no spread"

@@ -18,7 +18,7 @@ from workflow_scripts.lib.detection.detectors import (
 from workflow_scripts.lib.detection.images import fit_gaussians, knn, mahalanobis
 from workflow_scripts.lib.detection.methods import METHODS, Method, function_of
 from workflow_scripts.lib.detection.texts import energy, entropy, max_logit
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import Impossible, InputError
 
 # ---- other code ---------------------------------------------------------------------------------
 
@@ -80,6 +80,27 @@ def test_nearest_is_the_first_of_equals():
     positives = np.ones((5, 1), np.float32)
     _, nearest, _ = score_blocks([np.ones((3, 1), np.float32)], positives, {}, {})
     assert nearest.tolist() == [0, 0, 0]
+
+
+def test_an_impossible_detector_has_a_reason_in_place_of_scores():
+    """Two negatives for six groups, and fewer training images than neighbours; the others score."""
+    rng = np.random.default_rng(0)
+    images, positives = unit(rng, 9), unit(rng, 4)
+    negatives = {"far": unit(rng, 7), "few": unit(rng, 2)}
+    config = CONFIG | {"knn": {"method": "knn", "k": 6}}
+    train = embeddings([unit(rng, 5)])
+    with pytest.raises(Impossible, match="2 negatives for 6 groups"):
+        score_blocks([images], positives, negatives, CONFIG)
+    missing = {}
+    blocks = [images[:4], images[4:]]
+    scores, _, _ = score_blocks(blocks, positives, negatives, config, train, missing=missing)
+    assert set(missing) == {("neglabel", "few"), ("knn", None)}
+    assert "2 negatives for 6 groups" in missing["neglabel", "few"]
+    assert "5 training images" in missing["knn", None]
+    expected, _, _ = score_blocks([images], positives, {"far": negatives["far"]}, CONFIG)
+    assert set(scores) == set(expected)
+    for key, values in scores.items():
+        np.testing.assert_allclose(values, expected[key], rtol=1e-5)
 
 
 def test_no_images():

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from workflow_scripts import plot_ood
 from workflow_scripts.evaluate_clustering import evaluate_clustering
 from workflow_scripts.evaluate_concepts import evaluate_concepts
-from workflow_scripts.evaluate_ood import KEYS, VALUES, evaluate_ood
+from workflow_scripts.evaluate_ood import COLUMNS, evaluate_ood
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.errors import InputError
@@ -19,7 +19,7 @@ from workflow_scripts.tabulate_means import against, tabulate_means
 from workflow_scripts.write_table import write_table as write_report
 
 CFG = {"test": "test", "near": ["a"], "far": ["b"], "shift": [], "resamples": 50}
-CFG["reference"] = "truth"
+CFG |= {"reference": "truth", "groups": {}, "ood_shards": {}, "label_names": []}
 SIZES = {"test": 40, "a": 30, "b": 25, "blur": 35}
 
 
@@ -48,10 +48,12 @@ def study(tmp_path):
     return paths
 
 
-def run(paths, folder, flags=None, **cfg):
-    """The tables that evaluate_ood writes."""
+def run(paths, folder, flags=(), inputs=(), **cfg):
+    """The tables that evaluate_ood writes; inputs: those beside scores and flags."""
     outputs = folder / "ood.parquet", folder / "comparison.parquet"
-    evaluate_ood(paths, flags, CFG | cfg, *outputs)
+    names = ("groups", "negatives", "ood_index", "label_names", "trees")
+    inputs = dict.fromkeys(names, ()) | dict(inputs)
+    evaluate_ood(SimpleNamespace(scores=paths, flags=flags, **inputs), CFG | cfg, *outputs)
     return [pd.read_parquet(path) for path in outputs]
 
 
@@ -68,7 +70,7 @@ def write_flags(path, flagged, missing=()):
 
 def test_ood_table_follows_from_the_score_files(study, tmp_path):
     ood, comparison = run(study, tmp_path, shift=["blur"])
-    assert list(ood.columns) == [*KEYS, *VALUES, "auroc_minus_oracle", "p_value"]
+    assert list(ood.columns) == COLUMNS
     assert len(ood) == 3 * (5 + 5 + 3 + 5)
     table = pd.read_parquet(study[2])
     value = {name: rows["mcm"] for name, rows in table.groupby("image_set", observed=True)}
@@ -169,6 +171,137 @@ def test_image_set_without_images_is_an_input_error(tmp_path):
         run([path], tmp_path, far=[], test="gone", resamples=0)
 
 
+def test_rows_of_shifted_copies_are_drawn_with_the_test_images(tmp_path):
+    """`blur` has the test set's ids and scores, so every interval of the two is the same."""
+    rng = np.random.default_rng(0)
+    own = {"test": rng.normal(1, 1, 40), "a": rng.normal(0, 1, 30), "b": rng.normal(0, 1, 25)}
+    own["blur"] = own["test"]
+    names = [name for name, values in own.items() for _ in values]
+    path = scores(tmp_path / "scores.parquet", names, np.concatenate(list(own.values())))
+    ood, _ = run([path], tmp_path, shift=["blur"])
+    limits = ["auroc_low", "auroc_high", "fpr95_low", "fpr95_high"]
+    by_row = ood.set_index(["id_set", "ood_set", "ood_group"])[limits]
+    pd.testing.assert_frame_equal(by_row.loc["test"], by_row.loc["blur"])
+    for id_set in ("(mean)", "(all)"):
+        found = by_row.loc[id_set]["auroc_low"]
+        clean = by_row.loc["test"]["auroc_low"].reindex(found.index)
+        assert np.allclose(found, clean), "copies tell nothing new"
+
+
+def test_groups_widen_intervals(tmp_path):
+    """Ten copies of each of 12 scores: groups tell that these are 12, not 120."""
+    rng = np.random.default_rng(0)
+    names = np.repeat(["test", "a"], 120).tolist()
+    values = np.r_[np.repeat(rng.normal(1, 1, 12), 10), np.repeat(rng.normal(0, 1, 12), 10)]
+    path = scores(tmp_path / "scores.parquet", names, values)
+    table = tmp_path / "groups.csv"
+    rows = "".join(f"{i},{i // 10}\n" for i in range(120))
+    table.write_text(f"image_id,group\n{rows}")
+    block = {"folder": False, "image_id": "image_id", "group": "group"}
+    cfg = {"far": [], "resamples": 400}
+    plain, _ = run([path], tmp_path, **cfg)
+    groups = {"groups": {"test": block, "a": block}}
+    grouped, _ = run([path], tmp_path, inputs={"groups": [table, table]}, **cfg, **groups)
+    width, wide = (f["auroc_high"].iloc[0] - f["auroc_low"].iloc[0] for f in (plain, grouped))
+    assert wide / width > 2
+    assert grouped["auroc"].equals(plain["auroc"])
+
+
+FAILED = {"detector": "neglabel", "negatives": "few", "reason": "2 negatives for 6 groups"}
+
+
+def with_second_detector(path, **meta):
+    """Write a score file anew, with scores of a second detector if meta has its column."""
+    table = pd.read_parquet(path)
+    shared = {"encoder": "e", "clustering": "none", "mining": "mined", "study": "s", "method": "x"}
+    columns = {"mcm": {"detector": "mcm", "negatives": "none"}} | meta.pop("columns", {})
+    values = {name: table["mcm"].to_numpy() for name in columns}
+    ids = {"image_set": pa.array(table["image_set"].astype(str)).dictionary_encode()}
+    ids |= {"image_id": table["image_id"].tolist()}
+    write_table(path, ids | values, shared | {"n_positives": 3, "columns": columns} | meta)
+
+
+@pytest.fixture
+def with_a_failure(study, tmp_path):
+    """The study, with a detector that scores with one of two seeds; inputs and config that tell the
+    names of its negatives and of the classes of `a`."""
+    with_second_detector(study[1], seed=0, missing=[FAILED])
+    names = {key: FAILED[key] for key in ("detector", "negatives")}
+    with_second_detector(study[2], seed=1, columns={"n": names})
+    meta = {"encoder": "e", "clustering": "none", "mining": "mined", "seed": 1}
+    negatives = {"negatives": ["few"] * 2, "concept": ["cat", "sky"]}
+    write_table(tmp_path / "negatives.parquet", negatives, meta)
+    write_table(tmp_path / "a.parquet", {"label": ["Cat"]})
+    write_table(tmp_path / "b.parquet", {"label": pa.array([None], pa.string())})
+    inputs = {"negatives": [tmp_path / "negatives.parquet"]}
+    inputs |= {"ood_index": [tmp_path / f"{name}.parquet" for name in "ab"]}
+    return {"inputs": inputs, "ood_shards": {"a": 1, "b": 1}, "label_names": [None, None]}
+
+
+def test_a_detector_that_could_not_score_has_rows_with_the_reason(study, tmp_path, with_a_failure):
+    ood, comparison = run(study, tmp_path, **with_a_failure)
+    new = ood[ood["detector"] == "neglabel"]
+    failed, scored = new[new["seed"] == 0], new[new["seed"] == 1]
+    unknown = ["auroc", "auroc_low", "p_value", "n_id", "n_negatives", "name_leak"]
+    assert failed[unknown].isna().all(axis=None)
+    assert set(failed["reason"]) == {FAILED["reason"]} and scored["reason"].isna().all()
+    assert len(failed) == len(scored) == 5
+    row = comparison[(comparison["detector"] == "neglabel") & (comparison["ood_group"] == "all")]
+    row = row.iloc[0]
+    assert (row["seeds"], row["reason"]) == (1, FAILED["reason"])
+    mean = scored[scored["ood_set"].eq("(mean)") & scored["ood_group"].eq("all")]
+    assert row["auroc"] == mean["auroc"].item()
+    exact, _, text = means(tmp_path)
+    assert "Without a value, in some seeds or all: neglabel with few of mined, e: 2 neg" in text
+    assert exact[exact["detector"] == "neglabel"]["seeds"].tolist() == [1]
+
+
+def test_the_other_rows_do_not_depend_on_a_detector_that_could_not_score(
+    study, tmp_path, with_a_failure
+):
+    ood, comparison = run(study, tmp_path, **with_a_failure)
+    for path, seed in zip(study[1:], (0, 1), strict=True):
+        with_second_detector(path, seed=seed)
+    tables = run(study, tmp_path, **with_a_failure)
+    for found, plain in zip((ood, comparison), tables, strict=True):
+        found = found[found["detector"] == "mcm"].reset_index(drop=True)
+        shown = [name for name in plain if name != "p_holm"]
+        pd.testing.assert_frame_equal(found[shown], plain[shown], check_dtype=False)
+
+
+def test_readable_tables_have_reasons_only_where_there_are_any(study, tmp_path, with_a_failure):
+    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
+    for files, shown in ((study, True), (study[:1], False)):
+        run(files, tmp_path, **with_a_failure)
+        for name in ("ood", "comparison"):
+            write_report([tmp_path / f"{name}.parquet"], name, *paths)
+            text = paths[2].read_text()
+            assert (FAILED["reason"] in text) == (" reason " in text) == shown
+            assert "reason" in pd.read_csv(paths[1])
+
+
+def test_rows_without_a_value_in_any_seed_stay(study, tmp_path, with_a_failure):
+    run(study[:2], tmp_path, **with_a_failure)
+    exact, *_ = means(tmp_path)
+    row = exact[exact["detector"] == "neglabel"].iloc[0]
+    assert (row["reason"], row["seeds"]) == (FAILED["reason"], 0)
+    assert row[["auroc", "fpr95_low", "difference", "name_leak"]].isna().all()
+
+
+def test_negatives_that_name_classes_of_ood_sets_are_counted(study, tmp_path, with_a_failure):
+    ood, comparison = run(study, tmp_path, **with_a_failure)
+    rows = ood[(ood["detector"] == "neglabel") & ood["reason"].isna()]
+    assert set(rows["n_negatives"]) == {2}
+    leak = rows.set_index(["ood_set", "ood_group"])["name_leak"]
+    assert leak["a", "near"] == leak["(mean)", "all"] == 1
+    assert pd.isna(leak["b", "far"]), "its classes are unknown"
+    assert ood.loc[ood["detector"] == "mcm", ["n_negatives", "name_leak"]].isna().all(axis=None)
+    row = comparison[(comparison["detector"] == "neglabel") & (comparison["ood_group"] == "all")]
+    assert row["name_leak"].tolist() == [1]
+    _, _, text = means(tmp_path)
+    assert "| name leak" in text
+
+
 # ---- what people read ----------------------------------------------------------------------------
 
 
@@ -186,7 +319,7 @@ def means(folder, **figures):
     quality.to_parquet(folder / "label_quality.parquet")
     names = ("ood", "comparison", "label_quality")
     inputs = SimpleNamespace(**{name: folder / f"{name}.parquet" for name in names})
-    paths = [folder / f"means.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    paths = [folder / f"means.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
     tabulate_means(inputs, *paths)
     text = paths[2].read_text()
     lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
@@ -222,8 +355,10 @@ def test_means_by_condition_and_the_difference_to_the_reference(study, tmp_path)
     expected = f"{100 * row['difference']:+.1f} [{low:.1f}, {high:.1f}]"
     assert shown["mined"]["vs truth"].endswith(expected)
     assert shown["truth"]["vs truth"] == "reference"
-    assert shown["mined"]["over seeds"].startswith(f"[{100 * row['seed_low']:.1f}, ")
-    assert shown["truth"]["over seeds"] == ""
+    assert "over seeds" not in shown["mined"], "two seeds tell no spread"
+    assert shown["mined"]["fpr95"].endswith(
+        f"[{100 * row['fpr95_low']:.1f}, {100 * row['fpr95_high']:.1f}]"
+    )
     assert shown["mined"]["found"] == "25.0"
     difference = exact.loc["mined", "auroc"] - exact.loc["truth", "auroc"]
     assert exact.loc["mined", "to_oracle"] == pytest.approx(difference)
@@ -246,7 +381,7 @@ def test_a_study_without_ood_sets_has_no_means(study, tmp_path):
     quality_of(true_names_in_corpus=4).to_parquet(tmp_path / "label_quality.parquet")
     names = ("ood", "comparison", "label_quality")
     inputs = SimpleNamespace(**{name: tmp_path / f"{name}.parquet" for name in names})
-    paths = [tmp_path / f"means.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    paths = [tmp_path / f"means.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
     tabulate_means(inputs, *paths)
     assert pd.read_parquet(paths[0]).empty and "auroc" in pd.read_csv(paths[1])
     inputs.label_quality = []
@@ -272,7 +407,7 @@ def test_means_say_whether_the_interval_leaves_out_the_reference(difference, tex
 def test_readable_tables_leave_out_pairs_of_shifted_and_ood_sets(study, tmp_path):
     flags = write_flags(tmp_path / "flags.parquet", {"a": {0}})
     ood, _ = run(study, tmp_path, flags, shift=["blur"])
-    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md", "tex")]
+    paths = [tmp_path / f"table.{ending}" for ending in ("parquet", "csv", "md", "html", "tex")]
     write_report([tmp_path / "ood.parquet"], "ood", *paths)
     assert len(pd.read_parquet(paths[0])) == len(pd.read_csv(paths[1])) == len(ood)
     lines = paths[2].read_text().splitlines()[4:]

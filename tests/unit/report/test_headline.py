@@ -31,6 +31,7 @@ def compared(mining, detector, auroc, **more):
     row = {"mining": mining, "detector": detector, "negatives": "none", "condition": "clean"}
     row |= {"ood_group": "all", "seeds": 1, "auroc": auroc, "auroc_std": np.nan}
     row |= {"auroc_low": auroc - 0.02, "auroc_high": auroc + 0.01, "reference": "truth"}
+    row |= {"total_low": np.nan, "total_high": np.nan, "reason": None}
     row |= {"difference": auroc - 0.9, "difference_low": -0.05, "difference_high": 0.03}
     return row | more
 
@@ -58,11 +59,44 @@ def test_a_study_with_ood_sets_says_what_it_shows_and_how_well_it_tells_them():
     assert headline(STUDY, tables) == [
         "1,600 images of photos make 3 clusters (km) with 2 names (1 of the 3 true ones).",
         "Most frequent, with images: dog (1,200), <b>*cat*</b> (400).",
-        "Best AUROC of 3 choices without labels: 85.0 % (83.0 to 86.0), neglabel with rest, names "
-        "of clustermine; the one that decides: 70.0 % (68.0 to 71.0), mcm, names of clustermine.",
-        "In brackets: 95 % intervals over images; over 3 seeds ± 1.5; against truth: -5.0 points "
-        "(-5.0 to 3.0).",
+        "Best AUROC of 3 choices without labels: 85.0 % (83.0 to 86.0) ± 1.5 over 3 seeds, "
+        "neglabel with rest, names of clustermine; the one that decides: 70.0 % (68.0 to 71.0), "
+        "mcm, names of clustermine.",
+        "In brackets: 95 % intervals over images; 3 seeds are too few for an interval over seeds; "
+        "against truth: -5.0 points (-5.0 to 3.0).",
     ]
+
+
+def test_the_spread_over_seeds_of_what_decides_is_said_where_another_is_the_best():
+    five = {"seeds": 5, "auroc_std": 0.016, "total_low": 0.66, "total_high": 0.74}
+    table = rows(compared("frequency", "mcm", 0.72), compared("clustermine", "mcm", 0.7, **five))
+    best, certain = headline(STUDY, StudyTables(comparison=table))
+    assert best.endswith("70.0 % (68.0 to 71.0) ± 1.6 over 5 seeds, mcm, names of clustermine.")
+    assert "seeds" not in certain
+    _, certain = headline(STUDY, StudyTables(comparison=table[1:]))
+    assert "; over images and seeds: 66.0 to 74.0; " in certain
+
+
+def test_choices_without_values_are_left_out_and_said():
+    reason = "66 negatives for 100 groups"
+    failed = compared("clustermine", "neglabel", np.nan, negatives="rest", seeds=0, reason=reason)
+    both = rows(compared("clustermine", "mcm", 0.7), failed)
+    found = headline(STUDY, StudyTables(comparison=both))
+    assert found[0].startswith("AUROC without labels: 70.0 %")
+    assert found[-1] == (
+        "1 of 2 choices lack values, first neglabel with rest with names of clustermine "
+        f"({reason})."
+    )
+    assert headline(STUDY, StudyTables(comparison=rows(failed)))[0].startswith("1 of 1 choices")
+
+
+def test_flags_that_tell_id_and_ood_images_apart_badly_are_said():
+    sets = [("test", "test", 0.7, None), ("noise", "far", 0.6, "nearly"), ("a", "near", 0.1, None)]
+    table = pd.DataFrame(sets, columns=["image_set", "group", "share", "note"]).assign(study="s")
+    assert headline(STUDY, StudyTables(contamination=table))[-1] == (
+        "The rule for ID content flags 60.0 % of noise, of test 70.0 %: rows without flagged "
+        "images say little."
+    )
 
 
 def test_a_study_without_bootstrap_or_reference_states_no_interval():

@@ -9,7 +9,7 @@ and one block in `models.py`.
 import numpy as np
 
 from workflow_scripts.lib.concepts.similarity import split_rows
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import Impossible, InputError
 
 # Keys of a config block that say which concepts are candidates; the others are of the method.
 OF_CANDIDATES = ("method", "corpora", "parts", "tree", "related", "proper", "drop_files")
@@ -98,7 +98,7 @@ def neglabel(texts, positives, pos, quantile=0.95, share=0.15, limit=None):
         any positive (near duplicates of a positive; CSP uses .95). None keeps them.
     Returns rows of `texts` int64 [M] in their final order and d float32 [M]. The order is the
     original's: parts of speech as they first occur among the candidates, lowest d first.
-    Raises InputError if there are no positives or nothing is left.
+    Raises InputError if there are no positives, Impossible if nothing is left.
     """
     pos = np.asarray(pos)
     ids, similarity = _distances(texts, positives, quantile, limit)
@@ -109,7 +109,7 @@ def neglabel(texts, positives, pos, quantile=0.95, share=0.15, limit=None):
         kept.append(part[order[: int(len(part) * share)]])
     kept = np.concatenate(kept)
     if not len(kept):
-        raise InputError(
+        raise Impossible(
             f"no negatives: a share of {share} of {len(ids)} candidates is less than one concept "
             "per part of speech; raise `share` or use a larger corpus"
         )
@@ -135,7 +135,7 @@ def _distances(texts, positives, quantile, limit):
     if limit is not None:
         ids = np.flatnonzero(np.concatenate(nearest) <= limit)
     if not len(ids):
-        raise InputError(
+        raise Impossible(
             "no concept of the corpus is left as a negative; use a larger corpus, drop a filter or "
             "raise `limit`"
         )

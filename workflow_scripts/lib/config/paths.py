@@ -52,8 +52,9 @@ def paths_in_run(config, studies=None):
         yield from _tree_paths(name, study, config)
         for image_set in study_sources(study, config):
             block = config["image_sets"][image_set]
-            if "label_names" in block:
-                yield f"image_sets.{image_set}.label_names", block["label_names"]["path"]
+            for key in ("label_names", "groups"):
+                if "path" in block.get(key, {}):
+                    yield f"image_sets.{image_set}.{key}", block[key]["path"]
         for encoder, (image_sets, corpora) in encoders_of(study, config).items():
             yield from _encoder_paths(encoder, image_sets, corpora, config)
 

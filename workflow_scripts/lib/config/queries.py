@@ -116,6 +116,11 @@ def label_names(image_set, config):
     return block["label_names"] | {"coarse": coarse} if "label_names" in block else None
 
 
+def groups_of_images(image_set, config):
+    """The block that says which images of a set belong together, or None: its source's."""
+    return config["image_sets"][source_set(image_set, config)].get("groups")
+
+
 def study_sources(study, config):
     """The image sets that a study's images come from, each once."""
     names = [study["train"], *scored_sets(study)]

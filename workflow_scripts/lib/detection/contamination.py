@@ -16,10 +16,17 @@ much it flags by mistake).
 import logging
 
 import numpy as np
+import pandas as pd
 
 from workflow_scripts.lib.concepts.quality import tree_functions
 from workflow_scripts.lib.concepts.similarity import top_concepts
 from workflow_scripts.lib.errors import InputError
+
+NEAR = 0.5  # of the ID test set's share flagged; our choice
+NOTE = (
+    "nearly as often as ID images: the rule tells them apart badly (a corpus of mostly true names, "
+    "or real ID content); use the rule label, or a larger corpus"
+)
 
 
 def flagged_by_match(top_ids, top_cosines, true_ids, margin=0.0):
@@ -90,6 +97,22 @@ def flag_images(images, vectors, true_ids, margin, by_label=None):
     ids, cosines = _best_and_best_other(images, vectors, true_ids if needs_other else [])
     flagged = flagged_by_match(ids, cosines, true_ids, margin) if by_label is None else by_label
     return ids[:, 0], flagged
+
+
+def doubts(table, rule):
+    """Why the flags of a set say little: a note per row or NA, pandas strings [rows].
+
+    table: data frame of a study, image_set, group ("test", "near" or "far") and share. Of the rule
+    "match": an OOD set with at least NEAR of the test set's share. The corpus is then mostly true
+    names, so that the best concept of nearly any image is one. Each is logged.
+    """
+    test = table.loc[table["group"] == "test", "share"].max()
+    doubtful = (table["group"] != "test") & (table["share"] > 0) & (table["share"] >= NEAR * test)
+    if rule != "match":
+        doubtful &= False
+    for row in table[doubtful].itertuples():
+        logging.warning("%s: %.1f %% are flagged; %s", row.image_set, 100 * row.share, NOTE)
+    return pd.Series(NOTE, table.index, "string").where(doubtful)
 
 
 def _best_and_best_other(images, vectors, true_ids):

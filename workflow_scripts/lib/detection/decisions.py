@@ -3,15 +3,23 @@
 import pandas as pd
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.errors import InputError
 
 
 def deciding_column(paths, decide_by):
     """(path, name) of the column whose scores decide.
 
     paths: files by `decide_images.py`. decide_by: detector and negatives; one file has them.
+    Raises InputError with the reason if this detector could not score.
     """
-    columns = ((path, *item) for path in paths for item in read_meta(path)["columns"].items())
-    return next((path, name) for path, name, key in columns if key == decide_by)
+    metas = {path: read_meta(path) for path in paths}
+    for path, meta in metas.items():
+        for name, key in meta["columns"].items():
+            if key == decide_by:
+                return path, name
+    cells = (cell for meta in metas.values() for cell in meta.get("missing", []))
+    why = next(cell["reason"] for cell in cells if cell.items() >= decide_by.items())
+    raise InputError(f"{decide_by['detector']} cannot decide (studies.<name>.decide_by): {why}")
 
 
 def decisions_on(image_sets, image_ids, paths, decide_by):

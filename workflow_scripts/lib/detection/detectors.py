@@ -9,19 +9,22 @@ that compare images with training images are also told which of them an image is
 leave it out.
 """
 
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 
 from workflow_scripts.lib.concepts.similarity import tiles
 from workflow_scripts.lib.detection.methods import METHODS, function_of
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import Impossible, InputError, reason
 from workflow_scripts.lib.job import progress
 
 ORDER_SEED = 0  # of the order in which a detector with a memory sees the images
 
 
-def score_embeddings(images, positives, negatives, detectors, train=None, clusters=None, own=None):
+def score_embeddings(
+    images, positives, negatives, detectors, train=None, clusters=None, own=None, missing=None
+):
     """`score_blocks` of all images: in order, but for stateful detectors in a random order.
 
     A detector with a memory must not see one image set after the other. The order is the same for
@@ -32,18 +35,20 @@ def score_embeddings(images, positives, negatives, detectors, train=None, cluste
     others = {name: block for name, block in detectors.items() if name not in stateful}
     blocks = progress(images.blocks(), unit="block")
     scores, nearest, cosines = score_blocks(
-        blocks, positives, negatives, others, train, clusters, own
+        blocks, positives, negatives, others, train, clusters, own, missing
     )
     if stateful:
         order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
         blocks = progress(images.blocks(rows=order), unit="block")
-        shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful)
+        shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful, missing=missing)
         back = np.argsort(order)
         scores |= {key: values[back] for key, values in shuffled.items()}
     return scores, nearest, cosines
 
 
-def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=None, own=None):
+def score_blocks(
+    blocks, positives, negatives, detectors, train=None, clusters=None, own=None, missing=None
+):
     """Score a stream of images with several detectors and lists of negatives.
 
     blocks: iterable of float32 [b, d] unit-norm image embeddings.
@@ -54,6 +59,8 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     clusters: the `images.Gaussians` of the training images' clusters.
     own: int [N], the row of every image among the training images, -1 if it is none of them; None
         if no image is.
+    missing: a dict that gets (detector, negatives) -> reason of every detector that raises
+        Impossible, which then has no scores. None: it is raised.
     Returns (scores, nearest, cosines): scores maps (detector, negatives) to float32 [N], with
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
     positive with the highest cosine, the first of equals (None without positives).
@@ -64,7 +71,8 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
     if positives is not None and not len(positives):
         raise InputError("there are no positives to score against; mine at least one concept")
     sources = {"positives": positives, "train": train, "clusters": clusters}
-    plan = _plan(sources, negatives, detectors)
+    plan = _plan(sources, negatives, detectors, missing)
+    failed = {} if missing is None else missing
     used = {name: negatives[name] for name in plan if name is not None}
     texts = {} if positives is None else {"positives": positives}
     texts |= {f"negatives {name!r}": used[name] for name in used}
@@ -85,13 +93,19 @@ def score_blocks(blocks, positives, negatives, detectors, train=None, clusters=N
             nearest.append(best.astype(np.int32))
             cosines.append(positive_sims[np.arange(len(part)), best])
         for name, score in plan.get(None, []):
-            scores[name, None].append(score(part, positive_sims, None, rows))
+            if (name, None) not in failed:
+                with _recorded((name, None), missing):
+                    scores[name, None].append(score(part, positive_sims, None, rows))
         for against in used:
             negative_sims = _cosines(part, used[against])
             for name, score in plan[against]:
-                scores[name, against].append(score(part, positive_sims, negative_sims))
+                if (name, against) not in failed:
+                    with _recorded((name, against), missing):
+                        scores[name, against].append(score(part, positive_sims, negative_sims))
     empty = np.empty(0, np.float32)
-    scores = {key: np.concatenate([empty, *values]) for key, values in scores.items()}
+    scores = {
+        key: np.concatenate([empty, *values]) for key, values in scores.items() if key not in failed
+    }
     if positives is None:
         return scores, None, None
     return scores, np.concatenate(nearest), np.concatenate(cosines)
@@ -127,7 +141,18 @@ def _cosines(images, texts):
     return (texts @ images.T).T
 
 
-def _plan(sources, negatives, detectors):
+@contextmanager
+def _recorded(key, missing):
+    """Put the reason of a method that raises Impossible into `missing`; None: it is raised."""
+    try:
+        yield
+    except Impossible as error:
+        if missing is None:
+            raise
+        missing[key] = reason(error)
+
+
+def _plan(sources, negatives, detectors, missing):
     """What to run: negatives (None if not needed) -> [(detector, score function)]."""
     plan = {}
     for name, settings in detectors.items():
@@ -143,8 +168,9 @@ def _plan(sources, negatives, detectors):
         against = negatives if "negatives" in METHODS[method].needs else {None: None}
         for key, texts in against.items():
             given = [{**sources, "negatives": texts}[need] for need in METHODS[method].needs]
-            score = _score_function(method, given, parameters)
-            plan.setdefault(key, []).append((name, score))
+            jobs = plan.setdefault(key, [])
+            with _recorded((name, key), missing):
+                jobs.append((name, _score_function(method, given, parameters)))
     return plan
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workflow_scripts.lib.concepts.similarity import split_rows, top_concepts, top_of_rows
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import Impossible
 from workflow_scripts.lib.groups import group_sums, scatter_within
 
 # Least share of the determinant and of the trace of S that must be left without an image.
@@ -21,16 +21,16 @@ def knn(train, k=10):
     Returns the score function of (images [b, d], ..., own). own: int [b], an image's row among the
     training images, -1 if it is none of them; None for all. A training image is no neighbour of
     itself, so its score is that of a fit without it; an exact copy with another id is a neighbour.
-    Raises InputError if there are fewer than k (other) training images.
+    Raises Impossible if there are fewer than k (other) training images.
     """
     if not 1 <= k <= train.rows:
-        raise InputError(f"knn: k = {k}, but there are {train.rows} training images; lower k")
+        raise Impossible(f"knn: k = {k}, but there are {train.rows} training images; lower k")
 
     def score(images, positive_sims=None, negative_sims=None, own=None):
         seen = own is not None and (own >= 0).any()
         wanted = k + seen  # one more, since an image's own row may be among them
         if wanted > train.rows:
-            raise InputError(
+            raise Impossible(
                 f"knn: k = {k}, but an image has {train.rows - 1} other training images; lower k"
             )
         ids, best = np.empty((len(images), 0), int), np.empty((len(images), 0), np.float32)
@@ -79,13 +79,13 @@ def mahalanobis(clusters, shrinkage=0.01):
 
     clusters: the `Gaussians` of the training images' clusters.
     Returns the score function of (images [b, d], ..., own); own as in `knn`.
-    Raises InputError if S, or S without a training image that is scored, has no inverse.
+    Raises Impossible if S, or S without a training image that is scored, has no inverse.
     """
     means, size = clusters.means, len(clusters.covariance)
     spectrum, basis = np.linalg.eigh(clusters.covariance)
     shrunk = (1 - shrinkage) * spectrum + shrinkage * spectrum.mean()
     if shrunk[0] <= size * np.finfo(float).eps * shrunk[-1]:
-        raise InputError(
+        raise Impossible(
             "mahalanobis: the covariance of the clusters has no inverse (few training images or "
             f"clusters of one image); raise shrinkage above {shrinkage} or take fewer clusters"
         )
@@ -142,7 +142,7 @@ def _left_out(gaussians, spectrum, basis, shrinkage):
         length = (u * q).sum(axis=1)
         left = 1 - taken * length
         if (np.minimum(left, rest / trace) < SMALLEST).any():
-            raise InputError(
+            raise Impossible(
                 "mahalanobis: the covariance has no inverse without one of the training images "
                 f"that are scored; raise shrinkage above {shrinkage} or take fewer clusters"
             )
@@ -161,7 +161,7 @@ def fit_gaussians(train, clusters):
 
     train: the training images' `Embeddings`. clusters: int [N], of all their rows in order; images
         with -1 have no cluster and are left out. They need not be clusters of these embeddings.
-    Raises InputError if the clusters do not fit the images.
+    Raises Impossible if the clusters do not fit the images.
     """
     known = np.flatnonzero(clusters >= 0)
     rows = known if len(known) < len(clusters) else None

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from workflow_scripts.lib.detection.resampling import sample_counts, units_of
 from workflow_scripts.lib.detection.table import ALL
 from workflow_scripts.lib.errors import InputError
 
@@ -54,3 +55,26 @@ def _unflagged(image_ids, flags, image_set):
             f"flag, e.g. {missing[0]}; flag them with an encoder that has the same image ids"
         )
     return np.array([not flag_of[name] for name in image_ids], dtype=bool)
+
+
+def counts_of(table, samples, unflagged, groups, cfg, draw):
+    """How often each image of a sample is drawn in every resample: sample -> uint8 [n, B], of all
+    but ALL.
+
+    table, cfg: as of `samples_of`, cfg with resamples (B) too; samples, unflagged: what it returns.
+    groups: image set -> function image id -> group, of the sets that have groups. draw: as for
+    `resampling.sample_counts`. Test images and their shifted copies, which have the same ids, are
+    drawn equally often. The unflagged images of a set are resampled on their own.
+    """
+    apart = {own: name for name, own in (unflagged or {}).items() if own != name}
+    shared = {cfg["test"], *cfg["shift"]}
+
+    def units(image_set, sample):
+        ids = table["image_id"].take(samples[sample]).to_pylist()
+        return units_of(image_set, ids, groups.get(image_set), image_set in shared)
+
+    sets = [name for name in samples if name != ALL and name not in apart]
+    found = sample_counts({name: units(name, name) for name in sets}, cfg["resamples"], draw)
+    for sample, image_set in apart.items():
+        found |= sample_counts({sample: units(image_set, sample)}, cfg["resamples"], draw)
+    return found

@@ -125,8 +125,8 @@ def _averaged(of_pair):
 def row_draws(rows, scores, counts, parts):
     """AUROC and FPR95 of every row in every resample: "auroc", "fpr95" -> float64 [rows, B].
 
-    scores: sample -> [n]. counts: sample -> uint8 [n, B], of `resample_counts`, not of ALL. parts:
-        the samples that ALL pools; each is resampled to its own size, so ALL is as well.
+    scores: sample -> [n]. counts: sample -> uint8 [n, B], of `sample_counts`, not of ALL. parts:
+        the samples that ALL pools.
     """
     of_pair = _pair_draws(pairs_of(rows), scores, counts, parts)
     return {
@@ -147,10 +147,10 @@ def _pair_draws(pairs, scores, counts, parts):
     samples = {name: (scores[name], counts[name]) for pair in needed for name in pair}
     draws = metric_draws(samples, dict.fromkeys(needed))
     if against_all:
-        sizes = [len(scores[part]) for part in parts]
+        sizes = [counts[part].sum(axis=0, dtype=np.int64) for part in parts]
         threshold = pooled_threshold([samples[part] for part in parts])
         for other in against_all:
-            # Each part keeps its size in every resample, so this mean is exact, not a bound.
+            # Pairs with a part's images count by their number, so this mean is exact, not a bound.
             aurocs = [draws[part, other]["auroc"] for part in parts]
             draws[ALL, other] = {
                 "auroc": np.average(aurocs, axis=0, weights=sizes),
@@ -169,8 +169,8 @@ def pooled_threshold(samples):
     sizes = [len(part) for part, _ in samples]
     part, row = np.repeat(range(len(sizes)), sizes), np.concatenate([*map(np.arange, sizes)])
     order = np.argsort(scores, kind="stable")
-    position = fpr95_place(len(scores))
-    reach = position + 1
+    position = fpr95_place(sum(counts.sum(axis=0, dtype=np.int64) for _, counts in samples))
+    reach = int(position.max()) + 1
     while True:
         reach = min(len(scores), reach + 6 * isqrt(reach) + 10)
         lowest = order[:reach]
@@ -185,4 +185,5 @@ def pooled_threshold(samples):
 
 def accepted(scores, counts, threshold):
     """Share of resampled images [B] at or above the threshold [B] of their resample."""
-    return ((scores[:, None] >= threshold) * counts).sum(axis=0, dtype=np.int64) / len(scores)
+    drawn = counts.sum(axis=0, dtype=np.int64)
+    return ((scores[:, None] >= threshold) * counts).sum(axis=0, dtype=np.int64) / drawn

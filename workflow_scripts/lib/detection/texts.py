@@ -9,7 +9,7 @@ probability sigmoid(a s + b) of the best positive rises with `max_logit`: it ran
 import numpy as np
 
 from workflow_scripts.lib.concepts.similarity import top_of_rows
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import Impossible
 
 # Concepts whose cosines to a tile of images are exponentiated at a time: few enough for the cache,
 # and for float32 sums that are exact to 1e-6.
@@ -66,11 +66,11 @@ def neglabel(positive_sims, negative_sims, temperature=0.01, groups=100, seed=0)
     sum_p exp(s_p / T) / (sum_p exp(s_p / T) + sum_(n in group) exp(s_n / T)).
     The permutation is NumPy's, the original's a CUDA generator's: scores agree only up to that
     choice of groups. groups=1 is the ungrouped sum-softmax. On CSP's negatives it is CSP's score.
-    Raises InputError if there are fewer negatives than groups.
+    Raises Impossible if there are fewer negatives than groups.
     """
     size = negative_sims.shape[1] // groups
     if not size:
-        raise InputError(
+        raise Impossible(
             f"NegLabel's score needs at least one negative per group, but has "
             f"{negative_sims.shape[1]} negatives for {groups} groups; lower `groups` or mine more "
             "negatives"

@@ -46,6 +46,21 @@ class LabelNames(Block):
     name: str = Field("name", description="Column of the names in a table.")
 
 
+class Groups(Block):
+    """Images that belong together: of one video, patient or scene. A plain string is the path."""
+
+    path: str = optional("Table with a row per image (.csv, .tsv, .parquet).")
+    image_id: str = Field("image_id", description="Column of the image ids in the table.")
+    group: str = Field("group", description="Column of the groups in the table.")
+    folder: bool = Field(False, description="Whether the folder of an image is its group.")
+
+    @model_validator(mode="after")
+    def _from_one_place(self):
+        if self.folder == (self.path is not None):
+            raise wrong(": give a table (path) or folder: true, one of the two")
+        return self
+
+
 class Expected(Block):
     """What an image set should hold."""
 
@@ -71,6 +86,11 @@ class ImageSet(Block):
         "Names of the labels where these are ids or numbers, for the comparison of labels with "
         "concepts. A plain string is the path. A derived set has those of its source."
     )
+    groups: or_path(Groups) = optional(
+        "Which images belong together; bootstrap intervals then resample groups instead of images. "
+        "Groups of equal name in two sets are one. A plain string is the path of a table. A "
+        "derived set has those of its source."
+    )
     shards: Shards = Field(
         1, description="Number of parts. A changed image re-embeds its part only."
     )
@@ -90,11 +110,12 @@ class ImageSet(Block):
         given = [key for key in ("derive", *LABELS) if getattr(self, key) is not None]
         if len(given) > 1:
             raise wrong(f": give one of {', '.join(given)}, not both")
-        if self.derive and self.label_names:
-            raise wrong(
-                ".label_names: a derived set has those of its source, "
-                f"{self.derive.source!r}; give them there"
-            )
+        for key in ("label_names", "groups"):
+            if self.derive and getattr(self, key):
+                raise wrong(
+                    f".{key}: a derived set has those of its source, {self.derive.source!r}; give "
+                    "them there"
+                )
         held_by = given[0] if given else "no images"
         valid = LABELS.get(held_by, LABELS["folder"])
         self.labels = self.labels or valid[0]

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from workflow_scripts.lib.report.phrases import listed, scored_by, sentence, share, span
+from workflow_scripts.lib.report.reservations import reservations
+
 FREQUENT = 3  # names that are listed
 PLACE = ("encoder", "clustering", "mining", "seed")  # of a list of positives
-LEAKS = {
-    "exact": "the same files in two sets make the numbers too good: {}",
-    "near": "near copies in two sets: {}",
-}
 SETS = 5  # image sets whose flagged share is listed
 
 
@@ -30,6 +29,7 @@ class StudyTables:
     cluster_names: pd.DataFrame = field(default_factory=pd.DataFrame)
     concepts: pd.DataFrame = field(default_factory=pd.DataFrame)
     clustering: pd.DataFrame = field(default_factory=pd.DataFrame)
+    contamination: pd.DataFrame = field(default_factory=pd.DataFrame)
     decisions: pd.DataFrame = field(default_factory=pd.DataFrame)
     duplicates: pd.DataFrame = field(default_factory=pd.DataFrame)
     quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -64,25 +64,6 @@ def headline(study, tables):
     sentences += flagged(study, tables) or measured(study, tables)
     sentences.append(reservations(study, tables))
     return [sentence for sentence in sentences if sentence]
-
-
-def share(value):
-    return f"{100 * value:.1f} %"
-
-
-def span(low, high):
-    """An interval in percent; "" if it is unknown."""
-    return "" if pd.isna(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def listed(texts, limit):
-    """The first texts with commas, and how many there are beside them."""
-    more = len(texts) - limit
-    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")
-
-
-def scored_by(detector, negatives):
-    return detector if negatives == "none" else f"{detector} with {negatives}"
 
 
 def decided(rows, study):
@@ -183,7 +164,7 @@ def measured(study, tables):
     rows = tables.comparison
     if len(rows):
         rows = rows[(rows["condition"] == "clean") & (rows["ood_group"] == "all")]
-        rows = rows[~rows["mining"].isin(study["oracles"])]
+        rows = rows[~rows["mining"].isin(study["oracles"]) & rows["auroc"].notna()]
     if rows.empty:
         return [] if len(tables.comparison) else ["Images are ranked, none is flagged."]
     best = rows.loc[rows["auroc"].idxmax()]
@@ -197,80 +178,28 @@ def measured(study, tables):
 
 
 def described(row):
-    """A row of the comparison: its AUROC with interval, and what it is of."""
+    """A row of the comparison: its AUROC with interval and spread over seeds, and what it is of."""
     names = "" if row["mining"] == "none" else f", names of {row['mining']}"
     how = scored_by(row["detector"], row["negatives"])
-    return f"{share(row['auroc'])}{span(row['auroc_low'], row['auroc_high'])}, {how}{names}"
+    spread = ""
+    if row["seeds"] > 1:
+        spread = f" ± {100 * row['auroc_std']:.1f} over {row['seeds']} seeds"
+    value = f"{share(row['auroc'])}{span(row['auroc_low'], row['auroc_high'])}{spread}"
+    return f"{value}, {how}{names}"
 
 
 def certainty(row):
-    """What the interval of a row of the comparison covers, and its distance to the reference."""
+    """What the intervals of a row of the comparison cover, and its distance to the reference."""
     texts = []
     if not pd.isna(row["auroc_low"]):
         texts.append("in brackets: 95 % intervals over images")
-    if row["seeds"] > 1:
-        texts.append(f"over {row['seeds']} seeds ± {100 * row['auroc_std']:.1f}")
+    if not pd.isna(row["total_low"]):
+        limits = f"{100 * row['total_low']:.1f} to {100 * row['total_high']:.1f}"
+        texts.append(f"over images and seeds: {limits}")
+    elif row["seeds"] > 1:
+        texts.append(f"{row['seeds']} seeds are too few for an interval over seeds")
     if not pd.isna(row["difference"]) and row["mining"] != row["reference"]:
         limits = span(row["difference_low"], row["difference_high"])
         difference = f"{100 * row['difference']:+.1f} points{limits}"
         texts.append(f"against {row['reference']}: {difference}")
     return sentence(texts)
-
-
-# ---- what the numbers rest on -------------------------------------------------------------------
-
-
-def reservations(study, tables):
-    """What is wrong with the images or the oracle; "" if nothing is known."""
-    texts = [*losses(tables), *leaks(tables.duplicates)]
-    if gap := oracle_gap(tables.label_quality):
-        subject = "the oracle covers" if study["oracles"] else "the corpus has"
-        texts.append(f"{subject} {gap[0]} of {gap[1]} true names")
-    return sentence(texts)
-
-
-def sentence(parts):
-    """The parts with semicolons, a capital first; "" without parts."""
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
-def losses(tables):
-    """A part of a sentence per image set that has lost images."""
-    lost = tables.quarantine
-    if lost.empty:
-        return []
-    counts = lost[lost["lost"]].groupby("image_set", sort=False)["image_id"].nunique()
-    return [
-        f"{counts[name]:,} of {number:,} images of {name} could not be used"
-        for name, number in tables.images.items()
-        if name in counts
-    ]
-
-
-def leaks(duplicates):
-    """A part of a sentence on images that occur in several sets of a study; [] if none do."""
-    if duplicates.empty:
-        return []
-    across = duplicates[duplicates["image_set"] != duplicates["other_set"]]
-    if across.empty:
-        return []
-    texts = []
-    for kind, words in LEAKS.items():
-        rows = across[across["kind"] == kind]
-        images = rows.groupby(["image_set", "other_set"], sort=False)["image_id"].nunique()
-        found = [f"{n:,} of {one} and {other}" for (one, other), n in images.items()]
-        texts += [words.format(listed(found, FREQUENT))] if found else []
-    return texts
-
-
-def oracle_gap(quality):
-    """(true names in the corpus, true names) if the corpus lacks some; None if not, or unknown.
-
-    quality: rows of the label quality of one study.
-    """
-    known, true = quality.get("true_names_in_corpus"), quality.get("true_names")
-    if true is None or not (known < true).any():
-        return None
-    row = quality[known < true].iloc[0]
-    return int(row["true_names_in_corpus"]), int(row["true_names"])
