@@ -8,6 +8,7 @@ here imports NumPy.
 METHODS = {
     "clustermine": ("clusters",),
     "frequency": (),
+    "union": ("clusters",),
     "random": ("clusters", "seed"),
     "centroid": ("clusters", "centres"),
     "scd": ("clusters",),

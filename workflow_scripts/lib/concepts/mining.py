@@ -52,6 +52,18 @@ def frequency(evidence, minimum_count=1, top_n=None):
     return mined_columns(evidence, concepts)
 
 
+def union(evidence, minimum_count=2, **parameters):
+    """The names that a cluster votes for, and those that many images match best (ours).
+
+    The union of `clustermine` and `frequency`: a name in one cluster's majority needs no second
+    image, and a name that `minimum_count` images choose needs no cluster of its own. parameters:
+    as in `clustermine`. The columns are those of names without clusters.
+    """
+    by_vote, _ = _names_by_vote(evidence, **parameters)
+    by_count = np.flatnonzero(np.bincount(evidence.votes) >= max(1, minimum_count))
+    return mined_columns(evidence, np.concatenate([by_vote, by_count]))
+
+
 def random(evidence, seed, n=None):
     """n random concepts of the corpus, each at most once (baseline); what others must beat.
 

@@ -62,6 +62,13 @@ class Frequency(Block):
     )
 
 
+class Union(NamesByVote):
+    """The names of ClusterMine and of Frequency together (ours)."""
+
+    method: Literal["union"] = MINING
+    minimum_count: Count = Field(2, description="Least images per name that no cluster votes for.")
+
+
 class GroundTruth(Block):
     """Oracle, the true class names of the training images found in the corpus."""
 
@@ -107,7 +114,7 @@ class Tac(Block):
 
 
 AnyMining = one_of(
-    ClusterMine, Frequency, GroundTruth, GroundTruthAndMined, Random, Centroid, Scd, Tac
+    ClusterMine, Frequency, Union, GroundTruth, GroundTruthAndMined, Random, Centroid, Scd, Tac
 )
 
 
