@@ -15,7 +15,14 @@ from workflow_scripts.lib.detection.bootstrap import interval, resample_counts
 from workflow_scripts.lib.detection.comparison import against_oracle, compare, p_values
 from workflow_scripts.lib.detection.metrics import METRICS
 from workflow_scripts.lib.detection.samples import flags_by_set, samples_of
-from workflow_scripts.lib.detection.table import ALL, DRAWN, measure, row_draws, table_rows
+from workflow_scripts.lib.detection.table import (
+    ALL,
+    DRAWN,
+    measure,
+    pairs_of,
+    row_draws,
+    table_rows,
+)
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
 
@@ -23,6 +30,24 @@ KEYS = ["study", "encoder", "id_set", "ood_set", "group", "condition", "ood_grou
 KEYS += ["clustering", "mining", "negatives", "detector", "seed"]
 VALUES = ["n_positives", "n_id", "n_ood"]
 VALUES += [name for m in METRICS for name in ([m, f"{m}_low", f"{m}_high"] if m in DRAWN else [m])]
+
+
+def paired_scores(table, meta, column, samples, unflagged, rows):
+    """Pair -> the scores of its two samples, of a detector that scored every pair of sets on its
+    own; None for other detectors.
+
+    Such scores have no bootstrap: each depends on the other images, which a resample would change.
+    """
+    own = {tuple(pair) for name, *pair in meta.get("pairs", []) if name == column}
+    if not own:
+        return None
+    set_of = {sample: name for name, sample in unflagged.items()}
+    paired = {}
+    for one, other in pairs_of(rows):
+        name = ":".join([column, one, set_of.get(other, other)])
+        values = table[name].to_numpy()
+        paired[one, other] = [values[samples[one]], values[samples[other]]]
+    return paired
 
 
 def evaluate_scores(path, flags, cfg, counts_of):
@@ -38,9 +63,12 @@ def evaluate_scores(path, flags, cfg, counts_of):
     for column, names in meta["columns"].items() if rows else ():
         values = table[column].to_numpy()
         scores = {name: values[positions] for name, positions in samples.items()}
-        measured = measure(rows, scores)  # checks the scores
+        paired = paired_scores(table, meta, column, samples, unflagged or {}, rows)
+        measured = measure(rows, scores, paired)  # checks the scores
         draws, limits = {}, {}
-        if counts_of:
+        if counts_of and paired:
+            draws = {metric: np.full((len(rows), cfg["resamples"]), np.nan) for metric in DRAWN}
+        elif counts_of:
             counts = {name: counts_of(name, len(s)) for name, s in scores.items() if name != ALL}
             draws = row_draws(rows, scores, counts, [cfg["test"], *cfg["shift"]])
         for metric, drawn in draws.items():

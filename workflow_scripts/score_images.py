@@ -7,7 +7,8 @@ training images: these are left out of what they are compared with.
 
 Out: Parquet, one row per image: image_set, image_id, concept (the nearest positive), its cosine,
 and a float32 column per detector, `detector` or `detector:negatives`; higher is more
-in-distribution.
+in-distribution. A detector with a memory has further columns, `detector:negatives:ID set:OOD set`,
+one per pair of sets that it saw by itself, empty for the images of other sets.
 """
 
 import numpy as np
@@ -20,6 +21,7 @@ from workflow_scripts.lib.concepts.positives import read_chosen
 from workflow_scripts.lib.detection.detectors import (
     column_of,
     score_embeddings,
+    score_pairs,
     with_temperatures,
 )
 from workflow_scripts.lib.detection.images import fit_gaussians
@@ -47,10 +49,28 @@ def rows_in_training(images, train, shards, trained_on):
     return np.where(may_be[image_set.indices.to_numpy()], rows, -1)
 
 
+def pair_columns(images, positives, negatives, detectors, cfg):
+    """Name -> column of the detectors with a memory, for every pair of sets: see `score_pairs`."""
+    image_set = image_set_column(images, cfg["image_sets"]).to_numpy(zero_copy_only=False)
+    rows = {
+        (name, ood): np.flatnonzero(np.isin(image_set, [*sets, ood]))
+        for name, ood, sets in cfg["pairs"]
+    }
+    columns = {}
+    for pair, scores in score_pairs(images, positives, negatives, detectors, rows).items():
+        for (detector, against), values in scores.items():
+            column = np.full(images.rows, np.nan, np.float32)
+            column[rows[pair]] = values
+            name = ":".join([column_of(detector, against), *pair])
+            columns[name] = pa.array(column, mask=np.isnan(column))
+    return columns
+
+
 def score_images(embeddings, index, inputs, cfg, meta, output):
     """inputs: named paths, texts, concepts, positives and negatives, or train, train_index and
     clusters. cfg: image_sets (name -> number of shards, in the order of the embeddings), corpora
-    (in the order of the texts), detectors (name -> block) and trained_on (`rows_in_training`)."""
+    (in the order of the texts), detectors (name -> block), trained_on (`rows_in_training`) and
+    pairs (of `configuration.scored_pairs`)."""
     images = open_embeddings(embeddings, index)
     positives, negatives, names, train, clusters, own = None, {}, None, None, None, None
     if meta["mining"] == "none":
@@ -87,7 +107,9 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
         column = column_of(detector, against)
         columns[column] = values
         detector_of[column] = {"detector": detector, "negatives": against or "none"}
-    write_table(output, columns, meta | {"columns": detector_of})
+    columns |= (paired := pair_columns(images, positives, negatives, detectors, cfg))
+    meta |= {"columns": detector_of, "pairs": [name.rsplit(":", 2) for name in paired]}
+    write_table(output, columns, meta)
 
 
 if __name__ == "__main__":

@@ -135,8 +135,9 @@ def paired_p_value(differences):
     so that the rounding error of means over seeds does not tell equal draws apart.
     p = 2 min(1 + #{difference <= 0}, 1 + #{difference >= 0}) / (B + 1), at most 1: about the
     smallest p at which the percentile interval of the difference leaves out 0. Rows with equal
-    draws get 1; the least is 2 / (B + 1). Not corrected for comparing many rows.
+    draws get 1; the least is 2 / (B + 1). Not corrected for comparing many rows. NaN without draws.
     """
     difference = np.round(differences, 12)
     tails = np.minimum((difference <= 0).sum(axis=-1), (difference >= 0).sum(axis=-1))
-    return np.minimum(1.0, 2 * (1 + tails) / (difference.shape[-1] + 1))
+    values = np.minimum(1.0, 2 * (1 + tails) / (difference.shape[-1] + 1))
+    return np.where(np.isnan(difference).any(axis=-1), np.nan, values)[()]
