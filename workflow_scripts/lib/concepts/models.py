@@ -163,9 +163,9 @@ class Negatives(Block):
 
     method: str = NEGATIVES
     quantile: Share = Field(
-        0.95,
+        0.99,
         description="Quantile over the positives that measures the distance of a candidate; 1 is "
-        "the nearest positive. `rest` and `given` only record it.",
+        "the nearest positive (NegRefine), 0.95 NegLabel's. `rest` and `given` only record it.",
     )
     distance_to: Literal["positives", "images"] = Field(
         "positives",

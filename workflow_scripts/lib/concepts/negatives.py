@@ -84,15 +84,15 @@ def _senses(trees, name, pos):
 # ---- methods -----------------------------------------------------------------------------------
 
 
-def rest(texts, positives, pos, quantile=0.95, limit=None, images=None):
+def rest(texts, positives, pos, quantile=0.99, limit=None, images=None):
     """All candidates in their order. Arguments and results as in `neglabel`."""
     return _distances(texts, positives, quantile, limit, images)
 
 
-def neglabel(texts, positives, pos, quantile=0.95, share=0.15, limit=None, images=None):
+def neglabel(texts, positives, pos, quantile=0.99, share=0.15, limit=None, images=None):
     """The candidates farthest from the positives (NegMining of NegLabel, ICLR 2024, algorithm 1).
 
-    d(n) = `quantile` (linear) over the positives p of cos(e_n, e_p). Of the candidates of each part
+    d(n) = `quantile` (linear) over the positives p of cos(e_n, e_p); the paper takes 0.95. Of the candidates of each part
     of speech the `share` with the lowest d is kept, rounded down. Ties go to the earlier candidate.
 
     texts: float32 [C, d] unit-norm, the candidates. positives: float32 [P, d] unit-norm.
