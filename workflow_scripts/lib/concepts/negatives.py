@@ -92,8 +92,9 @@ def rest(texts, positives, pos, quantile=0.99, limit=None, images=None):
 def neglabel(texts, positives, pos, quantile=0.99, share=0.15, limit=None, images=None):
     """The candidates farthest from the positives (NegMining of NegLabel, ICLR 2024, algorithm 1).
 
-    d(n) = `quantile` (linear) over the positives p of cos(e_n, e_p); the paper takes 0.95. Of the candidates of each part
-    of speech the `share` with the lowest d is kept, rounded down. Ties go to the earlier candidate.
+    d(n) = `quantile` (linear) over the positives p of cos(e_n, e_p); the paper takes 0.95. Of the
+    candidates of each part of speech the `share` with the lowest d is kept, rounded down. Ties go
+    to the earlier candidate.
 
     texts: float32 [C, d] unit-norm, the candidates. positives: float32 [P, d] unit-norm.
     pos: [C] part-of-speech tags. limit: drop, before the cut, candidates with a cosine above it to
