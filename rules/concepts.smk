@@ -54,12 +54,26 @@ def centres_and_texts(wildcards):
     ]
 
 
+def given_files(section, names):
+    """The files of the blocks of a section with a given list of names, in the order of the blocks."""
+    blocks = [CONFIG[section][name] for name in names]
+    return [source(block["file"]["path"]) for block in blocks if block["method"] == "given"]
+
+
+def given_modules(section, names):
+    """The modules that read these files, for the digest of a job's code."""
+    blocks = [CONFIG[section][name] for name in names]
+    kinds = {block["file"]["format"] for block in blocks if block["method"] == "given"}
+    return [f"texts/sources/{kind}" for kind in sorted(kinds)]
+
+
 rule mine_concepts:
     input:
         similarity="results/similarity/{encoder}/{image_set}/{corpus}.parquet",
         concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
         clusters=clusters_if_any,
         centres=centres_and_texts,
+        given=lambda wildcards: given_files("minings", [wildcards.mining]),
     output:
         positives="results/concepts/{encoder}/{image_set}/{corpus}/{clustering}/{mining}/seed{seed}.parquet",
     log:
@@ -70,7 +84,7 @@ rule mine_concepts:
         "../envs/workflow.yaml"
     params:
         cfg=block("minings", "mining"),
-        code=code("mine_concepts"),
+        code=code("mine_concepts", lambda w: given_modules("minings", [w.mining])),
         above=above("mine_concepts"),
     script:
         "../workflow_scripts/mine_concepts.py"
@@ -190,11 +204,19 @@ def positives_file(wildcards):
 
 
 def positives_and_candidates(wildcards):
-    """What the choice of negatives reads: one list of positives, corpora and concept trees."""
+    """What the choice of negatives reads: one list of positives, corpora, concept trees, given lists
+    of names and, where distances are to images, the training images."""
     study = CONFIG["studies"][wildcards.study]
+    by_images = any(
+        CONFIG["negatives"][name]["distance_to"] == "images" for name in study["negatives"]
+    )
+    train = embeddings_of(wildcards.encoder, [study["train"]] if by_images else [])
     return texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG)) | {
+        "train": train["embeddings"],
+        "train_index": train["index"],
         "positives": positives_file(wildcards),
         "trees": tree_files(CONFIG["negatives"][name]["tree"] for name in study["negatives"]),
+        "given": given_files("negatives", study["negatives"]),
     }
 
 
@@ -203,6 +225,11 @@ def negatives_config(wildcards):
     study = CONFIG["studies"][wildcards.study]
     blocks = {name: CONFIG["negatives"][name] for name in study["negatives"]}
     return {"corpora": configuration.study_corpora(study, CONFIG), "negatives": blocks}
+
+
+def negatives_modules(wildcards):
+    """The modules that read the given lists of a study's negatives, for the digest."""
+    return given_modules("negatives", CONFIG["studies"][wildcards.study]["negatives"])
 
 
 rule mine_negatives:
@@ -216,7 +243,7 @@ rule mine_negatives:
         "../envs/workflow.yaml"
     params:
         cfg=negatives_config,
-        code=code("mine_negatives"),
+        code=code("mine_negatives", negatives_modules),
         above=above("mine_negatives"),
     script:
         "../workflow_scripts/mine_negatives.py"

@@ -37,20 +37,23 @@ def compared_with(clustering, mining):
 
 
 def scoring_config(wildcards):
-    """The image sets in order, those that may have training images, the corpora, and the blocks of
-    the detectors."""
+    """The image sets in order, those that may have training images, the corpora, the blocks of the
+    detectors, and for detectors with a memory the pairs of sets that each is to see by itself."""
     study = CONFIG["studies"][wildcards.study]
     kind = compared_with(wildcards.clustering, wildcards.mining)
     sets, trained = configuration.scored_sets(study), source_of(study["train"])
+    detectors = {
+        name: CONFIG["detectors"][name]
+        for name in study["detectors"]
+        if detector_needs(name) == kind
+    }
+    stateful = any(METHODS[block["method"]].stateful for block in detectors.values())
     return {
         "image_sets": numbers_of_shards(wildcards.encoder, sets),
         "trained_on": [name for name in sets if source_of(name) == trained],
         "corpora": configuration.study_corpora(study, CONFIG),
-        "detectors": {
-            name: CONFIG["detectors"][name]
-            for name in study["detectors"]
-            if detector_needs(name) == kind
-        },
+        "detectors": detectors,
+        "pairs": configuration.scored_pairs(study) if stateful else [],
     }
 
 

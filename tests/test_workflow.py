@@ -336,7 +336,12 @@ def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path)
     config["negatives"] = {
         "csp": {"method": "rest", "corpora": ["words", "phrases"], "parts": ["noun", "conjugated"]},
         "far": {"method": "rest", "tree": "tree.csv", "related": False},
+        "theirs": {"method": "given", "file": "theirs.txt", "exclude_positives": False},
+        "from_images": {"method": "neglabel", "share": 0.9, "distance_to": "images"},
     }
+    (project.folder / "theirs.txt").write_text("River\nTable\nsolid red circle\n")
+    config["minings"]["mine"] = {"method": "given", "file": "mine.txt", "missing": "skip"}
+    (project.folder / "mine.txt").write_text("solid red circle\nsolid  blue_square\nmoon\n")
     for detector in ("neglabel_tiny", "negrefine", "adaneg"):
         method = detector.removesuffix("_tiny")
         config["detectors"][detector] = {"method": method, "groups": 2}
@@ -347,8 +352,8 @@ def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path)
         | {
             "clusterings": ["kmeans_3"],
             "minings": [name for name in methods["studies"]["methods"]["minings"]
-                        if name != "frequency_10"],
-            "negatives": ["csp", "far"],
+                        if name != "frequency_10"] + ["mine"],
+            "negatives": list(config["negatives"]),
             "detectors": methods["studies"]["methods"]["detectors"],
             "reference": "clustermine",
         }
@@ -359,12 +364,25 @@ def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path)
     ood = pd.read_csv(project.folder / "results/tables/ood.csv", keep_default_na=False)
     assert set(ood["detector"]) == set(methods["studies"]["methods"]["detectors"])
     assert set(ood["mining"]) == {*config["studies"]["mini"]["minings"], "none"}
-    assert (ood["auroc_low"] <= ood["auroc"]).all() and (ood["auroc"] <= ood["auroc_high"]).all()
+    paired = ood["detector"] == "adaneg"  # a stream per pair of sets, and so no bootstrap
+    assert (ood.loc[paired, ["auroc_low", "auroc_high", "p_value"]] == "").all(axis=None)
+    resampled = ood.loc[~paired, ["auroc_low", "auroc", "auroc_high"]].astype(float)
+    low, auroc, high = resampled.to_numpy().T
+    assert (low <= auroc).all() and (auroc <= high).all()
     oracle = project.folder / "results/negatives/mini/tinyclip/none/ground_truth/seed0.parquet"
     negatives = pd.read_parquet(oracle).groupby("negatives")["concept"].apply(set)
     assert {"circle", "shape"} <= negatives["csp"], "only `far` asks the tree"
     assert not {"circle", "shape"} & negatives["far"], "hypernyms of the positive solid red circle"
     assert "table" in negatives["far"]
+    assert negatives["theirs"] == {"river", "table", "solid red circle"}
+    assert len(negatives["from_images"]) < len(negatives["csp"])
+    mine = "results/concepts/tinyclip/photos/words/none/mine/seed0.parquet"
+    assert set(pd.read_parquet(project.folder / mine)["concept"]) == {
+        "solid red circle", "solid blue square",
+    }  # fmt: skip
+    (project.folder / "theirs.txt").write_text("River\nTable\n")
+    ran = project.rules_run("-n")
+    assert ran["mine_negatives"] and not ran.keys() & {"mine_concepts", "build_corpus"}
     assert any(name.startswith("shiny ") for name in negatives["csp"])
     assert "shiny" not in negatives["csp"], "adjectives enter joined to a superclass only"
 

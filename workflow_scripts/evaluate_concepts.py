@@ -18,7 +18,7 @@ from workflow_scripts.lib.concepts.quality import (
     tree_functions,
     true_names_of,
 )
-from workflow_scripts.lib.embeddings import open_sets
+from workflow_scripts.lib.embeddings import open_sets, read_texts
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
 from workflow_scripts.lib.texts.label_names import naming
@@ -41,7 +41,7 @@ def judges(inputs, encoders, name_of, true_names, tree):
     ):
         names = artifacts.read_table(concepts, ["concept"])["concept"].to_pylist()
         labels = [label and name_of(label) for label in test.labels]
-        vectors = artifacts.read_array(texts)
+        vectors = read_texts(texts)
         found[encoder] = Judge(test, labels, names, vectors, true_names, tree)
     return found
 

@@ -19,7 +19,7 @@ from workflow_scripts.lib.detection.leaks import Leaks, names_of_sets
 from workflow_scripts.lib.detection.metrics import METRICS
 from workflow_scripts.lib.detection.resampling import grouping
 from workflow_scripts.lib.detection.samples import counts_of, flags_by_set, samples_of
-from workflow_scripts.lib.detection.table import DRAWN, measure, row_draws, table_rows
+from workflow_scripts.lib.detection.table import DRAWN, measure, pairs_of, row_draws, table_rows
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
 from workflow_scripts.lib.texts.label_names import naming
@@ -33,6 +33,24 @@ VALUES += [name for m in METRICS for name in ([m, f"{m}_low", f"{m}_high"] if m 
 
 COLUMNS = [*KEYS, *VALUES, "auroc_minus_oracle", "p_value", "reason"]
 WHOLE = dict.fromkeys(["n_negatives", "name_leak", "n_id", "n_ood"], "Int64") | {"reason": "string"}
+
+
+def paired_scores(table, meta, column, samples, unflagged, rows):
+    """Pair -> the scores of its two samples, of a detector that scored every pair of sets on its
+    own; None for other detectors.
+
+    Such scores have no bootstrap: each depends on the other images, which a resample would change.
+    """
+    own = {tuple(pair) for name, *pair in meta.get("pairs", []) if name == column}
+    if not own:
+        return None
+    set_of = {sample: name for name, sample in unflagged.items()}
+    paired = {}
+    for one, other in pairs_of(rows):
+        name = ":".join([column, one, set_of.get(other, other)])
+        values = table[name].to_numpy()
+        paired[one, other] = [values[samples[one]], values[samples[other]]]
+    return paired
 
 
 def negatives_by_list(paths):
@@ -79,7 +97,8 @@ class Evaluation:
             values = table[column].to_numpy()
             scores = {name: values[positions] for name, positions in samples.items()}
             leaked = self.leaked(rows, negatives.get(names["negatives"]))
-            results = self.measured(rows, scores, counts)
+            paired = paired_scores(table, meta, column, samples, unflagged or {}, rows)
+            results = self.measured(rows, scores, counts, paired)
             for row, leak, (metrics, drawn) in zip(rows, leaked, results, strict=True):
                 yield shared | names | vars(row) | {"group": row.group} | leak | metrics, drawn
         unknown = dict.fromkeys(DRAWN, np.full(cfg["resamples"], np.nan))
@@ -94,11 +113,18 @@ class Evaluation:
         number = {"n_negatives": len(negatives)}
         return [number | {"name_leak": leak} for leak in self.leaks.of_rows(rows, negatives)]
 
-    def measured(self, rows, scores, counts):
-        """Per row its metrics, with intervals if there are counts, and its draws."""
-        measured = measure(rows, scores)  # checks the scores
+    def measured(self, rows, scores, counts, paired):
+        """Per row its metrics, with intervals if there are counts, and its draws.
+
+        paired: see `paired_scores`.
+        """
+        measured = measure(rows, scores, paired)  # checks the scores
         parts = [self.cfg["test"], *self.cfg["shift"]]
-        draws = row_draws(rows, scores, counts, parts) if counts else {}
+        draws = row_draws(rows, scores, counts, parts) if counts and not paired else {}
+        if counts and paired:
+            draws = {
+                metric: np.full((len(rows), self.cfg["resamples"]), np.nan) for metric in DRAWN
+            }
         limits = {}
         for metric, drawn in draws.items():
             limits[f"{metric}_low"], limits[f"{metric}_high"] = interval(drawn)

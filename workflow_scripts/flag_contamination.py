@@ -11,13 +11,12 @@ share, and a note where flags of an OOD set say little.
 
 import logging
 
-import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.concepts.quality import true_names_of
 from workflow_scripts.lib.detection.contamination import doubts, flag_images, label_rule
-from workflow_scripts.lib.embeddings import check_same_encoder, open_sets
+from workflow_scripts.lib.embeddings import check_same_encoder, open_sets, read_texts
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import write_frame
 from workflow_scripts.lib.texts.label_names import naming
@@ -36,7 +35,7 @@ def flag_contamination(inputs, cfg, study, output_flags, output_table):
     of the image sets, see `lib.texts.label_names.naming`).
     """
     names = artifacts.read_table(inputs.concepts[0], ["concept"])["concept"].to_pylist()
-    vectors = np.asarray(artifacts.read_array(inputs.texts[0]), dtype=np.float32)
+    vectors = read_texts(inputs.texts[0])
     name_of_train, *names_of = naming(inputs.label_names, cfg["label_names"])
     true_names = true_names_of(inputs.train_index, name_of_train)
     true_ids = [i for i, name in enumerate(names) if name in true_names]

@@ -4,12 +4,11 @@ Out: Parquet, one row per image in the order of the embeddings: image_id, concep
 rows of the corpus, best first) and cosines (float32). ClusterMine step 2.
 """
 
-import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.concepts.similarity import top_concepts
-from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
+from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, read_texts
 from workflow_scripts.lib.job import job, progress
 
 
@@ -17,7 +16,7 @@ def match_concepts(embeddings, index, texts, concepts, top, output):
     images = open_embeddings(embeddings, index)
     meta = artifacts.read_meta(concepts)
     check_same_encoder(images.meta, meta)
-    vectors = np.asarray(artifacts.read_array(texts), dtype=np.float32)
+    vectors = read_texts(texts)
     blocks = progress(images.blocks(), unit="block")
     ids, cosines = top_concepts(blocks, vectors, min(top, len(vectors)))
     columns = {

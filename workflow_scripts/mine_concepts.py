@@ -2,24 +2,33 @@
 
 Reads the similarity pass and, for methods that need them, clusters and their centres; never labels,
 test or OOD images. The clusters may be of another encoder. Out: one row per concept with votes,
-purity, size, runner-up and example images; the metadata name both encoders.
+purity, size, runner-up and example images; the metadata name both encoders, and of a given list the
+number of names that the corpus lacks (missing).
 """
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.concepts import mining
+from workflow_scripts.lib.concepts.given import given_rows
 from workflow_scripts.lib.concepts.methods import METHODS
 from workflow_scripts.lib.concepts.positives import read_evidence, write_positives
 from workflow_scripts.lib.job import job
 
+NOT_PARAMETERS = ("method", "file", "missing")  # keys of a config block that no function takes
 
-def mine_concepts(similarity, concepts, clusters, centres, cfg, meta, output):
+
+def mine_concepts(similarity, concepts, clusters, centres, given, cfg, meta, output):
+    """given: the file of the method `given`, in a list, or none. cfg: the mining's block."""
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
-    parameters = {key: value for key, value in cfg.items() if key != "method"}
+    parameters = {key: value for key, value in cfg.items() if key not in NOT_PARAMETERS}
+    meta |= {"method": cfg["method"]}
     if "seed" in METHODS[cfg["method"]]:
         parameters["seed"] = meta["seed"]
+    if "names" in METHODS[cfg["method"]]:
+        parameters["names"], meta["lacking"] = given_rows(
+            given[0], cfg, names.to_pylist(), [meta["corpus"]]
+        )
     evidence, image_ids = read_evidence(similarity, len(names), clusters, centres=centres)
     columns = getattr(mining, cfg["method"])(evidence, **parameters)
-    meta |= {"method": cfg["method"]}
     if clusters:
         meta["clustering_encoder"] = read_meta(clusters)["encoder"]
     write_positives(output, columns, names, image_ids, meta)
@@ -32,6 +41,7 @@ if __name__ == "__main__":
             snakemake.input.concepts,
             snakemake.input.clusters or None,
             snakemake.input.centres,
+            snakemake.input.given,
             snakemake.params.cfg,
             {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
             snakemake.output[0],

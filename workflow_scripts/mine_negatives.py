@@ -2,7 +2,8 @@
 
 Out: Parquet, one row per concept and block of negatives: negatives (name of the block), corpus,
 concept_id (row in that corpus), concept and similarity (a quantile of its cosines to the
-positives). A block that finds no negative has no rows; the metadata `missing` say why.
+positives, or to training images). A block that finds no negative has no rows; the metadata
+`missing` say why. Of every given list they have the number of names that the corpora lack (lacking).
 """
 
 import logging
@@ -12,18 +13,22 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_table, write_table
+from workflow_scripts.lib.concepts.given import given_rows
 from workflow_scripts.lib.concepts.negatives import (
     METHODS,
-    OF_CANDIDATES,
+    NOT_PARAMETERS,
     candidates,
     common,
     outside,
     unrelated,
 )
 from workflow_scripts.lib.concepts.positives import read_corpora
+from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import Impossible, reason
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.texts.trees import read_trees
+
+IMAGES = 20_000  # that a distance to images looks at; our choice
 
 SCHEMA = pa.schema(
     [
@@ -55,26 +60,45 @@ def tree_of(block, files):
     return read_trees(next(path for path in paths if path.parts[-len(parts) :] == parts))
 
 
-def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):
-    """cfg: corpora (names, in the order of the texts) and negatives (config blocks by name)."""
-    corpora, vectors = read_corpora(cfg["corpora"], texts, concepts)
-    chosen = read_table(positives, ["concept", "concept_id"])
+def some_images(embeddings, index):
+    """At most IMAGES training images at random (fixed seed), float32 [n, d]; None without files."""
+    if not embeddings:
+        return None
+    images = open_embeddings(embeddings, index)
+    rows = np.random.default_rng(0).permutation(images.rows)[:IMAGES]
+    return images.array(np.sort(rows))
+
+
+def mine_negatives(inputs, cfg, meta, output):
+    """inputs: named paths: positives, texts, concepts, trees, given (the files of the blocks with
+    the method `given`, in their order), train and train_index (none where no block measures by
+    images). cfg: corpora (names, in the order of the texts) and negatives (config blocks by name).
+    """
+    corpora, vectors = read_corpora(cfg["corpora"], inputs.texts, inputs.concepts)
+    chosen = read_table(inputs.positives, ["concept", "concept_id"])
+    images, given = some_images(inputs.train, inputs.train_index), iter(inputs.given)
     names = chosen["concept"].to_pylist()
     positive_vectors = vectors[chosen["concept_id"].to_numpy()]
-    parts, missing = [SCHEMA.empty_table()], {}
+    parts, missing, lacking = [SCHEMA.empty_table()], {}, {}
     for block_name, block in cfg["negatives"].items():
         asked = block["corpora"] or cfg["corpora"][:1]
         pool = np.flatnonzero(np.isin(corpora["corpus"].to_numpy(), asked))
+        if block["method"] == "given":
+            concepts_of_pool = corpora["concept"].take(pool).to_pylist()
+            listed, lacking[block_name] = given_rows(next(given), block, concepts_of_pool, asked)
+            pool = pool[listed]
         rows = pool[
             candidates(
                 corpora["concept"].take(pool).to_pylist(),
                 corpora["pos"].take(pool).to_pylist(),
-                names,
+                names if block["exclude_positives"] else [],
                 block["parts"],
-                list(filters_of(block, tree_of(block, trees), names)),
+                list(filters_of(block, tree_of(block, inputs.trees), names)),
             )
         ]
-        parameters = {key: value for key, value in block.items() if key not in OF_CANDIDATES}
+        parameters = {key: value for key, value in block.items() if key not in NOT_PARAMETERS}
+        if block["distance_to"] == "images":
+            parameters["images"] = images
         pos = corpora["pos"].take(rows).to_pylist()
         try:
             ids, similarity = METHODS[block["method"]](
@@ -93,16 +117,14 @@ def mine_negatives(positives, texts, concepts, trees, cfg, meta, output):
             similarity,
         ]
         parts.append(pa.table(columns, names=SCHEMA.names).cast(SCHEMA))
-    write_table(output, pa.concat_tables(parts), meta | {"missing": missing})
+    meta |= {"missing": missing} | ({"lacking": lacking} if lacking else {})
+    write_table(output, pa.concat_tables(parts), meta)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         mine_negatives(
-            snakemake.input.positives,
-            snakemake.input.texts,
-            snakemake.input.concepts,
-            snakemake.input.trees,
+            snakemake.input,
             snakemake.params.cfg,
             {**snakemake.wildcards, "seed": int(snakemake.wildcards.seed)},
             snakemake.output[0],

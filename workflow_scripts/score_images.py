@@ -7,7 +7,9 @@ training images: these are left out of what they are compared with.
 
 Out: Parquet, one row per image: image_set, image_id, concept (the nearest positive), its cosine,
 and a float32 column per detector, `detector` or `detector:negatives`; higher is more
-in-distribution. A detector that cannot score has no column; the metadata `missing` say why.
+in-distribution. A detector that cannot score has no column; the metadata `missing` say why. A
+detector with a memory has further columns, `detector:negatives:ID set:OOD set`, one per pair of sets
+that it saw by itself, empty for the images of other sets.
 """
 
 import logging
@@ -22,6 +24,7 @@ from workflow_scripts.lib.concepts.positives import read_chosen
 from workflow_scripts.lib.detection.detectors import (
     column_of,
     score_embeddings,
+    score_pairs,
     with_temperatures,
 )
 from workflow_scripts.lib.detection.images import fit_gaussians
@@ -66,10 +69,28 @@ def possible(detectors, negatives, unfound):
     return {name: block for name, block in detectors.items() if name not in dropped}, missing
 
 
+def pair_columns(images, positives, negatives, detectors, cfg):
+    """Name -> column of the detectors with a memory, for every pair of sets: see `score_pairs`."""
+    image_set = image_set_column(images, cfg["image_sets"]).to_numpy(zero_copy_only=False)
+    rows = {
+        (name, ood): np.flatnonzero(np.isin(image_set, [*sets, ood]))
+        for name, ood, sets in cfg["pairs"]
+    }
+    columns = {}
+    for pair, scores in score_pairs(images, positives, negatives, detectors, rows).items():
+        for (detector, against), values in scores.items():
+            column = np.full(images.rows, np.nan, np.float32)
+            column[rows[pair]] = values
+            name = ":".join([column_of(detector, against), *pair])
+            columns[name] = pa.array(column, mask=np.isnan(column))
+    return columns
+
+
 def score_images(embeddings, index, inputs, cfg, meta, output):
     """inputs: named paths, texts, concepts, positives and negatives, or train, train_index and
     clusters. cfg: image_sets (name -> number of shards, in the order of the embeddings), corpora
-    (in the order of the texts), detectors (name -> block) and trained_on (`rows_in_training`)."""
+    (in the order of the texts), detectors (name -> block), trained_on (`rows_in_training`) and
+    pairs (of `configuration.scored_pairs`)."""
     images = open_embeddings(embeddings, index)
     positives, negatives, names, train, clusters, own = None, {}, None, None, None, None
     unfound = {}
@@ -106,10 +127,13 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
     }
     columns |= {column_of(*key): values for key, values in scores.items()}
     detector_of = {column_of(*key): names_of(*key) for key in scores}
+    columns |= (paired := pair_columns(images, positives, negatives, detectors, cfg))
     unscored = [names_of(*key) | {"reason": reason} for key, reason in missing.items()]
     for cell in unscored:
         logging.warning("%(detector)s, negatives %(negatives)s: %(reason)s", cell)
-    write_table(output, columns, meta | {"columns": detector_of, "missing": unscored})
+    meta |= {"columns": detector_of, "missing": unscored}
+    meta |= {"pairs": [name.rsplit(":", 2) for name in paired]}
+    write_table(output, columns, meta)
 
 
 if __name__ == "__main__":

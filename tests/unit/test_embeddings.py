@@ -18,6 +18,12 @@ def unit_rows(count, dim=8, seed=0):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
 
 
+def unit(rows):
+    """Rows scaled to unit norm, in float64."""
+    rows = rows.astype(np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def write_shard(folder, name, rows, encoder=ENCODER, labels=None, index_rows=None):
     count = len(rows) if index_rows is None else index_rows
     ids = [f"{name}/{i}" for i in range(count)]
@@ -40,32 +46,61 @@ def test_shards_read_as_one_set_in_order(tmp_path):
         write_shard(tmp_path, "c", parts[2], encoder=newer),
     ]
     opened = open_shards(shards)
-    expected = np.concatenate(parts).astype(np.float32)
+    expected = unit(np.concatenate(parts))
     assert (opened.rows, opened.dim, opened.meta) == (8, 8, {"encoder": ENCODER})
     assert opened.ids == [*(f"a/{i}" for i in range(5)), *(f"c/{i}" for i in range(3))]
     assert opened.labels == ["v", "w", "x", "y", "z", None, None, None]
     assert opened.array().dtype == np.float32
-    assert np.array_equal(opened.array(), expected)
+    np.testing.assert_allclose(opened.array(), expected, rtol=0, atol=1e-7)
     blocks = list(opened.blocks(2))
     assert [len(block) for block in blocks] == [2, 2, 1, 2, 1]
     assert all(block.dtype == np.float32 for block in blocks)
-    assert np.array_equal(np.concatenate(blocks), expected)
+    assert np.array_equal(np.concatenate(blocks), opened.array())
 
 
 def test_chosen_rows_come_in_the_order_asked_for(tmp_path):
     parts = [unit_rows(5), unit_rows(0), unit_rows(3, seed=1)]
-    whole = np.concatenate(parts).astype(np.float32)
+    stored = np.concatenate(parts)
+    whole = unit(stored)
     rows = np.array([7, 0, 4, 5, 4])
     for arrays in (parts, [np.concatenate(parts)]):
         shards = [write_shard(tmp_path, str(i), part) for i, part in enumerate(arrays)]
         opened = open_shards(shards)
         blocks = list(opened.blocks(2, rows))
         assert [len(block) for block in blocks] == [2, 2, 1]
-        assert np.array_equal(np.concatenate(blocks), whole[rows])
-        assert np.array_equal(opened.array(rows), whole[rows])
+        np.testing.assert_allclose(np.concatenate(blocks), whole[rows], rtol=0, atol=1e-7)
+        assert np.array_equal(opened.array(rows), opened.array()[rows])
+        assert np.array_equal(np.concatenate(blocks), opened.array(rows))
+        assert np.array_equal(np.concatenate(list(opened.stored(rows, 2))), stored[rows])
+        assert next(opened.stored(rows)).dtype == np.float16
         assert opened.array(rows).dtype == np.float32
         assert list(opened.blocks(2, rows[:0])) == []
         assert opened.array(rows[:0]).shape == (0, 8)
+
+
+def test_rows_are_of_unit_norm_again_however_they_are_read(tmp_path):
+    """Cosines and sharp scores are those of float64, which float16 rows as they are miss."""
+    true = unit(np.random.default_rng(0).normal(size=(300, 512)))
+    rounded = (1.0004 * true).astype(np.float16)  # as float16 may leave them
+    opened = open_shards([write_shard(tmp_path, "a", rounded)])
+    texts = embeddings.read_texts(tmp_path / "a.npy")
+    ways = [opened.array(), opened.joined()[np.arange(300)], opened.joined()[:], texts]
+    for rows in [*ways, np.concatenate(list(opened.blocks(7)))]:
+        assert rows.dtype == np.float32
+        assert np.array_equal(rows, texts)
+        assert np.abs(np.linalg.norm(rows.astype(float), axis=1) - 1).max() < 5e-7
+    cosines = unit(rounded) @ unit(rounded).T
+    np.testing.assert_allclose(texts @ texts.T, cosines, rtol=0, atol=2e-6)
+    plain = rounded.astype(np.float32)
+    assert np.abs(plain @ plain.T - cosines).max() > 5e-4
+
+
+def test_rows_without_a_direction_stay_as_they_are(tmp_path):
+    write_array(tmp_path / "a.npy", np.array([[0, 0], [np.nan, 1], [3, 4]], np.float16))
+    rows = embeddings.read_texts(tmp_path / "a.npy")
+    np.testing.assert_array_equal(rows[0], [0, 0])
+    assert np.isnan(rows[1]).any()
+    np.testing.assert_allclose(rows[2], [0.6, 0.8], rtol=1e-6)
 
 
 def test_a_stream_knows_how_many_blocks_it_has(tmp_path):

@@ -1,6 +1,8 @@
 """Access to stored embeddings: `.npy` shards of unit rows, each with a Parquet index in step.
 
-NumPy and pyarrow only, so that jobs that read embeddings start fast.
+They are stored as float16, whose rounding leaves norms (and so cosines) off by some 1e-4. So rows
+are scaled to unit norm whenever they are read, here and nowhere else. NumPy and pyarrow only, so
+that jobs that read embeddings start fast.
 """
 
 from dataclasses import dataclass
@@ -21,8 +23,9 @@ BLOCK = 8192  # rows of embeddings that a stream holds at a time
 class Embeddings:
     """Embeddings of one image set or corpus, spread over shards; made by `open_embeddings`.
 
-    arrays: list of memory maps [n_s, d]. index: the shards' indexes as one pyarrow Table of N
-    rows, in the arrays' order. meta: what the index says of its making, with the key "encoder".
+    arrays: list of array-likes [n_s, d] on disk (`UnitRows`). index: the shards' indexes as one
+    pyarrow Table of N rows, in the arrays' order. meta: what the index says of its making, with the
+    key "encoder".
     """
 
     arrays: list
@@ -66,6 +69,11 @@ class Embeddings:
         """All rows as one array-like [N, d] on disk, for random access: len, shape, [rows]."""
         return self.arrays[0] if len(self.arrays) == 1 else _Joined(self.arrays)
 
+    def stored(self, rows, size=BLOCK):
+        """An iterator over rows as they are stored, to copy them exactly; rows as in `blocks`."""
+        maps = _Joined([array.stored for array in self.arrays], self.arrays[0].stored.dtype)
+        return (maps[rows[i : i + size]] for i in range(0, len(rows), size))
+
     def array(self, rows=None):
         """Rows in memory, float32 [n, d]; which, see `blocks`."""
         found = np.empty((self.rows if rows is None else len(rows), self.dim), np.float32)
@@ -74,6 +82,33 @@ class Embeddings:
             found[start : start + len(block)] = block
             start += len(block)
         return found
+
+
+class UnitRows:
+    """An array [n, d] on disk whose rows are scaled to unit norm when read: len, shape, [rows].
+
+    stored: the array as it is, to copy rows exactly. Rows of zeros stay, and NaN stays NaN.
+    """
+
+    ndim = 2
+
+    def __init__(self, stored):
+        self.stored, self.shape = stored, stored.shape
+
+    def __len__(self):
+        return len(self.stored)
+
+    def __getitem__(self, rows):
+        """The rows of a slice or with these numbers, int [n]: float32 [n, d]."""
+        found = np.array(self.stored[rows], dtype=np.float32)
+        norms = np.sqrt(np.einsum("nd,nd->n", found, found))[:, None]
+        np.divide(found, norms, out=found, where=norms > 0)
+        return found
+
+
+def read_texts(path):
+    """All embeddings of a `.npy` file, e.g. of a corpus: float32 [V, d], unit norm."""
+    return UnitRows(read_array(path))[:]
 
 
 class _Blocks:
@@ -96,8 +131,8 @@ class _Blocks:
 class _Joined:
     """Rows of several arrays as if they were one."""
 
-    def __init__(self, arrays):
-        self._arrays = arrays
+    def __init__(self, arrays, dtype=np.float32):
+        self._arrays, self._dtype = arrays, dtype
         self._starts = np.cumsum([0, *(len(array) for array in arrays)])
         self.shape = (int(self._starts[-1]), arrays[0].shape[1])
 
@@ -108,7 +143,7 @@ class _Joined:
         """The rows with these numbers, int [n], in this order."""
         rows = np.asarray(rows)
         shard = np.searchsorted(self._starts, rows, side="right") - 1
-        found = np.empty((len(rows), self.shape[1]), np.result_type(*self._arrays))
+        found = np.empty((len(rows), self.shape[1]), self._dtype)
         for i in np.unique(shard):
             here = shard == i
             found[here] = self._arrays[i][rows[here] - self._starts[i]]
@@ -133,7 +168,8 @@ def open_embeddings(arrays, indexes):
             raise InputError(f"{path} has {len(array)} rows but {index} {table.num_rows}")
         if _encoder(meta) != _encoder(metas[0]):
             raise InputError(f"{index} and {indexes[0]} come from different encoders: embed again.")
-    return Embeddings(maps, pa.concat_tables(tables, promote_options="default"), metas[0])
+    units = [UnitRows(array) for array in maps]
+    return Embeddings(units, pa.concat_tables(tables, promote_options="default"), metas[0])
 
 
 def split_shards(files, shards):

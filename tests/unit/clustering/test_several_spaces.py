@@ -13,7 +13,7 @@ from workflow_scripts.cluster import cluster
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
 from workflow_scripts.lib.clustering.spaces import open_spaces
 from workflow_scripts.lib.clustering.turtle import task_log_probabilities, train_turtle
-from workflow_scripts.lib.embeddings import IMAGE_INDEX
+from workflow_scripts.lib.embeddings import IMAGE_INDEX, UnitRows
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.rank_clusters import rank_clusters
 
@@ -43,6 +43,7 @@ def stored(tmp_path):
     more = np.concatenate([two[order], two[:1]])
     stems.append(save(tmp_path / "c", more, [*(names[i] for i in order), "more"]))
     files = [[stem.with_suffix(end) for stem in stems] for end in (".npy", ".parquet")]
+    one, two = UnitRows(one)[:], UnitRows(two)[:]  # as they are read
     return SimpleNamespace(one=one, two=two, labels=labels, names=names, files=files)
 
 

@@ -240,8 +240,9 @@ def test_large_ids_do_not_overflow():
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_all_methods_return_the_same_table_from_no_more_than_they_need(method):
     function, needs = getattr(mining, method), METHODS[method]
-    assert set(needs) <= {"clusters", "centres", "labels", "seed"}
-    parameters = {"seed": 3} if "seed" in needs else {}
+    assert set(needs) <= {"clusters", "centres", "labels", "seed", "names"}
+    arguments = {"seed": 3, "names": np.array([7, 2])}
+    parameters = {name: arguments[name] for name in arguments if name in needs}
 
     def mine():
         full = scene(seed=1, n=80, k=4, v=9, true_ids=np.array([2, 5]))
@@ -273,7 +274,8 @@ def test_all_methods_return_the_same_table_from_no_more_than_they_need(method):
 def test_one_cluster_and_more_clusters_than_concepts(method, n, k, v):
     function, needs = getattr(mining, method), METHODS[method]
     data = scene(seed=5, n=n, k=k, v=v, m=min(v, 2), true_ids=np.array([0]))
-    columns = function(data, **({"seed": 0} if "seed" in needs else {}))
+    arguments = {"seed": 0, "names": np.array([0])}
+    columns = function(data, **{name: arguments[name] for name in arguments if name in needs})
     assert 1 <= len(columns["concept_id"]) <= v
     assert (columns["votes"] <= n).all()
 

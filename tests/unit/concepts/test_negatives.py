@@ -69,12 +69,26 @@ def test_ties_go_to_the_earlier_candidate():
     assert ids.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("quantile", [0.5, 1.0])
+def test_distance_to_images_is_the_rule_with_images_for_positives(quantile, monkeypatch):
+    rng = np.random.default_rng(3)
+    texts, positives, images = unit(rng, 60), unit(rng, 4), unit(rng, 90)
+    pos = rng.choice(["noun", "adjective"], 60).tolist()
+    expected, d = reference(texts, images, pos, quantile, 0.3, None)
+    monkeypatch.setattr(similarity, "TILE", 500)
+    ids, found = negatives.neglabel(texts, positives, pos, quantile, 0.3, None, images)
+    assert ids.tolist() == expected
+    np.testing.assert_allclose(found, d, atol=1e-6)
+    ids, _ = negatives.neglabel(texts, positives, pos, quantile, 1, 0.5, images)
+    assert set(ids) == set(np.flatnonzero((texts @ positives.T).max(axis=1) <= 0.5))
+
+
 def test_rest_is_all_candidates():
     rng = np.random.default_rng(0)
     texts, positives = unit(rng, 20), unit(rng, 2)
     ids, d = negatives.rest(texts, positives, ["noun"] * 20)
     assert ids.tolist() == list(range(20))
-    expected = np.quantile(texts.astype(float) @ positives.T.astype(float), 0.95, axis=1)
+    expected = np.quantile(texts.astype(float) @ positives.T.astype(float), 0.99, axis=1)
     np.testing.assert_allclose(d, expected, atol=1e-6)
     near = (texts @ positives.T).max(axis=1) > 0.3
     assert 0 < near.sum() < 20

@@ -52,6 +52,29 @@ def frequency(evidence, minimum_count=1, top_n=None):
     return mined_columns(evidence, concepts)
 
 
+def union(evidence, minimum_count=2, minimum_share=0.25, **parameters):
+    """The names that a cluster votes for, and those that many images match best (ours).
+
+    The union of `clustermine` and `frequency`. A name that a cluster votes for needs no second
+    image. Any other needs `minimum_count` images and `minimum_share` of the images of the median
+    cluster: a fixed count alone lets more and more wrong names in as images are added.
+    parameters: as in `clustermine`. The columns are those of names without clusters.
+    """
+    by_vote, _ = _names_by_vote(evidence, **parameters)
+    sizes = np.bincount(evidence.clusters)
+    least = max(1, minimum_count, minimum_share * np.median(sizes[sizes > 0]))
+    by_count = np.flatnonzero(np.bincount(evidence.votes) >= least)
+    return mined_columns(evidence, np.concatenate([by_vote, by_count]))
+
+
+def given(evidence, names):
+    """The concepts of a list, e.g. a published one. names: int64 [n], their ids.
+
+    Names that no image votes for are kept with 0 votes.
+    """
+    return mined_columns(evidence, names)
+
+
 def random(evidence, seed, n=None):
     """n random concepts of the corpus, each at most once (baseline); what others must beat.
 

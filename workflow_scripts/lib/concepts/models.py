@@ -12,13 +12,33 @@ from workflow_scripts.lib.config.base import (
     Share,
     number,
     one_of,
+    or_path,
 )
 from workflow_scripts.lib.config.messages import wrong
 from workflow_scripts.lib.config.names import Names
 from workflow_scripts.lib.texts.models import TREE
+from workflow_scripts.lib.texts.word_lists import DEFAULTS
 
+Weight = number(ge=0)
 MINING = Field(description="Kind of mining.")
 NEGATIVES = Field(description="Kind of negatives.")
+
+
+class NameList(Block):
+    """A file of names. A plain string is the path."""
+
+    path: str = Field(description="A list (.txt) or a table (.csv, .tsv, .parquet).")
+    column: str = Field(DEFAULTS["column"], description="Column of the names in a table.")
+    format: Literal["names", "synset_mapping"] = Field(
+        DEFAULTS["format"],
+        description="names, or of a .txt file synset_mapping (a WordNet id, then names).",
+    )
+
+
+FILE = Field(description="File of the names, which the corpus must have too.")
+MISSING = Field(
+    "error", description="What becomes of names that the corpus lacks, an error or `skip`."
+)
 
 
 class Votes(Block):
@@ -60,6 +80,24 @@ class Frequency(Block):
     top_n: Count | None = Field(
         None, description="At most this many names, those with the most images."
     )
+
+
+class Union(NamesByVote):
+    """The names of ClusterMine and of Frequency together (ours)."""
+
+    method: Literal["union"] = MINING
+    minimum_count: Count = Field(2, description="Least images per name that no cluster votes for.")
+    minimum_share: Weight = Field(
+        0.25, description="Least images of such a name, as a share of the median cluster's."
+    )
+
+
+class Given(Block):
+    """The names of a file, e.g. a published list or your own."""
+
+    method: Literal["given"] = MINING
+    file: or_path(NameList) = FILE
+    missing: Literal["error", "skip"] = MISSING
 
 
 class GroundTruth(Block):
@@ -107,7 +145,16 @@ class Tac(Block):
 
 
 AnyMining = one_of(
-    ClusterMine, Frequency, GroundTruth, GroundTruthAndMined, Random, Centroid, Scd, Tac
+    ClusterMine,
+    Frequency,
+    Union,
+    Given,
+    GroundTruth,
+    GroundTruthAndMined,
+    Random,
+    Centroid,
+    Scd,
+    Tac,
 )
 
 
@@ -116,9 +163,14 @@ class Negatives(Block):
 
     method: str = NEGATIVES
     quantile: Share = Field(
-        0.95,
-        description="Quantile over the positives that measures the distance of a candidate; `rest` "
-        "only records it.",
+        0.99,
+        description="Quantile over the positives that measures the distance of a candidate; 1 is "
+        "the nearest positive (NegRefine), 0.95 NegLabel's. `rest` and `given` only record it.",
+    )
+    distance_to: Literal["positives", "images"] = Field(
+        "positives",
+        description="What the quantile is over, the positives or the training images (at most "
+        "20,000 of them at random; after InterNeg).",
     )
     limit: Number | None = Field(
         None,
@@ -130,6 +182,10 @@ class Negatives(Block):
     )
     parts: list[str] = Field([], description="Parts of speech of the candidates; empty takes all.")
     tree: str | None = Field(None, description=f"{TREE}.")
+    exclude_positives: StrictBool = Field(
+        True,
+        description="Positives are no candidates (ours); false as in NegLabel's public code.",
+    )
     related: StrictBool = Field(
         True,
         description="Keep synonyms, hyponyms and hypernyms of positives (false needs `tree`).",
@@ -163,4 +219,12 @@ class Rest(Negatives):
     method: Literal["rest"] = NEGATIVES
 
 
-AnyNegatives = one_of(NegLabelNegatives, Rest)
+class GivenNegatives(Negatives):
+    """The names of a file in its order, e.g. a published list, as far as they are candidates."""
+
+    method: Literal["given"] = NEGATIVES
+    file: or_path(NameList) = FILE
+    missing: Literal["error", "skip"] = MISSING
+
+
+AnyNegatives = one_of(NegLabelNegatives, Rest, GivenNegatives)

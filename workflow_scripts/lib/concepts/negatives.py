@@ -11,8 +11,9 @@ import numpy as np
 from workflow_scripts.lib.concepts.similarity import split_rows
 from workflow_scripts.lib.errors import Impossible, InputError
 
-# Keys of a config block that say which concepts are candidates; the others are of the method.
-OF_CANDIDATES = ("method", "corpora", "parts", "tree", "related", "proper", "drop_files")
+# Keys of a config block that are no parameters of the method: of candidates, lists and distances.
+NOT_PARAMETERS = ("method", "corpora", "parts", "tree", "related", "proper", "drop_files")
+NOT_PARAMETERS += ("exclude_positives", "file", "missing", "distance_to")
 
 # ---- candidates and their filters ---------------------------------------------------------------
 
@@ -20,7 +21,8 @@ OF_CANDIDATES = ("method", "corpora", "parts", "tree", "related", "proper", "dro
 def candidates(names, pos, positives, parts=(), filters=()):
     """The concepts that may become negatives.
 
-    names, pos: [V] concepts and their parts of speech. positives: names, which are no candidates.
+    names, pos: [V] concepts and their parts of speech. positives: names, which are no candidates;
+        none are given where positives may be candidates, as in NegLabel's public code.
     parts: parts of speech to keep; all if empty. filters: functions (name, pos) -> whether to keep
         the concept, e.g. of `unrelated`, `common` and `outside`.
     Returns rows int64 [C], ascending; of equal names the first only.
@@ -82,26 +84,30 @@ def _senses(trees, name, pos):
 # ---- methods -----------------------------------------------------------------------------------
 
 
-def rest(texts, positives, pos, quantile=0.95, limit=None):
+def rest(texts, positives, pos, quantile=0.99, limit=None, images=None):
     """All candidates in their order. Arguments and results as in `neglabel`."""
-    return _distances(texts, positives, quantile, limit)
+    return _distances(texts, positives, quantile, limit, images)
 
 
-def neglabel(texts, positives, pos, quantile=0.95, share=0.15, limit=None):
+def neglabel(texts, positives, pos, quantile=0.99, share=0.15, limit=None, images=None):
     """The candidates farthest from the positives (NegMining of NegLabel, ICLR 2024, algorithm 1).
 
-    d(n) = `quantile` (linear) over the positives p of cos(e_n, e_p). Of the candidates of each part
-    of speech the `share` with the lowest d is kept, rounded down. Ties go to the earlier candidate.
+    d(n) = `quantile` (linear) over the positives p of cos(e_n, e_p); the paper takes 0.95. Of the
+    candidates of each part of speech the `share` with the lowest d is kept, rounded down. Ties go
+    to the earlier candidate.
 
     texts: float32 [C, d] unit-norm, the candidates. positives: float32 [P, d] unit-norm.
     pos: [C] part-of-speech tags. limit: drop, before the cut, candidates with a cosine above it to
         any positive (near duplicates of a positive; CSP uses .95). None keeps them.
+    images: float32 [n, d] unit-norm in-distribution images, whose cosines then measure d in place
+        of the positives' (after InterNeg, CVPR 2026; the quantile over single images is our
+        reading). None measures by the positives.
     Returns rows of `texts` int64 [M] in their final order and d float32 [M]. The order is the
     original's: parts of speech as they first occur among the candidates, lowest d first.
     Raises InputError if there are no positives, Impossible if nothing is left.
     """
     pos = np.asarray(pos)
-    ids, similarity = _distances(texts, positives, quantile, limit)
+    ids, similarity = _distances(texts, positives, quantile, limit, images)
     kept = []
     for tag in dict.fromkeys(pos.tolist()):
         part = np.flatnonzero(pos[ids] == tag)
@@ -116,8 +122,11 @@ def neglabel(texts, positives, pos, quantile=0.95, share=0.15, limit=None):
     return ids[kept], similarity[kept]
 
 
-def _distances(texts, positives, quantile, limit):
-    """Candidates within the limit and the quantile of their cosines to the positives."""
+def _distances(texts, positives, quantile, limit, images):
+    """Candidates within the limit and the quantile of their cosines to the positives or images.
+
+    Tile by tile: no candidates x images matrix exists.
+    """
     if not len(positives):
         raise InputError("there are no positives to find negatives for; mine at least one concept")
     if texts.shape[1] != positives.shape[1]:
@@ -125,15 +134,10 @@ def _distances(texts, positives, quantile, limit):
             f"the candidates have {texts.shape[1]} dimensions, the positives {positives.shape[1]}; "
             "embed both with the same encoder"
         )
-    nearest = [np.empty(0, np.float32)]
-    similarity = [np.empty(0, np.float32)]
-    for part in split_rows([texts], len(positives)):
-        cosines = part @ positives.T
-        nearest.append(cosines.max(axis=1))
-        similarity.append(np.quantile(cosines, quantile, axis=1).astype(np.float32))
-    ids, similarity = np.arange(len(texts)), np.concatenate(similarity)
+    ids = np.arange(len(texts))
+    similarity = _quantiles(texts, positives if images is None else images, quantile)
     if limit is not None:
-        ids = np.flatnonzero(np.concatenate(nearest) <= limit)
+        ids = np.flatnonzero(_quantiles(texts, positives, 1) <= limit)
     if not len(ids):
         raise Impossible(
             "no concept of the corpus is left as a negative; use a larger corpus, drop a filter or "
@@ -142,4 +146,12 @@ def _distances(texts, positives, quantile, limit):
     return ids, similarity[ids]
 
 
-METHODS = {"neglabel": neglabel, "rest": rest}
+def _quantiles(texts, others, quantile):
+    """A quantile of the cosines of every text to the other embeddings: float32 [C]."""
+    found = [np.empty(0, np.float32)]
+    for part in split_rows([texts], len(others)):
+        found.append(np.quantile(part @ others.T, quantile, axis=1).astype(np.float32))
+    return np.concatenate(found)
+
+
+METHODS = {"neglabel": neglabel, "rest": rest, "given": rest}  # given: candidates in its order

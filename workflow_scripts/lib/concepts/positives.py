@@ -4,9 +4,10 @@ corpora they and the negatives come from."""
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_array, read_table, write_table
+from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.evidence import Evidence
+from workflow_scripts.lib.embeddings import read_texts
 
 
 def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=None):
@@ -26,7 +27,7 @@ def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=
         table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
         for name in ("concept_ids", "cosines")
     )
-    arrays = [np.asarray(read_array(path), np.float32) for path in centres or []]
+    arrays = [read_texts(path) for path in centres or []]
     evidence = Evidence(ids, cosines, n_concepts, assigned, true_ids, *arrays)
     return evidence, table["image_id"].combine_chunks()
 
@@ -72,7 +73,7 @@ def read_corpora(names, texts, concepts):
         ids = pa.array(np.arange(len(table), dtype=np.int32))
         corpus = pa.array([name] * len(table), pa.string())
         tables.append(table.append_column("corpus", corpus).append_column("concept_id", ids))
-    vectors = [np.asarray(read_array(path), dtype=np.float32) for path in texts]
+    vectors = [read_texts(path) for path in texts]
     return pa.concat_tables(tables).combine_chunks(), np.concatenate(vectors)
 
 

@@ -50,6 +50,10 @@ def paths_in_run(config, studies=None):
     for name in config["run"] if studies is None else studies:
         study = config["studies"][name]
         yield from _tree_paths(name, study, config)
+        for section in ("minings", "negatives"):
+            for block in study[section]:
+                if config[section][block]["method"] == "given":
+                    yield f"{section}.{block}.file", config[section][block]["file"]["path"]
         for image_set in study_sources(study, config):
             block = config["image_sets"][image_set]
             for key in ("label_names", "groups"):

@@ -5,8 +5,8 @@
 
 from workflow_scripts.lib.concepts.methods import METHODS as MINING
 from workflow_scripts.lib.config.names import ablated_studies
+from workflow_scripts.lib.detection.methods import ALL, deciding_rank
 from workflow_scripts.lib.detection.methods import METHODS as DETECTORS
-from workflow_scripts.lib.detection.methods import deciding_rank
 from workflow_scripts.lib.images.kinds import LABELS
 
 NEEDS = {
@@ -46,6 +46,17 @@ def calibration_set(study):
 def scored_sets(study):
     """Names of the image sets that a study scores: test, near, far, shifted, calibration."""
     return [*study_image_sets(study)[1:], *filter(None, [calibration_set(study)])]
+
+
+def scored_pairs(study):
+    """What a detector with a memory sees by itself: (ID sample, OOD set, the sets of the sample).
+
+    The ID sample is the test set, a shifted one, or ALL of them together.
+    """
+    parts = [study["test"], *study["shift"]]
+    samples = {part: [part] for part in parts} | ({ALL: parts} if study["shift"] else {})
+    oods = [*study["near"], *study["far"]]
+    return [[name, ood, sets] for name, sets in samples.items() for ood in oods]
 
 
 def deciding(study, config, clustered=True):

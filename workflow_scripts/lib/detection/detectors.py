@@ -28,22 +28,51 @@ def score_embeddings(
     """`score_blocks` of all images: in order, but for stateful detectors in a random order.
 
     A detector with a memory must not see one image set after the other. The order is the same for
-    all detectors and lists of texts (our choice); scores are returned in the images' order.
+    all detectors and lists of texts (our choice); scores are returned in the images' order. Those
+    of a detector with a memory are of one stream of all images: for lists and decisions, which
+    need a score per image. Tables take those of `score_pairs`.
     images: `Embeddings`, which are streamed. Other arguments and results as in `score_blocks`.
     """
-    stateful = {n: block for n, block in detectors.items() if METHODS[block["method"]].stateful}
+    stateful = _stateful(detectors)
     others = {name: block for name, block in detectors.items() if name not in stateful}
     blocks = progress(images.blocks(), unit="block")
     scores, nearest, cosines = score_blocks(
         blocks, positives, negatives, others, train, clusters, own, missing
     )
     if stateful:
-        order = np.random.default_rng(ORDER_SEED).permutation(images.rows)
-        blocks = progress(images.blocks(rows=order), unit="block")
-        shuffled, _, _ = score_blocks(blocks, positives, negatives, stateful, missing=missing)
-        back = np.argsort(order)
-        scores |= {key: values[back] for key, values in shuffled.items()}
+        scores |= _score_shuffled(
+            images, np.arange(images.rows), positives, negatives, stateful, missing
+        )
     return scores, nearest, cosines
+
+
+def score_pairs(images, positives, negatives, detectors, pairs):
+    """Scores of the detectors with a memory, of every pair of image sets in a stream of its own.
+
+    The memory starts empty for every pair and its images come shuffled, so that the pair's scores
+    depend on no other set (as the authors of AdaNeg run it).
+    pairs: pair -> int [n], the rows of its images. Other arguments as in `score_embeddings`.
+    Returns pair -> {(detector, negatives): float32 [n]}.
+    """
+    stateful = _stateful(detectors)
+    return {
+        pair: _score_shuffled(images, rows, positives, negatives, stateful)
+        for pair, rows in pairs.items()
+        if stateful
+    }
+
+
+def _stateful(detectors):
+    return {n: block for n, block in detectors.items() if METHODS[block["method"]].stateful}
+
+
+def _score_shuffled(images, rows, positives, negatives, detectors, missing=None):
+    """The scores of `score_blocks` of these rows, seen in a random order."""
+    order = np.random.default_rng(ORDER_SEED).permutation(len(rows))
+    blocks = progress(images.blocks(rows=rows[order]), unit="block")
+    shuffled, _, _ = score_blocks(blocks, positives, negatives, detectors, missing=missing)
+    back = np.argsort(order)
+    return {key: values[back] for key, values in shuffled.items()}
 
 
 def score_blocks(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 NAMES = ("positives", "negatives")
+ALL = "(all)"  # name of the sample of all in-distribution test sets together
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Method:
 
     module: where its function is. needs: what it compares images with, in the order of its
     arguments: positives, negatives, train (the training images) or clusters (of these).
-    fitted: the function prepares the score. stateful: scores depend on the images before.
+    fitted: the function prepares the score. stateful: scores depend on the images before, so every
+    pair of in-distribution and OOD set is scored on its own.
     """
 
     module: str

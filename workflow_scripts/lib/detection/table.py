@@ -20,9 +20,10 @@ from math import isqrt
 import numpy as np
 
 from workflow_scripts.lib.detection.bootstrap import metric_draws
+from workflow_scripts.lib.detection.methods import ALL
 from workflow_scripts.lib.detection.metrics import METRICS, fpr95_place, ood_metrics
 
-ALL, MEAN = "(all)", "(mean)"
+MEAN = "(mean)"
 DRAWN = ("auroc", "fpr95")  # the metrics that get intervals
 
 
@@ -104,14 +105,18 @@ def pairs_of(rows):
 # ---- metrics and draws ---------------------------------------------------------------------------
 
 
-def measure(rows, scores):
+def measure(rows, scores, paired=None):
     """The metrics of every row, a list of dicts: those of `ood_metrics`, averaged over the pairs.
 
     scores: sample -> float [n], higher = more in-distribution.
+    paired: pair -> the scores of its two samples, of a detector that scores every pair on its own;
+        None takes those of `scores`.
     n_id and n_ood of a mean are the images of all its ID and of all its OOD samples.
     Raises InputError for a sample without images or with scores that are not finite.
     """
-    of_pair = {pair: ood_metrics(*(scores[name] for name in pair)) for pair in pairs_of(rows)}
+    if paired is None:
+        paired = {pair: [scores[name] for name in pair] for pair in pairs_of(rows)}
+    of_pair = {pair: ood_metrics(*both) for pair, both in paired.items()}
     return [_averaged({pair: of_pair[pair] for pair in row.pairs}) for row in rows]
 
 

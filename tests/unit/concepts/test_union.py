@@ -1,0 +1,40 @@
+from statistics import median
+
+import numpy as np
+import pytest
+from mining_references import evidence, rows, slow_name
+
+from workflow_scripts.lib.concepts.mining import clustermine, union
+from workflow_scripts.lib.errors import InputError
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("minimum_count", [1, 2, 5, 1000])
+@pytest.mark.parametrize("share", [0, 0.25, 1.5])
+def test_union_is_the_clusters_names_and_the_frequent_ones(seed, minimum_count, share):
+    rng = np.random.default_rng(seed)
+    n, k, v = rng.integers(1, 200), rng.integers(1, 30), rng.integers(1, 40)
+    votes, clusters = rng.integers(0, v, n).tolist(), rng.integers(0, k, n).tolist()
+    cosines = (rng.integers(0, 5, n) / 8).tolist()  # exact sums, many ties
+    expected = {slow_name(votes, cosines, clusters, c)[0] for c in set(clusters)}
+    least = max(minimum_count, share * median(clusters.count(c) for c in set(clusters)))
+    expected |= {j for j in votes if votes.count(j) >= least}
+    found = rows(union(evidence(votes, cosines, clusters), minimum_count, share))
+    assert [row["concept_id"] for row in found] == sorted(
+        expected, key=lambda j: (-votes.count(j), j)
+    )
+    assert [row["votes"] for row in found] == [votes.count(row["concept_id"]) for row in found]
+    assert {row["clusters"] for row in found} == {0}
+
+
+def test_what_a_cluster_must_be_does_not_concern_frequent_names():
+    data = evidence([0, 1, 1, 2, 3, 3], [0.5] * 6, [0, 1, 1, 2, 2, 2])
+    assert set(clustermine(data)["concept_id"]) == {0, 1, 3}
+    assert set(union(data)["concept_id"]) == {0, 1, 3}
+    assert set(union(data, 1, 0.5)["concept_id"]) == {0, 1, 2, 3}  # the median cluster has 2 images
+    assert set(union(data, 1, 0.6)["concept_id"]) == {0, 1, 3}
+    assert set(union(data, 3, minimum_size=3)["concept_id"]) == {3}
+    assert set(union(data, 2, minimum_size=3)["concept_id"]) == {1, 3}
+    assert set(union(data, 1, 0)["concept_id"]) == {0, 1, 2, 3}
+    with pytest.raises(InputError, match="lower minimum_size"):
+        union(data, minimum_size=4)
