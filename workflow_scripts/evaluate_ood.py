@@ -120,12 +120,11 @@ class Evaluation:
         """
         measured = measure(rows, scores, paired)  # checks the scores
         parts = [self.cfg["test"], *self.cfg["shift"]]
-        draws = row_draws(rows, scores, counts, parts) if counts and not paired else {}
+        draws, limits = {}, {}
         if counts and paired:
-            draws = {
-                metric: np.full((len(rows), self.cfg["resamples"]), np.nan) for metric in DRAWN
-            }
-        limits = {}
+            draws = dict.fromkeys(DRAWN, np.full((len(rows), self.cfg["resamples"]), np.nan))
+        elif counts:
+            draws = row_draws(rows, scores, counts, parts)
         for metric, drawn in draws.items():
             limits[f"{metric}_low"], limits[f"{metric}_high"] = interval(drawn)
         for i, metrics in enumerate(measured):

@@ -3,7 +3,7 @@
 Reads the similarity pass and, for methods that need them, clusters and their centres; never labels,
 test or OOD images. The clusters may be of another encoder. Out: one row per concept with votes,
 purity, size, runner-up and example images; the metadata name both encoders, and of a given list the
-number of names that the corpus lacks (missing).
+number of names that the corpus lacks (lacking).
 """
 
 from workflow_scripts.lib.artifacts import read_meta, read_table

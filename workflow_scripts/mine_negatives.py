@@ -3,7 +3,7 @@
 Out: Parquet, one row per concept and block of negatives: negatives (name of the block), corpus,
 concept_id (row in that corpus), concept and similarity (a quantile of its cosines to the
 positives, or to training images). A block that finds no negative has no rows; the metadata
-`missing` say why. Of every given list they have the number of names that the corpora lack (lacking).
+`missing` say why. `lacking` counts the names of every given list that the corpora lack.
 """
 
 import logging

@@ -8,8 +8,8 @@ training images: these are left out of what they are compared with.
 Out: Parquet, one row per image: image_set, image_id, concept (the nearest positive), its cosine,
 and a float32 column per detector, `detector` or `detector:negatives`; higher is more
 in-distribution. A detector that cannot score has no column; the metadata `missing` say why. A
-detector with a memory has further columns, `detector:negatives:ID set:OOD set`, one per pair of sets
-that it saw by itself, empty for the images of other sets.
+detector with a memory has further columns, `detector:negatives:ID set:OOD set`, one per pair of
+sets that it saw by itself, empty for the images of other sets.
 """
 
 import logging

@@ -1,5 +1,7 @@
 """A block that finds no negative: `mine_negatives` records it; scores with it are missing."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,8 +27,13 @@ def mined(tmp_path):
     blocks = TypeAdapter(dict[str, AnyNegatives]).validate_python(blocks)
     resolved = {name: block.model_dump() for name, block in blocks.items()}
     cfg = {"corpora": ["words"], "negatives": resolved}
-    paths = (tmp_path / "positives.parquet", [tmp_path / "texts.npy"], [tmp_path / "texts.parquet"])
-    mine_negatives(*paths, [], cfg, {"seed": 0}, tmp_path / "negatives.parquet")
+    inputs = SimpleNamespace(
+        positives=tmp_path / "positives.parquet",
+        texts=[tmp_path / "texts.npy"],
+        concepts=[tmp_path / "texts.parquet"],
+        **dict.fromkeys(("trees", "given", "train", "train_index"), ()),
+    )
+    mine_negatives(inputs, cfg, {"seed": 0}, tmp_path / "negatives.parquet")
     path = tmp_path / "negatives.parquet"
     return read_meta(path), pd.read_parquet(path)
 

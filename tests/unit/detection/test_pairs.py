@@ -113,9 +113,15 @@ def test_tables_take_the_scores_of_the_pair_and_have_no_intervals(scored):
     for part in parts:
         part["image_id"] += [str(i) for i in range(len(part))]
     pd.concat(parts).to_parquet(scored.folder / "flags.parquet")
-    cfg = STUDY | {"resamples": 20, "reference": "m"}
+    cfg = STUDY | {"resamples": 20, "reference": "m", "groups": {}, "label_names": []}
+    cfg |= {"ood_shards": {}}
+    inputs = SimpleNamespace(
+        scores=[scored.file],
+        flags=scored.folder / "flags.parquet",
+        **dict.fromkeys(("groups", "negatives", "ood_index", "label_names", "trees"), ()),
+    )
     outputs = scored.folder / "ood.parquet", scored.folder / "comparison.parquet"
-    evaluate_ood([scored.file], scored.folder / "flags.parquet", cfg, *outputs)
+    evaluate_ood(inputs, cfg, *outputs)
     ood, comparison = (pd.read_parquet(path) for path in outputs)
     ada = ood[ood["detector"] == "ada"]
 
