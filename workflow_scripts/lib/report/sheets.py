@@ -16,7 +16,6 @@ WIDTH, HEIGHT = COLUMNS * CELL, TILE + GAP
 TITLE_SIZE, NAME_SIZE, LINE = 18, 14, 18
 TITLE_LINE = 24
 NAME_LINES = 3
-COLOURS = 256  # of the palette; a quarter of the size of an RGB image
 
 
 def concept_sheet(title, concepts):
@@ -24,7 +23,7 @@ def concept_sheet(title, concepts):
 
     title: lines of text. concepts: list of (name, note, tiles), a note a line of text, tiles up to
     EXAMPLES RGB images of TILE x TILE pixels. Names are wrapped, and cut after three lines.
-    Returns a palette image; without concepts it has only its title.
+    Returns an RGB image; without concepts it has only its title.
     """
     top = 2 * GAP + TITLE_LINE * len(title)
     rows = -(-len(concepts) // COLUMNS)
@@ -43,8 +42,7 @@ def concept_sheet(title, concepts):
     for (left, y), (_, _, tiles) in zip(corners, concepts, strict=True):
         for i, tile in enumerate(tiles):
             sheet.paste(tile, (left + TEXT + i * (TILE + GAP), y))
-    # Without k-means (4 steps), pale colours lose their hue.
-    return sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
+    return sheet
 
 
 class Page:
