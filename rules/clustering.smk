@@ -37,6 +37,7 @@ rule choose_k:
         parquet="results/k/{encoder}/{image_set}/sweep.parquet",
         csv="results/k/{encoder}/{image_set}/sweep.csv",
         md="results/k/{encoder}/{image_set}/sweep.md",
+        html="results/k/{encoder}/{image_set}/sweep.html",
         choice="results/k/{encoder}/{image_set}/choice.json",
         clusters="results/k/{encoder}/{image_set}/clusters.parquet",
     log:

@@ -23,7 +23,7 @@ from workflow_scripts.lib.clustering.heads import (
 from workflow_scripts.lib.embeddings import Embeddings
 
 CFG = {
-    "seed": 0, "steps": 40, "warmup_steps": 5, "batch_size": 32, "base_lr": 0.05, "final_lr": 0.0,
+    "seed": 0, "steps": 40, "warmup_steps": 5, "batch_size": 32, "base_lr": 0.05,
     "standardise": False, "heads": 3, "hidden": 12, "bottleneck": 6, "temperature": 0.1,
     "teacher_momentum": 0.9, "neighbours": 5,
     "beta": 0.6, "prior_momentum": 0.9, "entropy_weight": 5.0, "entropy_momentum": 0.0,
@@ -112,17 +112,13 @@ def test_learning_rate():
         (0.0, [0.2, 0.2, 0.199951, 0.170711, 0.1, 0.029289, 4.9e-05]),
         (0.02, [0.2, 0.2, 0.199961, 0.176569, 0.12, 0.063431, 0.040039]),
         (0.1, [0.2] * 7),
+        (None, [0.2] * 7),
     ],
 )
 def test_the_schedule_of_the_public_code(final_lr, public):
     # Recorded from 11 epochs of 10 steps, one of them warm-up, min_lr 0, .02 and .1, batch 512.
-    cfg = {
-        "base_lr": 0.1,
-        "final_lr": final_lr,
-        "batch_size": 512,
-        "steps": 110,
-        "warmup_steps": 10,
-    }
+    cfg = {"base_lr": 0.1, "batch_size": 512, "steps": 110, "warmup_steps": 10}
+    cfg |= {} if final_lr is None else {"final_lr": final_lr}
     found = [learning_rate(step, cfg) for step in (9, 10, 11, 35, 60, 85, 109)]
     np.testing.assert_allclose(found, public, atol=1e-6)
 

@@ -28,7 +28,6 @@ CFG = {
     "warmup_steps": 5,
     "batch_size": 32,
     "base_lr": 0.05,
-    "final_lr": 0.0,
     "standardise": False,
     "heads": 3,
     "hidden": 12,

@@ -66,10 +66,10 @@ def adamw_step(optimiser, lr):
 def learning_rate(step, cfg):
     """Linear warm-up to base_lr, then cosine to final_lr, both times batch_size / 256.
 
-    TEMI's public commands keep the rate constant: their final_lr (min_lr) is their base_lr.
+    Without final_lr the rate stays constant, as in TEMI's public commands (min_lr equal to lr).
     """
     scale, warmup = cfg["batch_size"] / 256, cfg["warmup_steps"]
-    peak, final = cfg["base_lr"] * scale, cfg["final_lr"] * scale
+    peak, final = cfg["base_lr"] * scale, cfg.get("final_lr", cfg["base_lr"]) * scale
     if step < warmup:
         return peak * (step + 1) / warmup
     way = (step - warmup) / (cfg["steps"] - warmup)
@@ -89,7 +89,7 @@ def train_heads(loss, task):
         the loss updates in place; gives the loss of every head [H].
     task: a `Task` with neighbours, of which the first cfg["neighbours"] are used. Embeddings are
         cast batch by batch. task.cfg: steps (of the optimiser), warmup_steps, batch_size (pairs),
-        base_lr, final_lr, standardise (see `standardisation`), heads, hidden, bottleneck,
+        base_lr, perhaps final_lr, standardise (see `standardisation`), heads, hidden, bottleneck,
         temperature, teacher_momentum, neighbours, seed, and what the loss needs.
     Raises InputError on sizes that do not fit together.
 

@@ -94,10 +94,9 @@ class Distillation(Clustering):
     warmup_steps: Natural = Field(20_000, description="Steps of warm-up.")
     batch_size: whole(ge=2) = Field(1024, description="Pairs per step.")
     base_lr: Number = Field(1e-4, description="Learning rate per 256 pairs, after the warm-up.")
-    final_lr: number(ge=0) = Field(
-        0.0,
-        description="The same at the end, after a cosine decay (ours); equal to base_lr it keeps "
-        "the rate constant, as TEMI's public commands do.",
+    final_lr: number(ge=0) = optional(
+        "The same at the end, after a cosine decay; without the key the rate stays constant, as in "
+        "TEMI's public commands."
     )
     standardise: StrictBool = Field(
         False,

@@ -1,8 +1,7 @@
 """TEMI: deep clustering on frozen embeddings (Adaloglou et al., BMVC 2023, arXiv 2303.17896).
 
 Heads, teachers and their training are those of `lib.clustering.heads`; here is the loss. Its public
-commands are `final_lr` equal to `base_lr` and, to over-cluster ImageNet, `standardise` (there
---embed_norm); by default the rate decays to 0 and embeddings keep their unit norm (ours).
+command for over-clustering ImageNet has `standardise` (there --embed_norm).
 """
 
 import torch
