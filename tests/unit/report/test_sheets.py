@@ -32,8 +32,8 @@ def dark(sheet):
 
 
 def contains(sheet, text, size):
-    """Whether the text is drawn anywhere in the sheet. The palette changes the grey of the edges
-    of letters, so a few pixels may differ."""
+    """Whether the text is drawn anywhere in the sheet; at the edges of letters a few pixels may
+    differ."""
     wanted = pixels(text, size)
     windows = np.lib.stride_tricks.sliding_window_view(dark(sheet), wanted.shape)
     return (windows != wanted).sum(axis=(2, 3)).min() < 0.05 * wanted.sum()
