@@ -70,7 +70,7 @@ def test_what_differs_is_renewed_and_nothing_else(project):
 
 
 def compared():
-    """Benchmarks of two seeds: ACC of k-means, of a random start, TEMI, SCANv2, TURTLE by image set.
+    """Benchmarks of two seeds: ACC of k-means, of a random start, TEMI, SCANv2 and TURTLE by set.
     `world` is in two benchmarks, and once clustered for an unknown number of clusters."""
     accs = {
         "world": (0.5, 0.7, 0.6, 0.4, 0.6),
