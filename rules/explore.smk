@@ -120,16 +120,20 @@ def images_to_show(wildcards):
     }
 
 
+def roles_of_listed(name):
+    """Scored image set -> test, shift, near or far; None where nothing is known of its images."""
+    study = CONFIG["studies"][name]
+    roles = {one: group for group in ("shift", "near", "far") for one in study[group]}
+    return {study["test"]: "test" if roles else None} | roles
+
+
 def outlier_page_config(wildcards):
     """What the page of a set says of it, and what it links to."""
     study, name = CONFIG["studies"][wildcards.study], wildcards.image_set
-    roles = {one: group for group in ("shift", "near", "far") for one in study[group]}
-    if roles:  # else nothing is known of the images
-        roles[study["test"]] = "test"
     return {
         "study": wildcards.study,
         "image_set": name,
-        "role": roles.get(name),
+        "role": roles_of_listed(wildcards.study).get(name),
         "test": study["test"],
         "pages": menu_of(wildcards.study),
         "files": [f"results/outliers/{wildcards.study}/{name}.{end}" for end in ("csv", "parquet")],
@@ -241,6 +245,7 @@ def study_pages_config(wildcards):
         "roles": {one: [role, source_of(one)] for one, role in roles.items()},
         "sets": list(dict.fromkeys(map(source_of, roles))),
         "listed": listed_sets(name),
+        "listed_as": roles_of_listed(name),
         "outlier_pages": outlier_pages(name),
         "clusters_page": clusters_page(name),
         "comparison_page": f"results/explore/{name}/comparison.html",

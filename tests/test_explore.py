@@ -71,7 +71,7 @@ def test_the_start_page_says_what_the_tables_say(open_page, hostile, names, outl
     largest = names.sort_values("size", ascending=False, kind="stable").iloc[0]
     assert f"{largest['name']}\n{largest['size']} images" in text
     flagged = int(outliers["flagged"].sum())
-    assert f"lowest of {len(outliers)}\n\n{flagged} images" in text
+    assert f"worst fits of {len(outliers)} images\n\n{flagged} images" in text
     assert outliers["image_id"][0] in text
 
 

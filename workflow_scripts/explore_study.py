@@ -23,9 +23,11 @@ from workflow_scripts.lib.report.reservations import leaks
 from workflow_scripts.lib.report.tables import over_seeds, read_frame
 
 TILE = 120  # pixels
-CLUSTERS = 14  # that are shown
-LOWEST = 7  # images of each set
+CLUSTERS = 16  # that are shown
+LOWEST = 8  # images of each set
 ROWS = 200  # of a table
+SETS = {"test": ", which should belong", "shift": ", which should belong", "near": " (OOD)"}
+SETS |= {"far": " (OOD)"}
 BEST = {
     "detector": "detector",
     "positives": "positives",
@@ -75,7 +77,7 @@ def sprite_of(name, ids, sources, locators):
 
 def lowest_images(inputs, cfg):
     """Per scored set with a list of outliers: what the start page shows of it."""
-    found = []
+    found, roles = [], cfg["listed_as"]
     for i, (name, path) in enumerate(zip(cfg["listed"], inputs.outliers, strict=True)):
         frame, meta = read_frame(path), read_meta(path)
         lowest = frame.head(LOWEST)
@@ -87,6 +89,7 @@ def lowest_images(inputs, cfg):
         found.append(
             {
                 "name": name,
+                "role": SETS.get(roles[name], ""),
                 "n": len(frame),
                 "flagged": int(frame["flagged"].sum()) if known else None,
                 "rate": meta["false_alarm_rate"],
@@ -96,7 +99,8 @@ def lowest_images(inputs, cfg):
                 "page": cfg["outlier_pages"][name],
             }
         )
-    return found
+    # The test set last: what should not belong comes first.
+    return sorted(found, key=lambda one: roles[one["name"]] in ("test", "shift"))
 
 
 def best_rows(comparison):

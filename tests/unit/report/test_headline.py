@@ -57,7 +57,7 @@ DECISIONS = rows(
 def test_a_study_with_ood_sets_says_what_it_shows_and_how_well_it_tells_them():
     tables = StudyTables(cluster_names=CLUSTERS, label_quality=QUALITY, comparison=COMPARISON)
     assert headline(STUDY, tables) == [
-        "1,600 images of photos make 3 clusters (km) with 2 names (1 of the 3 true ones).",
+        "1,600 images of photos make 3 clusters (km) with 2 names (1 of the 3 class names).",
         "Most frequent, with images: dog (1,200), <b>*cat*</b> (400).",
         "Best AUROC of 3 choices without labels: 85.0 % (83.0 to 86.0) ± 1.5 over 3 seeds, "
         "neglabel with rest, names of clustermine; the one that decides: 70.0 % (68.0 to 71.0), "
@@ -108,8 +108,9 @@ def test_a_study_without_bootstrap_or_reference_states_no_interval():
 def test_a_calibrated_study_says_what_it_flags_by_the_detector_that_decides():
     found = headline(STUDY, StudyTables(decisions=DECISIONS, comparison=COMPARISON))
     assert found == [
-        "mcm flags 75.0 % of other, 50.0 % of noise as not belonging.",
-        "Asked: 5 % false alarms, by 1,200 calibration images; of test 4.0 % (3.0 to 6.0) are "
+        "Flagged as not belonging, by the detector mcm: 75.0 % of other, 50.0 % of noise.",
+        "At most 5 % false alarms were asked for, set on 1,200 held-out images; of test, which "
+        "should belong, 4.0 % (3.0 to 6.0) are "
         "flagged.",
     ]
 
@@ -118,16 +119,16 @@ def test_incoming_images_are_no_false_alarms():
     """Without OOD sets nobody says that the test set is in-distribution."""
     study = STUDY | {"decide_by": {"detector": "mcm", "negatives": "none"}, "oracles": []}
     assert headline(study, StudyTables(decisions=DECISIONS[:1])) == [
-        "mcm flags 4.0 % of test as not belonging.",
-        "Asked: 5 % false alarms, by 1,200 calibration images.",
+        "Flagged as not belonging, by the detector mcm: 4.0 % of test.",
+        "At most 5 % false alarms were asked for, set on 1,200 held-out images.",
     ]
 
 
 def test_many_sets_are_counted():
     sets = [DECISIONS[1:2].assign(image_set=f"set{i}", share=i / 10) for i in range(8)]
     first = headline(STUDY, StudyTables(decisions=pd.concat(sets)))[0]
-    assert first.startswith("mcm flags 70.0 % of set7, ")
-    assert first.endswith("30.0 % of set3 and 3 more as not belonging.")
+    assert first.startswith("Flagged as not belonging, by the detector mcm: 70.0 % of set7, ")
+    assert first.endswith("30.0 % of set3 and 3 more.")
 
 
 def test_an_unlabelled_study_says_nothing_of_labels():

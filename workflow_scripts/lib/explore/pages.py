@@ -6,17 +6,19 @@ it opens from disk and can be sent by mail. The templates are in `templates/`.
 
 import json
 import os
+import re
 from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from workflow_scripts.lib.artifacts import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 UNKNOWN = "–"
+DOUBTFUL = 0.3  # a name that a smaller share of the images matches; our choice
 
 
 def write_page(path, template, **values):
@@ -37,6 +39,8 @@ def _environment():
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "digits": digits, "count": count, "link": link}
+    environment.filters["breakable"] = breakable
+    environment.globals["doubtful"] = DOUBTFUL
     environment.globals["raw"] = _raw
     return environment
 
@@ -59,6 +63,12 @@ def digits(value, decimals=3):
 def count(value):
     """A whole number with thousands separated: 5000 -> "5,000"."""
     return UNKNOWN if pd.isna(value) else f"{int(value):,}"
+
+
+def breakable(name):
+    """A file name as Markup that lines may break after / and _."""
+    parts = [str(escape(part)) for part in re.split("(?<=[/_])", name)]
+    return Markup("<wbr>".join(parts))
 
 
 def link(file, page):

@@ -119,7 +119,7 @@ def true_names(study, tables):
     if rows.empty or pd.isna(rows["coverage"].iloc[0]):
         return ""
     row = rows.iloc[0]
-    return f" ({row['exact_matches']:.0f} of the {row['true_names']:.0f} true ones)"
+    return f" ({row['exact_matches']:.0f} of the {row['true_names']:.0f} class names)"
 
 
 def frequent(study, tables):
@@ -149,14 +149,18 @@ def flagged(study, tables):
     shown = (outside if len(outside) else rows).sort_values("share", ascending=False, kind="stable")
     shares = [f"{share(row.share)} of {row.image_set}" for row in shown.itertuples()]
     rate, number = rows["asked_rate"].iloc[0], rows["n_calibration"].iloc[0]
-    first = f"{scored_by(**study['decide_by'])} flags {listed(shares, SETS)} as not belonging."
-    asked = f"Asked: {100 * rate:g} % false alarms, by {number:,} calibration images"
+    by = scored_by(**study["decide_by"])
+    first = f"Flagged as not belonging, by the detector {by}: {listed(shares, SETS)}."
+    asked = (
+        f"At most {100 * rate:g} % false alarms were asked for, set on {number:,} held-out images"
+    )
     test = rows[rows["group"] == "test"]
     if outside.empty or test.empty:
         return [first, f"{asked}."]
     row = test.iloc[0]
     limits = span(row["share_low"], row["share_high"])
-    return [first, f"{asked}; of {row['image_set']} {share(row['share'])}{limits} are flagged."]
+    seen = f"of {row['image_set']}, which should belong, {share(row['share'])}{limits} are flagged"
+    return [first, f"{asked}; {seen}."]
 
 
 def measured(study, tables):

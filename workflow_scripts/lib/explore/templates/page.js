@@ -1,6 +1,7 @@
 "use strict";
 // What all pages share: "/" goes to the field of the page, Escape clears it.
 const field = document.querySelector("[data-focus]");
+document.getElementById("keys").hidden = !field;
 document.addEventListener("keydown", (event) => {
   if (event.key === "/" && field && document.activeElement !== field) {
     event.preventDefault();
