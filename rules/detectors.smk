@@ -68,16 +68,16 @@ def assignment_config(wildcards):
 
 def detector_config(wildcards):
     """What a stored detector says of itself, and what it is made of."""
-    study = CONFIG["studies"][wildcards.study]
+    study, clustering = CONFIG["studies"][wildcards.study], assignment_config(wildcards)
     return {
         "corpora": configuration.study_corpora(study, CONFIG),
         "prompts": configuration.prompts_of(wildcards.encoder, study["corpus"], CONFIG),
         "encoder": encoder_config(wildcards),
         "detectors": {name: CONFIG["detectors"][name] for name in study["detectors"]},
-        "clustering": assignment_config(wildcards),
+        "clustering": clustering,
         "calibration": study["calibrate"] and study["calibrate"]["set"],
         "rate": study["false_alarm_rate"],
-        "decide_by": configuration.deciding(study, CONFIG, clustered),
+        "decide_by": configuration.deciding(study, CONFIG, clustering is not None),
     }
 
 
