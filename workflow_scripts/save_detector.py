@@ -4,7 +4,6 @@ Out: detector.json and detector.safetensors, which lib/detection/stored.py opens
 need all training images (kNN), or learn from the images that they score (AdaNeg), are left out.
 """
 
-import numpy as np
 import pyarrow.compute as pc
 from safetensors.numpy import load_file
 
@@ -33,8 +32,8 @@ def save_detector(inputs, cfg, meta, outputs):
     description = read_meta(inputs.concepts[0]).get("encoder", {})
     kept, left_out = stored_and_left_out(cfg["detectors"], bool(cfg["clustering"]))
     columns = columns_of(kept, negatives)
-    arrays = {"positives": positives.astype(np.float16)}
-    arrays |= {f"negatives.{name}": rows.astype(np.float16) for name, rows in negatives.items()}
+    arrays = {"positives": positives}
+    arrays |= {f"negatives.{name}": rows for name, rows in negatives.items()}
     arrays |= calibration_scores(inputs.scores, cfg["calibration"], columns)
     clusters = None
     if cfg["clustering"]:

@@ -229,7 +229,7 @@ class Detector:
             norms = np.sqrt(np.einsum("bd,bd->b", block, block))
             if not (np.abs(norms - 1) <= NORM_TOLERANCE).all():
                 raise InputError("some embeddings are not of unit norm: divide rows by their norms")
-            yield block
+            yield block / norms[:, None]
 
 
 def _without_place(description):
