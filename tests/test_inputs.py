@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from changes import PAGES
 
 from workflow_scripts.lib.config.paths import paths_in_run
 from workflow_scripts.lib.config.resolve import resolve_config
@@ -154,7 +155,7 @@ def test_repacked_archives_are_listed_and_no_more(moved, tmp_path):
     make_tars(tmp_path / "train", archives, step=-1)
     ran = project.rules_run("--cores", "2")
     assert ran == {
-        "list_images": 1, "collect_quarantine": 1, "summarise": 1,
+        "list_images": 1, "collect_quarantine": 1, "summarise": 1, **PAGES,
     }  # fmt: skip
     assert results_of(project) == results_of(moved[0])
 
@@ -261,7 +262,7 @@ def test_new_names_re_run_what_compares_them(numbered, tmp_path):
     assert project.rules_run("-n") == {
         "mine_ground_truth": 1, "evaluate_concepts": 1, "flag_contamination": 1,
         "mine_negatives": 1, "score_images": 1, "evaluate_ood": 1, "plot_ood": 1,
-        "write_table": 5, "tabulate_means": 1, "summarise": 1,
+        "write_table": 5, "tabulate_means": 1, "summarise": 1, **PAGES,
     }  # fmt: skip
     path = "results/concepts/tinyclip/photos/words/none/ground_truth/seed0.parquet"
     assert project.rules_run(path) == {"mine_ground_truth": 1}

@@ -42,8 +42,10 @@ def test_every_detector_ranks_by_its_own_scores():
 
 def test_without_calibration_nothing_is_said_of_flags():
     unknown = table(5).drop_columns("flagged").append_column("flagged", pa.nulls(5, pa.bool_()))
-    (ranking,) = rankings(unknown, "energy", [])
-    assert ranking.flagged is None and ranking.highest == []
+    unknown = unknown.drop_columns(["mcm p", "mcm flagged"])
+    first, second = rankings(unknown, "energy", ["mcm"])
+    assert first.flagged is None and first.highest == []
+    assert second.flagged is None and second.lowest[0]["p"] is None
 
 
 def test_images_that_are_shown_are_listed_once():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 LOWEST = 200  # images of a list
@@ -38,7 +39,11 @@ def rankings(outliers, deciding, others, highest=False):
 
 
 def _ranking(outliers, name, parts, highest):
-    score, p, flagged = (outliers[part] for part in parts)
+    kinds = (pa.float64(), pa.float64(), pa.bool_())  # without calibration, only scores are known
+    score, p, flagged = (
+        outliers[part] if part in outliers.column_names else pa.nulls(len(outliers), kind)
+        for part, kind in zip(parts, kinds, strict=True)
+    )
     shown = outliers.select(
         ["image_id", "path", "member", "concept", "training_id", "training_image"]
     )
