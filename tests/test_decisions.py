@@ -251,6 +251,7 @@ def test_every_detector_scores_the_training_images_without_themselves(decided):
     folder = decided.folder / "results/embeddings/tinyclip/images/photos"
     images = np.concatenate([np.load(path) for path in sorted(folder.glob("*.npy"))])
     images = images.astype(np.float64)
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
     clusters = results(decided, "clusters/tinyclip/photos/kmeans_3/seed0.parquet")
     knn = results(decided, f"{place}/none/none/seed0.parquet")
     mahalanobis = results(decided, f"{place}/kmeans_3/none/seed0.parquet")

@@ -49,7 +49,7 @@ def test_score_ranks_new_images_without_training_images(scored, stored):
     assert sorted(ids) == sorted(rows.index)
     assert all((scored.folder / path).is_file() for path in found["path"])
     assert list(found["image_id"]) == ids
-    scores = found.rename(columns={"score": "mcm"})
+    scores = found.rename(columns={"score": "mahalanobis"})
     for column in [*COLUMNS, "mahalanobis"]:  # shards are other batches of the encoder
         np.testing.assert_allclose(scores[column], rows.loc[ids, column], rtol=0.01, atol=0.001)
     assert list(found["rank"]) == [*range(1, 11)]

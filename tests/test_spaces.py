@@ -72,7 +72,8 @@ def embeddings(project, encoder):
     shards = sorted(folder.glob("?????.parquet"))
     ids = np.concatenate([pd.read_parquet(path)["image_id"] for path in shards])
     vectors = np.concatenate([np.load(path.with_suffix(".npy")) for path in shards])
-    return pd.DataFrame(vectors.astype(np.float64), index=ids)
+    vectors = vectors.astype(np.float64)
+    return pd.DataFrame(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), index=ids)
 
 
 def names_by_hand(project, clusters):
