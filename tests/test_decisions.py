@@ -268,7 +268,7 @@ def test_every_detector_scores_the_training_images_without_themselves(decided):
         expected = -np.einsum("kd,de,ke->k", gaps, inverse, gaps).min()
         assert mahalanobis["mahalanobis"][row] == pytest.approx(expected, rel=1e-5)
     outliers = results(decided, "outliers/whole/photos.parquet")
-    assert {*DEMO["detectors"]} - {"mcm"} <= {
+    assert {*DEMO["detectors"]} - {"mahalanobis"} <= {
         *outliers.columns.str.partition(":").get_level_values(0)
     }
     assert outliers["score"].is_monotonic_increasing and outliers["flagged"].isna().all()
