@@ -69,7 +69,7 @@ def possible(detectors, negatives, unfound):
     return {name: block for name, block in detectors.items() if name not in dropped}, missing
 
 
-def pair_columns(images, positives, negatives, detectors, cfg):
+def pair_columns(images, positives, negatives, detectors, cfg, missing):
     """Name -> column of the detectors with a memory, for every pair of sets: see `score_pairs`."""
     image_set = image_set_column(images, cfg["image_sets"]).to_numpy(zero_copy_only=False)
     rows = {
@@ -77,7 +77,8 @@ def pair_columns(images, positives, negatives, detectors, cfg):
         for name, ood, sets in cfg["pairs"]
     }
     columns = {}
-    for pair, scores in score_pairs(images, positives, negatives, detectors, rows).items():
+    paired = score_pairs(images, positives, negatives, detectors, rows, missing)
+    for pair, scores in paired.items():
         for (detector, against), values in scores.items():
             column = np.full(images.rows, np.nan, np.float32)
             column[rows[pair]] = values
@@ -127,7 +128,7 @@ def score_images(embeddings, index, inputs, cfg, meta, output):
     }
     columns |= {column_of(*key): values for key, values in scores.items()}
     detector_of = {column_of(*key): names_of(*key) for key in scores}
-    columns |= (paired := pair_columns(images, positives, negatives, detectors, cfg))
+    columns |= (paired := pair_columns(images, positives, negatives, detectors, cfg, missing))
     unscored = [names_of(*key) | {"reason": reason} for key, reason in missing.items()]
     for cell in unscored:
         logging.warning("%(detector)s, negatives %(negatives)s: %(reason)s", cell)

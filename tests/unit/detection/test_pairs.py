@@ -31,7 +31,11 @@ def test_pairs_of_a_study():
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
     """The score file of a study with adaneg and mcm, and the rows of its sets."""
-    folder = tmp_path_factory.mktemp("scored")
+    return score(tmp_path_factory.mktemp("scored"), ADANEG)
+
+
+def score(folder, parameters):
+    """As `scored`, with these parameters of adaneg."""
     rng = np.random.default_rng(0)
     texts = rng.normal(size=(10, 6))
     write_array(folder / "words.npy", texts.astype(np.float16))
@@ -57,7 +61,7 @@ def scored(tmp_path_factory):
     )  # fmt: skip
     cfg = {
         "image_sets": dict.fromkeys(SIZES, 1), "corpora": ["words"], "trained_on": [],
-        "detectors": {"ada": {"method": "adaneg"} | ADANEG, "mcm": {"method": "mcm"}},
+        "detectors": {"ada": {"method": "adaneg"} | parameters, "mcm": {"method": "mcm"}},
         "pairs": scored_pairs(STUDY),
     }  # fmt: skip
     keys = {"study": "s", "encoder": "e", "clustering": "k", "mining": "m", "seed": 0}
@@ -100,6 +104,16 @@ def test_the_columns_are_those_of_every_pair_alone(scored):
     joint, paired = (table[name].to_numpy() for name in ("ada:n", "ada:n:test:a"))
     test = scored.rows["test"]
     assert not np.allclose(joint[test], paired[test], atol=1e-3)
+
+
+def test_more_groups_than_negatives_are_a_missing_value(tmp_path):
+    file = score(tmp_path, ADANEG | {"groups": 8}).file
+    table, meta = read_table(file), read_meta(file)
+    assert set(meta["columns"]) == {"mcm"} and meta["pairs"] == []
+    assert [name for name in table.column_names if name.startswith("ada")] == []
+    (cell,) = meta["missing"]
+    assert (cell["detector"], cell["negatives"]) == ("ada", "n")
+    assert "7 negatives for 8 groups" in cell["reason"]
 
 
 def test_tables_take_the_scores_of_the_pair_and_have_no_intervals(scored):

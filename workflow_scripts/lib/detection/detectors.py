@@ -46,7 +46,7 @@ def score_embeddings(
     return scores, nearest, cosines
 
 
-def score_pairs(images, positives, negatives, detectors, pairs):
+def score_pairs(images, positives, negatives, detectors, pairs, missing=None):
     """Scores of the detectors with a memory, of every pair of image sets in a stream of its own.
 
     The memory starts empty for every pair and its images come shuffled, so that the pair's scores
@@ -56,7 +56,7 @@ def score_pairs(images, positives, negatives, detectors, pairs):
     """
     stateful = _stateful(detectors)
     return {
-        pair: _score_shuffled(images, rows, positives, negatives, stateful)
+        pair: _score_shuffled(images, rows, positives, negatives, stateful, missing)
         for pair, rows in pairs.items()
         if stateful
     }
@@ -66,7 +66,7 @@ def _stateful(detectors):
     return {n: block for n, block in detectors.items() if METHODS[block["method"]].stateful}
 
 
-def _score_shuffled(images, rows, positives, negatives, detectors, missing=None):
+def _score_shuffled(images, rows, positives, negatives, detectors, missing):
     """The scores of `score_blocks` of these rows, seen in a random order."""
     order = np.random.default_rng(ORDER_SEED).permutation(len(rows))
     blocks = progress(images.blocks(rows=rows[order]), unit="block")
