@@ -125,8 +125,7 @@ def draw_map(inputs, cfg, study, output):
     uris = pictures(table, inputs, cfg)
     meta = read_meta(inputs.scores) | cfg | {"study": study, "total": total}
     shown = map_page(table, plane, uris, meta)
-    menu = {"study": study, "pages": cfg["pages"], "current": output}
-    write_page(output, "map.html", sprites=[], **menu, **shown)
+    write_page(output, "map.html", cfg | {"study": study}, **shown)
 
 
 if __name__ == "__main__":

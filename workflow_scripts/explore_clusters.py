@@ -54,8 +54,7 @@ def explore_clusters(inputs, cfg, first, more):
         write_page(
             path,
             "clusters.html",
-            study=cfg["study"],
-            pages=cfg["pages"],
+            cfg,
             current=first,
             addresses={number: link(other, path) for number, other in paths.items()},
             sprites=sprites,

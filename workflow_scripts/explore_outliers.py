@@ -63,8 +63,7 @@ def id_scores(path, columns):
 def explore_outliers(inputs, cfg, output):
     """inputs: named paths, outliers and id_outliers (Parquet, the latter of OOD sets only),
     source and locators (of the set's images; none of precomputed embeddings), train_source and
-    train_locators. cfg: study, image_set, role (of ROLES, or None), test,
-    pages and files."""
+    train_locators. cfg: study, image_set, role (of ROLES, or None), test, pages and files."""
     outliers, meta = read_table(inputs.outliers), read_meta(inputs.outliers)
     columns = {name: name for name in meta["others"]} | {meta["column"]: "score"}
     known = id_scores(inputs.id_outliers, columns)
@@ -73,9 +72,7 @@ def explore_outliers(inputs, cfg, output):
     write_page(
         output,
         "outliers.html",
-        study=cfg["study"],
-        pages=cfg["pages"],
-        current=output,
+        cfg,
         sprites=sprites,
         images=sprites[0],
         training=sprites[1],

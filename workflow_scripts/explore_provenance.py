@@ -17,10 +17,7 @@ def explore_provenance(cfg, output):
     write_page(
         output,
         "provenance.html",
-        study=cfg["study"],
-        pages=cfg["pages"],
-        current=output,
-        sprites=[],
+        cfg,
         stages=times.assign(
             seconds=[f"{value:,.1f}" for value in times["seconds"]],
             memory=[

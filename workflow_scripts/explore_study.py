@@ -99,7 +99,7 @@ def lowest_images(inputs, cfg):
                 "page": cfg["outlier_pages"][name],
             }
         )
-    # The test set last: what should not belong comes first.
+    # What should belong comes last.
     return sorted(found, key=lambda one: roles[one["name"]] in ("test", "shift"))
 
 
@@ -129,9 +129,7 @@ def write_start(inputs, cfg, tables, output):
     write_page(
         output,
         "index.html",
-        study=cfg["study"],
-        pages=cfg["pages"],
-        current=output,
+        cfg,
         sprites=sprites,
         train=cfg["collection"],
         sentences=headline(cfg["headline"], tables),
@@ -139,6 +137,7 @@ def write_start(inputs, cfg, tables, output):
         n_clusters=n_clusters,
         clusters_page=cfg["clusters_page"],
         sets=sets,
+        calibrated=any(one["flagged"] is not None for one in sets),
         best=best_rows(tables.comparison),
         best_titles=BEST,
         comparison_page=cfg["comparison_page"],
@@ -162,10 +161,7 @@ def write_comparison(inputs, cfg, tables, output):
     write_page(
         output,
         "comparison.html",
-        study=cfg["study"],
-        pages=cfg["pages"],
-        current=output,
-        sprites=[],
+        cfg,
         maps=heat_maps(tables.comparison, read_frame(inputs.ood)) if len(tables.comparison) else [],
         files=cfg["comparison_files"],
         clusterings=clusterings,
@@ -219,10 +215,7 @@ def write_data(inputs, cfg, tables, output):
     write_page(
         output,
         "data.html",
-        study=cfg["study"],
-        pages=cfg["pages"],
-        current=output,
-        sprites=[],
+        cfg,
         leaks=[sentence([text]) for text in leaks(tables.duplicates)],
         sets=image_sets(tables, cfg["roles"]),
         tables=shown,

@@ -53,10 +53,8 @@ def test_text_from_data_is_escaped(tmp_path):
     page = tmp_path / "data.html"
     menu = [{"group": "", "title": HOSTILE, "path": str(page)}]
     sets = pd.DataFrame([{"image_set": HOSTILE, "role": "test", "images": "3", "lost": 0}])
-    write_page(
-        page, "data.html", study=HOSTILE, pages=menu, current=str(page), sprites=[],
-        leaks=[HOSTILE], sets=sets, tables=[],
-    )  # fmt: skip
+    cfg = {"study": HOSTILE, "pages": menu}
+    write_page(page, "data.html", cfg, leaks=[HOSTILE], sets=sets, tables=[])
     text = page.read_text("utf-8")
     assert len(re.findall("<script>", text)) == 1  # that of the page itself
     assert "&lt;script&gt;alert" in text and "שלום 🦊" in text

@@ -21,13 +21,16 @@ UNKNOWN = "–"
 DOUBTFUL = 0.3  # a name that a smaller share of the images matches; our choice
 
 
-def write_page(path, template, **values):
+def write_page(path, template, cfg, current=None, sprites=(), **values):
     """Fill a template of `templates/` and write it; every value is escaped, but for Markup.
 
-    path: of the page. values: for the template.
+    path: of the page. cfg: study (its name) and pages (the menu: dicts with group, title and path).
+    current: the path of the menu's entry that the page belongs to, by default its own. sprites: of
+    the page (`sprites.Sprite`). values: what else the template shows.
     """
-    page = _environment().get_template(template).render(here=str(path), **values)
-    write_text(path, page)
+    shared = {"study": cfg["study"], "pages": cfg["pages"], "current": current or path}
+    page = _environment().get_template(template)
+    write_text(path, page.render(here=str(path), sprites=sprites, **shared, **values))
 
 
 def _environment():
