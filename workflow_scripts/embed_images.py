@@ -25,7 +25,7 @@ def embed_images(
 
     shard: its number in the manifest. source: what holds the images; locators: where in it (see
     `image_readers`). weights: the files of a local encoder (see `with_weights`). cfg: the encoder's
-    config block (see `load_encoder`). Images are decoded by `threads` threads ahead of the model.
+    config block (see `load_encoder`). Images are decoded by `threads` processes ahead of the model.
     Raises InputError if more of the shard is lost than the manifest's maximum_quarantine allows.
     """
     if not Path(source).exists():

@@ -1,5 +1,13 @@
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +19,7 @@ from tiny_checkpoint import load
 from workflow_scripts.embed_texts import embed_texts
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings
-from workflow_scripts.lib.encoders.stream import batched, embed_stream, prefetched
+from workflow_scripts.lib.encoders import stream
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import open_rgb
 
@@ -64,24 +72,63 @@ def test_an_image_deleted_after_listing_goes_to_the_quarantine(folder, tmp_path,
 
 def test_any_number_of_threads_embeds_alike(folder, checkpoint):
     encoder = load({"checkpoint": checkpoint, "device": "cpu", "batch_size": 3})
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    reads = [lambda path=path: path for path in paths]
-    one, bad = embed_stream(encoder, reads, threads=1)
-    several, also_bad = embed_stream(encoder, reads, threads=3)
+    paths = 4 * sorted(path for path in folder.rglob("*") if path.is_file())
+    assert len(paths) > 2 * stream.CHUNK  # several processes have work
+    reads = [partial(Path, path) for path in paths]
+    one, bad = stream.embed_stream(encoder, reads, threads=1)
+    several, also_bad = stream.embed_stream(encoder, reads, threads=3)
     np.testing.assert_array_equal(one, several)
-    assert bad.keys() == also_bad.keys() and bad
-    assert len(one) + len(bad) == len(paths)
+    assert {i: str(reason) for i, reason in bad.items()} == {
+        i: str(reason) for i, reason in also_bad.items()
+    }
+    assert bad and len(one) + len(bad) == len(paths)
 
 
 def test_prefetched_keeps_order_and_never_runs_further_ahead():
     started = []
-    results = prefetched(lambda i: started.append(i) or i * i, range(20), threads=2, ahead=4)
-    taken = []
-    for result in results:
-        taken.append(result)
-        assert len(started) <= len(taken) - 1 + 4
+    with ThreadPoolExecutor(2) as pool:
+        results = stream.prefetched(lambda i: started.append(i) or i * i, range(20), pool, ahead=4)
+        taken = []
+        for result in results:
+            taken.append(result)
+            assert len(started) <= len(taken) - 1 + 4
     assert taken == [i * i for i in range(20)]
-    assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(stream.batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_a_killed_process_ends_the_job_with_a_message():
+    with (
+        stream.decoders(2, None) as pool,
+        pytest.raises(InputError, match="that decodes images was killed"),
+    ):
+        list(stream.prefetched(os._exit, [1], pool, ahead=2))
+
+
+def test_processes_end_with_a_job_that_is_killed():
+    code = (
+        "import os, signal, time\n"
+        "from workflow_scripts.lib.encoders import stream\n"
+        "pool = stream.decoders(2, None)\n"
+        "print(*{pool.submit(os.getpid).result() for _ in range(20)}, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    job = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert job.returncode == -signal.SIGKILL, job.stderr
+    processes = [Path("/proc", pid) for pid in job.stdout.split()]
+    assert processes
+    for _ in range(200):
+        if not any(map(_runs, processes)):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{processes} still run")
+
+
+def _runs(process):
+    """Whether a folder of /proc is that of a process that has not ended."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_embed_texts_and_images_share_the_encoder(folder, tmp_path, checkpoint):

@@ -9,6 +9,7 @@ Its files are those of `bundle.py`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -161,8 +162,8 @@ class Detector:
     def score_images(self, source, by=None, threads=1):
         """Embed images of any format and rank them.
 
-        source: a folder, or paths of image files. by: as in `rank`. threads: that decode, and on a
-        CPU run the model.
+        source: a folder, or paths of image files. by: as in `rank`. threads: of the
+            model, on a CPU; more than one are also as many processes that decode.
         Returns (data frame of `rank`, path -> reason of the files that are no readable images).
         Raises InputError if the encoder is not the detector's.
         """
@@ -172,7 +173,7 @@ class Detector:
         if isinstance(source, (str, Path)):
             source = [Path(source, name) for name in list_folder(source)]
         paths = [str(path) for path in source]
-        reads = ((lambda path=path: path) for path in paths)
+        reads = (partial(Path, path) for path in paths)
         embeddings, bad = embed_stream(self._loaded_encoder(threads), reads, threads)
         kept = [path for number, path in enumerate(paths) if number not in bad]
         reasons = {paths[number]: str(reason) for number, reason in bad.items()}

@@ -2,6 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ class Encoder(ABC):
     """A model in evaluation mode with its preprocessing; made by `loading.load_encoder`.
 
     dim: length of an embedding. batch_size: texts, and by intent images, encoded at once.
+    preprocess: an RGB PIL image resized and cropped as the model wants it, uint8 tensor [3, h, w]:
+    the pixels of open_clip's own preprocessing up to rounding, computed faster. It knows nothing of
+    the model, so that processes without one can run it. The conversion to float and the
+    normalisation run on whole batches, on the model's device.
     A subclass says how its model turns pixels and texts into features.
     """
 
@@ -28,7 +33,7 @@ class Encoder(ABC):
         self._description = description
         self._device = device
         self._dtype = dtype_of(description["precision"])
-        self._fit = _fit_arguments(description)
+        self.preprocess = partial(fit, **_fit_arguments(description))
         self._mean, self._std = (
             torch.tensor(description["preprocess"][key], device=device).view(3, 1, 1)
             for key in ("mean", "std")
@@ -51,19 +56,19 @@ class Encoder(ABC):
         """What made the embeddings, as a dict of builtin types; equal dicts mean equal encoders."""
         return dict(self._description)
 
-    def preprocess(self, image):
-        """An RGB PIL image resized and cropped as the model wants it, uint8 tensor [3, h, w].
-
-        The pixels of open_clip's own preprocessing up to rounding, computed faster. Its conversion
-        to float and normalisation run on whole batches, on the model's device.
-        """
-        return fit(image, **self._fit)
-
-    @torch.inference_mode()
     def encode_images(self, batch):
         """Preprocessed images, uint8 [b, 3, h, w], to unit-norm embeddings, float32 [b, d]."""
-        pixels = (batch.to(self._device).float() / 255 - self._mean) / self._std
-        return self._unit(self._image_features(pixels.to(self._dtype)))
+        return self.unit(self.image_features(batch))
+
+    @torch.inference_mode()
+    def image_features(self, batch):
+        """Preprocessed images, uint8 [b, 3, h, w], to features for `unit`, a tensor on the device.
+
+        On a GPU it returns before they are computed, and if the batch is in pinned memory before it
+        is read.
+        """
+        pixels = (batch.to(self._device, non_blocking=True).float() / 255 - self._mean) / self._std
+        return self._image_features(pixels.to(self._dtype))
 
     @torch.inference_mode()
     def encode_texts(self, texts):
@@ -74,7 +79,7 @@ class Encoder(ABC):
         embeddings = np.empty((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), self.batch_size):
             stop = start + self.batch_size
-            embeddings[start:stop] = self._unit(self._text_features(texts[start:stop]))
+            embeddings[start:stop] = self.unit(self._text_features(texts[start:stop]))
         return embeddings
 
     def encode_prompts(self, prompts):
@@ -85,7 +90,12 @@ class Encoder(ABC):
         flat = [prompt for group in prompts for prompt in group]
         return ensemble(self.encode_texts(flat), [len(group) for group in prompts])
 
-    def _unit(self, features):
+    @torch.inference_mode()
+    def unit(self, features):
+        """Features [b, d] of images or texts to unit-norm embeddings, float32 [b, d].
+
+        Raises InputError if one is zero or not finite.
+        """
         features = features.float()
         norms = features.norm(dim=-1, keepdim=True)
         if not (torch.isfinite(norms) & (norms > 0)).all():

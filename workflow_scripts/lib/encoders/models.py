@@ -34,7 +34,8 @@ class Network(Block):
     batch_size: Count = Field(256, description="Images per forward pass.")
     threads: Count = Field(
         8,
-        description="CPU threads of one embedding job (decoding and, without GPU, the model).",
+        description="CPU cores of one embedding job: processes that decode and, without GPU, "
+        "threads of the model.",
     )
 
 

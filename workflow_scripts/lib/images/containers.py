@@ -73,7 +73,8 @@ def image_readers(ids, source, locators, shard=None):
 
     ids: image ids. source: the folder, archives or tables that hold the images. locators: a file
     by `write_locators`. shard: the one that all ids are of, if they are; others are not read.
-    The functions may run in any thread. They raise BadImage; going on may raise InputError.
+    The functions may run in any thread, and be pickled for another process. They raise BadImage;
+    going on may raise InputError.
     """
     meta = read_meta(locators)
     if not meta["archived"]:
@@ -124,15 +125,17 @@ def _parts(locators, max_size):
 def _held(container, locator):
     """Read now; the function that is returned gives the bytes or raises BadImage later."""
     try:
-        content = container.read(locator)
-    except BadImage as error:
-        reason = error
+        return partial(_given, container.read(locator))
+    except BadImage as reason:
+        return partial(_refused, reason)
 
-        def fail():
-            raise reason
 
-        return fail
-    return lambda: content
+def _given(content):
+    return content
+
+
+def _refused(reason):
+    raise reason
 
 
 class Container:

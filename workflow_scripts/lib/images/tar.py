@@ -69,6 +69,10 @@ class TarContainer(Container):
         self._streams = OrderedDict()  # path -> open gzip file, the last used at the end
         self._lock = threading.Lock()
 
+    def __reduce__(self):
+        """Pickled without open files, for a process that reads members of plain archives."""
+        return type(self), (self.path, self.labels)
+
     @cached_property
     def _archives(self):
         return self._files(TAR_SUFFIXES)
