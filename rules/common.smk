@@ -10,6 +10,7 @@ from workflow_scripts.lib.config import queries as configuration
 from workflow_scripts.lib.config.paths import key_of
 from workflow_scripts.lib.config.resolve import resolve_config, with_own_blocks
 from workflow_scripts.lib.config.scored import with_scored
+from workflow_scripts.lib.config.yaml_text import check_yaml
 from workflow_scripts.lib.digest import code_digest
 from workflow_scripts.lib.encoders.files import tokenizer_files, weights_files
 from workflow_scripts.lib.errors import InputError
@@ -25,6 +26,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 try:
+    if IS_MAIN:
+        for file in workflow.config_settings.configfiles:
+            check_yaml(file)
     OWN = workflow.config_settings.overwrite_config  # by --configfile and --config
     MERGED = with_own_blocks(config, OWN)
     if "detector" in MERGED:  # on the command line, for `snakemake score`
@@ -43,10 +47,16 @@ def located(path):
 
 
 def source(path):
-    """Where a file or folder of the user's is, as an input. Ends with its key if it is gone."""
+    """Where a file or folder of the user's is, as an input. Ends with its key if it is gone, or if
+    Snakemake would take a part of its name for a wildcard."""
     place = located(path)  # Snakemake would go on with old results
     if IS_MAIN and not path.startswith("results/") and not os.path.exists(place):
         sys.exit(f"config: {key_of(path, CONFIG)}: {path} does not exist")
+    if "{" in place or "}" in place:
+        sys.exit(
+            f"config: {key_of(path, CONFIG)}: {path} holds a brace, which Snakemake cannot have in "
+            "a path: rename it, or give a link to it (ln -s)"
+        )
     return place
 
 

@@ -91,6 +91,13 @@ def test_defaults_are_filled_in():
         ("corpora.demo_words", {}, ["studies.demo", "corpora.demo_words.files"]),
         ("studies.demo.test", "train", ["studies.demo", "'train'", "must not be tested on"]),
         ("studies.demo.near", ["noise"], ["studies.demo", "'noise' is named twice"]),
+        ("studies.demo.seeds", [0, 1, 0], ["studies.demo.seeds: 0 is there twice"]),
+        ("studies.demo.encoders", ["tinyclip"] * 2, ["demo.encoders: 'tinyclip' is there twice"]),
+        ("studies.demo.minings", ["union"] * 2, ["studies.demo.minings: 'union' is there"]),
+        ("studies.demo.detectors", ["mcm"] * 2, ["studies.demo.detectors: 'mcm' is there twice"]),
+        ("run", ["demo", "demo"], ["run: 'demo' is there twice"]),
+        ("corpora.demo_words.files", ["a.txt"] * 2, ["files: entry 1 is there twice"]),
+        ("detectors.mcm", {"metod": "mcm"}, ["detectors.mcm.metod", "did you mean 'method'?"]),
         ("studies.demo.reference", "random", ["studies.demo.reference"]),
         ("negatives.rest.related", False, ["negatives.rest", "'tree'"]),
         ("detectors.mcm.temperature", 0, ["detectors.mcm.temperature", "minimum of 0"]),
@@ -530,9 +537,8 @@ def test_turtle_clusters_several_encoders_at_once():
     assert text in message(config)
     config["clusterings"]["turtle_60"]["encoder"] = "dino"
     assert "clusterings.turtle_60: give encoder or spaces, not both" in message(config)
-    for spaces in (["dino"], ["dino", "dino"]):
-        config["clusterings"]["turtle_60"] = {"method": "turtle", "k": 60, "spaces": spaces}
-        assert "clusterings.turtle_60.spaces: name two or more" in message(config)
+    config["clusterings"]["turtle_60"] = {"method": "turtle", "k": 60, "spaces": ["dino"]}
+    assert "clusterings.turtle_60.spaces: name two or more" in message(config)
 
 
 def test_a_users_block_replaces_that_of_its_name():
@@ -546,7 +552,7 @@ def test_a_users_block_replaces_that_of_its_name():
     config = resolve_config(with_own_blocks(merged, own))
     defaults = resolve_config(edited("clusterings.own", {"method": "temi", "k": 9}))
     assert config["clusterings"]["temi_60"] == defaults["clusterings"]["own"]
-    assert config["image_sets"]["train"]["tar"] == "x.tar"
+    assert config["image_sets"]["train"]["tar"] == {"path": "x.tar", "ids": "member"}
     assert config["image_sets"]["test"] == demo["image_sets"]["test"] | {"labels": "none"}
     assert config["run"] == ["methods"]
     assert config["clusterings"]["kmeans_60"] == demo["clusterings"]["kmeans_60"]

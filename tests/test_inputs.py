@@ -196,6 +196,22 @@ def test_missing_files_are_named(moved, tmp_path):
     assert "image_sets.strange.parquet.path: strange.parquet does not exist" in done.stdout
 
 
+def test_a_path_with_braces_and_a_key_given_twice_are_named(moved, tmp_path):
+    project = moved[0].copy(tmp_path / "project")
+    config = project.read_config()
+    (project.folder / "strange.parquet").rename(project.folder / "{x}.parquet")
+    config["image_sets"]["strange"]["parquet"]["path"] = "{x}.parquet"
+    project.write_config(config)
+    done = project.run("-n", check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert "image_sets.strange.parquet.path: {x}.parquet holds a brace" in done.stdout
+    with (project.folder / "mini.yaml").open("a") as file:
+        file.write("\nrun: [demo]\n")
+    done = project.run("-n", check=False)
+    assert done.returncode != 0
+    assert "the key 'run' is there twice" in done.stdout
+
+
 NUMBERS = {"solid_red_circle": "7", "solid_blue_square": "0", "striped_green_star": "12"}
 NAMES = "label,name\n7,Solid_Red Circle\n0,solid blue square\n12,striped green star\n3,disc\n"
 

@@ -29,6 +29,8 @@ def check_image_sets(image_sets):
         expected = block["expected"]
         counts = [images, expected.get("images"), classes, expected.get("classes")]
         shown = ["" if count is None else f"{count:,}" for count in counts]
+        if images and not classes:
+            shown[2] = "no labels"
         rows.append([name, block["options"]["path"], block["kind"], *shown, verdict])
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 

@@ -33,9 +33,11 @@ def list_images(source, manifest, locators, quarantine, cfg, root=None, threads=
     listing = scan(source, cfg, read_hashes(record) if cfg["state"] else {}, root, threads)
     rows = listing.rows
     logging.info("%d images, %d files in quarantine", len(rows), len(listing.rejected))
-    lost = {row["image_id"]: row["reason"] for row in listing.rejected if row["lost"]}
+    if all(row["label"] is None for row in rows):
+        logging.info("no image has a label (labels: %s)", cfg["labels"])
+    lost = [row["reason"] for row in listing.rejected if row["lost"]]
     limit = cfg["maximum_quarantine"]
-    check_losses(set_name(manifest), len(rows) + len(lost), lost.values(), limit)
+    check_losses(set_name(manifest), len(rows) + len(lost), lost, limit)
     write_rows(manifest, rows, MANIFEST, {"maximum_quarantine": limit})
     write_locators(locators, listing, cfg)
     write_table(quarantine, pa.Table.from_pylist(listing.rejected, schema=QUARANTINE))

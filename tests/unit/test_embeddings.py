@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from workflow_scripts.lib import embeddings
+from workflow_scripts.lib import artifacts, embeddings
 from workflow_scripts.lib.artifacts import write_array, write_table
 from workflow_scripts.lib.errors import InputError
 
@@ -174,3 +174,13 @@ def test_reading_embeddings_does_not_import_torch():
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
     )
     assert json.loads(output.stdout) == []
+
+
+def test_an_archive_of_arrays_is_no_array(tmp_path):
+    np.savez(tmp_path / "x.npy", unit_rows(3))
+    (tmp_path / "x.npy.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(InputError, match=r"x.npy is an archive .*np.save"):
+        artifacts.read_array(tmp_path / "x.npy")
+    np.save(tmp_path / "o.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"o.npy is not a readable .npy array"):
+        artifacts.read_array(tmp_path / "o.npy")

@@ -34,9 +34,15 @@ def read_array(path):
     Raises InputError if the file is no plain `.npy` array.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} is not a readable .npy array ({error})") from error
+    if not isinstance(array, np.ndarray):  # np.load opens archives, too
+        raise InputError(
+            f"{path} is an archive (of np.savez or torch.save), not one array: save the array in "
+            "it by np.save"
+        )
+    return array
 
 
 def write_table(path, columns, meta=None, row_group_size=None):

@@ -175,3 +175,12 @@ def test_pixels_are_pillows_own_from_a_path_and_from_bytes(tmp_path):
             picture = open_rgb(source)
             assert (picture.mode, picture.size) == ("RGB", (40, 30))
             assert picture.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_grey_of_fewer_bits_than_its_format_is_not_dark(tmp_path, bits):
+    ramp = np.arange(1 << bits, dtype=np.uint16)[None]
+    Image.fromarray(ramp).save(tmp_path / "ramp.tif")
+    pixels = np.asarray(open_rgb(tmp_path / "ramp.tif"))
+    expected = np.repeat(np.arange(256), 1 << (bits - 8))
+    assert (pixels[0] == expected[:, None]).all()

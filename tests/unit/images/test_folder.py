@@ -1,10 +1,14 @@
 """Folders of image files: every visible file is listed, as an image or with a reason."""
 
 import hashlib
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from image_files import list_rows
+from image_files import IDS, LONG, list_rows, make_folder
 from PIL import Image
 
 from workflow_scripts.lib.errors import InputError
@@ -86,3 +90,44 @@ def test_special_files_and_bad_names_are_refused(tmp_path):
     assert (bad_name["image_id"], bad_name["path"]) == ("caf\ufffd.png", "caf\ufffd.png")
     assert "not UTF-8" in bad_name["reason"]
     assert pipe["reason"] == "not a regular file"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its rights away")
+def test_a_folder_of_another_user_is_lost_and_the_others_are_listed(tmp_path):
+    """In a process without root's rights, which no permission would stop."""
+    tmp_path.chmod(0o755)
+    photos = make_folder(tmp_path / "photos")
+    (photos / "lost+found").mkdir(mode=0o700)
+    code = (
+        "import os, json\n"
+        "from image_files import list_rows\n"
+        "os.setgid(65534), os.setuid(65534)\n"
+        f"rows, rejected = list_rows({str(photos)!r})\n"
+        "print(json.dumps([sorted(rows), [(r['path'], r['reason'], r['lost']) for r in rejected]]))"
+    )
+    for folder in list(tmp_path.parents)[:2]:
+        folder.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}"},
+    )
+    assert done.returncode == 0, done.stderr
+    rows, rejected = json.loads(done.stdout)
+    assert rows == sorted([*IDS, LONG])
+    reason = "a folder that cannot be opened: its images are missing"
+    assert rejected == [["lost+found", reason, True]]
+
+
+def test_folders_of_splits_are_refused(tmp_path):
+    for name in ("train", "val"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "a.png").touch()
+    with pytest.raises(InputError, match="splits train and validation"):
+        list_folder(tmp_path / "data")
+    assert list_folder(tmp_path / "data/train") == ["a.png"]
+    (tmp_path / "data/fox").mkdir()
+    (tmp_path / "data/fox/a.png").touch()
+    assert len(list_folder(tmp_path / "data")) == 3

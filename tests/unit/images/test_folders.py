@@ -73,3 +73,19 @@ def test_state_of_named_files_sees_only_them(folder, change):
     assert changed != before
     (folder / "gone.png").touch()
     assert files_state(names, folder) not in (before, changed)
+
+
+def test_what_cannot_be_opened_is_found_as_a_file(folder, monkeypatch):
+    (folder / "loop").symlink_to("loop")
+    (folder / "gone").symlink_to("nowhere")
+    scandir = os.scandir
+
+    def scan(path):
+        if os.fspath(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    found = sorted(path for path, _ in walk(folder))
+    assert found == ["3 ü.png", "a/1.png", "a/b", "gone", "loop"]
+    assert folder_state(folder)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from image_files import IDS, LONG, make_folder, outcome
+from image_files import IDS, LONG, make_folder, outcome, picture
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
@@ -81,7 +81,7 @@ def test_list_in_another_encoding_is_refused(folder, tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (b"file,label\na.png,x\n", "no column 'path' .columns: file, label"),
+        (b"file,label\na.png,x\n", "no column 'path' .columns: 'file', 'label'"),
         (b"", "not a readable table"),
         (b"path,label\na.png,x,y\n", "not a readable table"),
         (b"path\n\xff\xfe.png\n", "not a readable table"),
@@ -92,3 +92,29 @@ def test_bad_lists(tmp_path, text, message):
     (tmp_path / "list.csv").write_bytes(text)
     with pytest.raises(InputError, match=message):
         list(open_container("list", tmp_path / "list.csv").entries())
+
+
+@pytest.mark.parametrize("ending", [".csv", ".TSV", ".parquet"])
+def test_labels_of_a_named_column(tmp_path, ending):
+    (tmp_path / "a.png").write_bytes(picture(0))
+    columns = {"path": ["a.png"], "fine label": ["fox"]}
+    path = tmp_path / f"list{ending}"
+    if ending == ".parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        comma = "," if ending == ".csv" else "\t"
+        path.write_text(f"path{comma}fine label\na.png{comma}fox\n")
+    good, _ = outcome(open_container("list", path, label="fine label"))
+    assert good["a.png"][0] == "fox"
+    good, _ = outcome(open_container("list", path))
+    assert good["a.png"][0] is None
+    with pytest.raises(InputError, match=r"no column 'label' \(columns: 'path', 'fine label'\)"):
+        outcome(open_container("list", path, label="label"))
+
+
+@pytest.mark.parametrize("label", [" label", "Label"])
+def test_a_misspelled_column_of_labels_is_refused(tmp_path, label):
+    (tmp_path / "list.csv").write_text(f"path,{label}\na.png,fox\n")
+    with pytest.raises(InputError, match=f"column '{label}' would not be read: call it 'label'"):
+        list(open_container("list", tmp_path / "list.csv").entries())
+    assert list(open_container("list", tmp_path / "list.csv", "none").entries())

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from image_files import list_rows
+from image_files import list_rows, make_tar, picture
 from PIL import Image
 
 from workflow_scripts.lib.errors import InputError
@@ -70,3 +70,16 @@ def test_a_set_without_images_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(InputError, match=r"None of the 1 files .* a.txt: not an image"):
         list_rows(tmp_path)
+
+
+@pytest.mark.parametrize(("ids", "lost"), [("member", 2), ("shard", 0)])
+def test_archives_that_number_their_images_alike_lose_them(tmp_path, ids, lost):
+    for seed in range(3):
+        make_tar(tmp_path / f"{seed}.tar", [("0.png", picture(seed)), ("0.png", picture(9))])
+    cfg = {"kind": "tar", "labels": None, "options": {"ids": ids}, "shards": 1}
+    found = listing.scan(tmp_path, cfg, {})
+    assert len(found.rows) == 3 - lost
+    by_file = {(row["file"], row["lost"]) for row in found.rejected}
+    elsewhere = {(f"{seed}.tar", True) for seed in (1, 2)} if lost else set()
+    assert {pair for pair in by_file if pair[1]} == elsewhere
+    assert ("0.tar", False) in by_file  # the same name in the same archive

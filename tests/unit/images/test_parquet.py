@@ -43,7 +43,7 @@ def test_parquet_of_datasets(tmp_path):
     assert bad == {
         "a/00000001": "no image in this row (null)",
         "b.png": "no image in this row (null)",
-        "../x.png": "name with '..': make it relative to the set's folder",
+        "../x.png": "name with '..': make it relative to the set's folder, or set ids to 'row'",
         "cat/0.png": "same image id as the entry at a.parquet:0: set ids to 'row'",
         "seven.png": "label 2 is none of the 2 classes",
     }
@@ -87,7 +87,7 @@ def test_parquet_with_wrong_columns(tmp_path):
         outcome(open_container("parquet", path))
     with pytest.raises(InputError, match="which column holds the images"):
         outcome(open_container("parquet", path, image="label"))
-    with pytest.raises(InputError, match=r"has no column 'klass' \(columns: x, y, label\)"):
+    with pytest.raises(InputError, match=r"has no column 'klass' \(columns: 'x', 'y', 'label'\)"):
         outcome(open_container("parquet", path, image="x", label="klass"))
     with pytest.raises(InputError, match="must hold texts or integers, not double"):
         outcome(open_container("parquet", path, image="x"))

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -193,7 +194,12 @@ def test_tar_the_same_name_in_two_shards_is_used_once(tmp_path):
         make_tar(tmp_path / f"{shard}.tar", [("x.png", picture(seed))])
     good, bad = outcome(open_container("tar", tmp_path))
     assert good == {"x.png": (None, picture(0))}
-    assert bad == {"x.png": "same image id as the entry at a.tar:512: rename it"}
+    assert bad == {
+        "x.png": "same image id as the entry at a.tar:512: set ids to 'shard', or rename it"
+    }
+    good, bad = outcome(open_container("tar", tmp_path, ids="shard"))
+    assert good == {"a/x.png": (None, picture(0)), "b/x.png": (None, picture(1))}
+    assert not bad
 
 
 def damage(data, position):
@@ -268,3 +274,10 @@ def test_a_set_of_tars_is_sequential_if_one_is_compressed(tmp_path, zipped):
     for i in range(2):
         make_tar(tmp_path / f"{i}.tar", [(f"{i}.png", b"")], "w:gz" if i in zipped else "w")
     assert open_container("tar", tmp_path).sequential == bool(zipped)
+
+
+def test_a_zip_file_is_refused_by_its_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.tar", "w") as archive:
+        archive.writestr("x.png", picture(0))
+    with pytest.raises(InputError, match=r"a.tar is a zip file"):
+        outcome(open_container("tar", tmp_path / "a.tar"))

@@ -99,8 +99,8 @@ def test_lists_of_imagenets_classes(tmp_path):
         ("crane", "noun", "LOC_synset_mapping", "n02012849"),
         ("matchstick holder", "noun", "LOC_synset_mapping", "n03729826"),
     ]
-    # An id is taken for one only where the config says so.
-    assert concepts([names])[:2] == ["n01440764 tench, tinca tinca", "n02012849 crane"]
+    with pytest.raises(InputError, match=r"line 1: .*set format: synset_mapping"):
+        read_corpus([names])
 
 
 @pytest.mark.parametrize("line", ["tench", "n1440764 tench", "n01440764", "n01440764 , tench"])
@@ -232,3 +232,45 @@ def test_scripts_write_the_same_columns(wordnet, tmp_path):
     content = built.read_bytes()
     build_corpus([str(wordnet)], [], {"files": files, "exclude": []}, built)
     assert built.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("n00001740\tentity\nn00001930\tphysical entity\n", "set format: synset_mapping"),
+        ("n01440764\nn01443537\n", "ids without names"),
+        ("/m/011k07\n/m/011q46kg\n", "ids without names"),
+        ("0: tench\n1: goldfish\n", "is numbers"),
+        ("001.Black_footed_Albatross\n002.Laysan_Albatross\n", "is numbers"),
+        ("1\n2\n", "is numbers"),
+        ("{0: 'tench, Tinca tinca',\n 1: 'goldfish',\n", "JSON or Python"),
+        ('["cat", "dog"]\n', "JSON or Python"),
+        ("id,name\n1,cat\n2,dog\n", "a table, no name: call it .csv"),
+        ("cat\tnoun\ndog\tnoun\n", "a table, no name: call it .tsv"),
+        ("\n# my words\ncat\n", "line 2: '# my words' is a comment"),
+    ],
+)
+def test_lists_of_something_else_than_names_are_refused(tmp_path, text, problem):
+    with pytest.raises(InputError, match=rf"x.txt, line \d.*{problem}|{problem}"):
+        read_corpus([write(tmp_path / "x.txt", text)])
+
+
+def test_names_that_look_like_something_else_are_names(tmp_path):
+    text = "tench, Tinca tinca\n3.5 mm jack\n1. FC\n7 up\nn01440764\n#selfie\n"
+    assert len(concepts([write(tmp_path / "x.txt", text)])) == 6
+
+
+@pytest.mark.parametrize("column", [" pos", "Pos"])
+def test_a_misspelled_part_of_speech_is_refused(tmp_path, column):
+    path = write(tmp_path / "x.csv", f"concept,{column}\nred,adjective\n")
+    with pytest.raises(InputError, match=f"column '{column}' would not be read: call it 'pos'"):
+        read_corpus([path])
+    pq.write_table(pa.table({"concept": ["red"], column: ["adjective"]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=f"column '{column}' would not be read"):
+        read_corpus([tmp_path / "x.parquet"])
+
+
+@pytest.mark.parametrize("ending", [".CSV", ".Tsv", ".TXT"])
+def test_endings_in_capitals(tmp_path, ending):
+    text = "red\n" if ending == ".TXT" else "concept\nred\n"
+    assert concepts([write(tmp_path / f"x{ending}", text)]) == ["red"]

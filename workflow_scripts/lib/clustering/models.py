@@ -9,6 +9,7 @@ from workflow_scripts.lib.config.base import (
     Count,
     Natural,
     Number,
+    Several,
     number,
     number_or,
     one_of,
@@ -133,7 +134,7 @@ class Turtle(Clustering):
     """
 
     method: Literal["turtle"] = METHOD
-    spaces: list[Annotated[str, Names("encoders")]] = optional(
+    spaces: Several[Annotated[str, Names("encoders")]] = optional(
         "Encoders whose embeddings are clustered together, each once, in place of `encoder`; the "
         "clusters are in the folder of the first."
     )

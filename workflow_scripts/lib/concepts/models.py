@@ -9,6 +9,7 @@ from workflow_scripts.lib.config.base import (
     Count,
     Number,
     Positive,
+    Several,
     Share,
     number,
     one_of,
@@ -177,10 +178,12 @@ class Negatives(Block):
         description="Candidates closer than this cosine to a positive are dropped (CSP takes "
         "0.95).",
     )
-    corpora: list[Annotated[str, Names("corpora")]] = Field(
+    corpora: Several[Annotated[str, Names("corpora")]] = Field(
         [], description="Corpora whose concepts are candidates; empty takes the study's corpus."
     )
-    parts: list[str] = Field([], description="Parts of speech of the candidates; empty takes all.")
+    parts: Several[str] = Field(
+        [], description="Parts of speech of the candidates; empty takes all."
+    )
     tree: str | None = Field(None, description=f"{TREE}.")
     exclude_positives: StrictBool = Field(
         True,
@@ -191,7 +194,7 @@ class Negatives(Block):
         description="Keep synonyms, hyponyms and hypernyms of positives (false needs `tree`).",
     )
     proper: StrictBool = Field(True, description="Keep proper nouns (false needs `tree`).")
-    drop_files: list[str] = Field(
+    drop_files: Several[str] = Field(
         [],
         description="WordNet lexicographer files to drop, e.g. noun.person (needs `tree`). Phrases "
         "of a conjugate corpus are in no tree: drop their adjectives where they are read.",

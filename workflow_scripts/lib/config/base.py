@@ -5,6 +5,7 @@ workflow imports them at every start, so they import nothing heavy. Values are a
 them: numbers may be given as text (YAML reads 1e-3 as text, and `--config` hands over text).
 """
 
+import difflib
 from functools import reduce
 from operator import or_
 from typing import Annotated, Literal, TypeVar, get_args
@@ -91,7 +92,19 @@ T = TypeVar("T")
 _NO_OTHERS = Field(json_schema_extra={"additionalProperties": False})
 Named = Annotated[dict[Name, T], _NO_OTHERS, BeforeValidator(mapping)]
 OneOrMoreNamed = Annotated[dict[Name, T], Field(min_length=1), _NO_OTHERS, BeforeValidator(mapping)]
-OneOrMore = Annotated[list[T], Field(min_length=1)]
+
+
+def _distinct(items):
+    for i, item in enumerate(items):
+        if item in items[:i]:
+            named = repr(item) if isinstance(item, str | int) else f"entry {i}"
+            raise wrong(f": {named} is there twice; once is enough")
+    return items
+
+
+# What is there twice would count as two: one clustering as a spread over seeds, say.
+Several = Annotated[list[T], AfterValidator(_distinct)]
+OneOrMore = Annotated[list[T], Field(min_length=1), AfterValidator(_distinct)]
 
 
 def one_of(*models):
@@ -100,6 +113,9 @@ def one_of(*models):
 
     def choose(block, _, info):
         if not isinstance(block, dict) or "method" not in block:
+            close = difflib.get_close_matches("method", map(str, mapping(block)), n=1)
+            if close:
+                raise unknown_key(close[0], nearest(close[0], ["method"]))
             raise wrong(f" needs the key 'method' ({nearest('', by_method)})")
         if block["method"] not in list(by_method):  # it may be no text
             hint = nearest(block["method"], by_method)

@@ -7,7 +7,7 @@ from pydantic import Field
 from workflow_scripts.lib.benchmarks.models import Benchmark
 from workflow_scripts.lib.clustering.models import AnyClustering, Sweep
 from workflow_scripts.lib.concepts.models import AnyMining, AnyNegatives
-from workflow_scripts.lib.config.base import Block, Named, OneOrMore, optional
+from workflow_scripts.lib.config.base import Block, Named, OneOrMore, Several, optional
 from workflow_scripts.lib.config.names import Names
 from workflow_scripts.lib.demo.models import DemoImages, TinyClip
 from workflow_scripts.lib.detection.models import (
@@ -28,19 +28,19 @@ class Config(Block):
     run: OneOrMore[Annotated[str, Names("studies")]] = Field(
         description="The studies that `snakemake` computes and whose rows fill results/tables."
     )
-    ablate: list[Annotated[str, Names("ablations")]] = Field(
+    ablate: Several[Annotated[str, Names("ablations")]] = Field(
         [], description="The ablations that `snakemake ablations` computes."
     )
     ablations: Named[Ablation] = Field(
         {}, description="Studies that differ in one key, for one table and one plot."
     )
-    compare: list[Annotated[str, Names("benchmarks")]] = Field(
+    compare: Several[Annotated[str, Names("benchmarks")]] = Field(
         [], description="The benchmarks that `snakemake deep_clustering` computes."
     )
     benchmarks: Named[Benchmark] = Field(
         {}, description="Comparisons of clusterings on several image sets."
     )
-    reproduce: list[Annotated[str, Names("reproductions")]] = Field(
+    reproduce: Several[Annotated[str, Names("reproductions")]] = Field(
         [], description="The reproductions that `snakemake reproduce` computes."
     )
     reproductions: Named[Reproduction] = Field(

@@ -41,7 +41,7 @@ def with_scored(config, encoder):
         image_set, files = {}, {key: config[key] for key in (kind, "index") if key in config}
         block = {"method": "precomputed", "images": {name: files}}
     else:
-        place = {"path": path} if kind in ("list", "parquet") else path
+        place = path if kind == "folder" else {"path": path}
         image_set = {kind: place, "labels": "none"}
         image_set |= {"shards": config["shards"]} if "shards" in config else {}
     return config | {

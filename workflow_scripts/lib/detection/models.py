@@ -11,6 +11,7 @@ from workflow_scripts.lib.config.base import (
     OneOrMore,
     OneOrMoreNamed,
     Positive,
+    Several,
     Share,
     number,
     number_or,
@@ -135,7 +136,7 @@ class Label(Block):
 
 AnyContamination = one_of(Match, Label)
 
-ImageSets = list[Annotated[str, Names("image_sets")]]
+ImageSets = Several[Annotated[str, Names("image_sets")]]
 
 
 class Calibration(Block):
@@ -207,15 +208,15 @@ class Study(Block):
     )
     far: ImageSets = Field([], description="Out-of-distribution sets far from the training images.")
     shift: ImageSets = Field([], description="In-distribution test sets under covariate shift.")
-    clusterings: list[Annotated[str, Names("clusterings")]] = Field(
+    clusterings: Several[Annotated[str, Names("clusterings")]] = Field(
         [], description="Clusterings for the mining methods that need one."
     )
-    minings: list[Annotated[str, Names("minings")]] = Field(
+    minings: Several[Annotated[str, Names("minings")]] = Field(
         [],
         description="Mining methods to compare; none for encoders without a text model, and for "
         "detectors without names.",
     )
-    negatives: list[Annotated[str, Names("negatives")]] = Field(
+    negatives: Several[Annotated[str, Names("negatives")]] = Field(
         [], description="Negatives for the detectors that need them."
     )
     detectors: OneOrMore[Annotated[str, Names("detectors")]] = Field(

@@ -14,6 +14,7 @@ hashes of the same files in a folder.
 
 import logging
 from collections import deque
+from fnmatch import fnmatch
 from functools import partial
 from importlib import import_module
 from pathlib import Path, PurePosixPath
@@ -22,12 +23,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.columns import check_spelling
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import BadImage, measure
 from workflow_scripts.lib.images.folders import walk
 from workflow_scripts.lib.images.manifest import LOCATORS, printable, read_shard, write_rows
+from workflow_scripts.lib.images.splits import splits_of
 
 MAX_HELD = 1 << 30  # bytes of images that wait in memory for their turn
+REPEATED = "same image id"  # how the reason of a repeated entry begins
 
 
 def open_container(kind, path, labels=None, **options):
@@ -39,7 +43,7 @@ def open_container(kind, path, labels=None, **options):
         folder: "subfolder" (first folder of the id) or "none". list: "column" (the column `label`,
         if there is one), "subfolder" or "none". tar: "subfolder", "none", "cls" or "shard" (see
         `TarContainer`). parquet: "column", "subfolder" or "none".
-    options: see ListContainer and ParquetContainer.
+    options: see ListContainer, TarContainer and ParquetContainer.
 
     The result has `entries()`, which yields (image_id, locator) in the order of storage, and
     `read(locator)`, which returns the bytes of the file and may be called from several threads.
@@ -146,9 +150,11 @@ class Container:
     archived = False  # whether images are no files of their own
     sequential = False  # whether images must be read in the order of storage
 
-    def __init__(self, path, labels):
+    def __init__(self, path, labels, files=None):
+        """files: of a folder of archives, a pattern of the names of those to take ("train-*")."""
         self.path = path
         self.labels = labels
+        self.pattern = files
         self.root = path.parent if path.is_file() else path  # what the files are relative to
         self._statuses = {}  # file -> its os.stat_result
 
@@ -189,7 +195,7 @@ class Container:
             if not locator["reason"] and image_id in first:
                 file, offset = first[image_id]
                 where = printable(file) + ("" if offset is None else f":{offset}")
-                locator["reason"] = f"same image id as the entry at {where}{self.duplicate_hint}"
+                locator["reason"] = f"{REPEATED} as the entry at {where}{self.duplicate_hint}"
             elif not locator["reason"]:
                 first[image_id] = locator["file"], locator["offset"]
             yield image_id, locator
@@ -212,10 +218,27 @@ class Container:
         files = sorted(path for path in paths if path.lower().endswith(suffixes))
         if not files:
             raise InputError(f"Folder {self.path} holds no {' or '.join(suffixes)} file.")
+        if self.pattern:
+            return self._chosen(files)
+        if splits := splits_of(files):
+            raise InputError(
+                f"{self.path} holds files of the splits {' and '.join(splits)}, which would become "
+                "one image set: choose those of one by `files`, a pattern as '*train*'."
+            )
         if len(files) < len(paths):
             others = len(paths) - len(files)
             logging.warning("%s: %d files of other kinds are ignored", self.path, others)
         return files
+
+    def _chosen(self, files):
+        chosen = [file for file in files if fnmatch(file, self.pattern)]
+        if not chosen:
+            raise InputError(
+                f"{self.path}: none of {len(files)} files matches files: {self.pattern!r}, the "
+                f"first is {files[0]}."
+            )
+        logging.info("%s: %d of %d files, %s", self.path, len(chosen), len(files), self.pattern)
+        return chosen
 
     def _status(self, file):
         if file not in self._statuses:
@@ -261,3 +284,18 @@ def texts(column, where):
     if not text and not pa.types.is_integer(kind):
         raise InputError(f"{where} must hold texts or integers, not {kind}.")
     return [None if value is None else str(value) for value in column.to_pylist()]
+
+
+def label_column(wanted, header, path):
+    """Name of the column of labels, or None: the wanted one, else `label` where there is one.
+
+    header: names of all columns. Raises InputError without the wanted one, and where `label` is
+    spelled otherwise.
+    """
+    if wanted is not None and wanted not in header:
+        raise InputError(
+            f"{path} has no column {wanted!r} (columns: {', '.join(map(repr, header))}): name the "
+            "column of the labels by 'label', or set labels to 'none'."
+        )
+    check_spelling(path, header, ["label"] if wanted is None else [])
+    return wanted or ("label" if "label" in header else None)

@@ -21,7 +21,7 @@ class BadImage(ValueError):
 
 
 class BrokenImage(BadImage):
-    """A file that cannot be used, though its header is that of an image."""
+    """What cannot be used, though it was meant to be images: by its header, or as a folder."""
 
 
 def measure(source):
@@ -64,8 +64,8 @@ def open_rgb(source, max_pixels=MAX_PIXELS):
         Above 178,956,970 Pillow's own limit refuses them too.
 
     EXIF orientation is applied. Palette images are converted before any resize. Alpha is dropped,
-    not blended, as open_clip does in its own preprocessing. 16-bit grey keeps its high byte, as
-    Pillow does for 16-bit colour. Of an animation, the first frame is taken.
+    not blended, as open_clip does in its own preprocessing. 16-bit grey keeps the 8 highest bits of
+    the depth that it uses (`_depth`). Of an animation, the first frame is taken.
     Raises BadImage if any part of the file is missing, damaged or too large.
     """
     try:
@@ -108,7 +108,17 @@ def _to_rgb(image):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise BadImage("32-bit pixels: convert the image to 8 or 16 bits")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+        image = Image.fromarray((values >> (_depth(values.max()) - 8)).astype(np.uint8))
     elif image.mode == "P":
         image = image.convert("RGBA")  # resolves transparency given as bytes
     return image.convert("RGB")
+
+
+def _depth(brightest):
+    """Bits per pixel of 16-bit grey: the least usual depth that holds its brightest pixel.
+
+    Microscopes and X-ray store 10 to 14 bits in 16, mostly without a tag that says so; the highest
+    byte of these would be almost black (our choice; an image that is dark in all its 16 bits
+    becomes brighter).
+    """
+    return next(bits for bits in (8, 10, 12, 14, 16) if brightest < 1 << bits)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import Container, located
-from workflow_scripts.lib.images.decode import BadImage, measure
+from workflow_scripts.lib.images.decode import BadImage, BrokenImage, measure
 from workflow_scripts.lib.images.folders import walk
 from workflow_scripts.lib.images.manifest import subfolder
+from workflow_scripts.lib.images.splits import SPLITS, splits_of
 
 
 def list_folder(folder):
@@ -16,13 +17,19 @@ def list_folder(folder):
 
     Symbolic links are followed, links to a parent folder are not. Hidden files and folders are
     skipped; every other file is listed, an image or not, so that none vanishes silently.
-    Raises InputError if the folder is missing or holds no files.
+    Raises InputError if the folder is missing or holds no files, or the splits of a data set.
     """
     if not Path(folder).is_dir():
         raise InputError(f"Image folder {folder} does not exist: correct the path in the config.")
     paths = sorted(path for path, _ in walk(folder))
     if not paths:
         raise InputError(f"Image folder {folder} holds no files: put images below it.")
+    folders = {path.partition("/")[0] for path in paths if "/" in path}
+    if {folder.lower() for folder in folders} <= SPLITS.keys() and (splits := splits_of(folders)):
+        raise InputError(
+            f"{folder} has a folder for each of the splits {' and '.join(splits)}, which would "
+            "become one image set: give one of its folders, each as a set of its own."
+        )
     return paths
 
 
@@ -44,6 +51,8 @@ class FolderContainer(Container):
         except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
             reason = getattr(error, "strerror", None) or error
             raise BadImage(f"cannot be opened: {reason}") from error
+        if stat.S_ISDIR(status.st_mode) and not self.lists_images:
+            raise BrokenImage("a folder that cannot be opened: its images are missing")
         if not stat.S_ISREG(status.st_mode):
             raise BadImage("not a regular file")
         return status

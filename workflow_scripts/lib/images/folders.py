@@ -13,24 +13,34 @@ def walk(folder):
     """Yield (path relative to `folder` with '/', os.DirEntry) of every file below it, unsorted.
 
     Symbolic links are followed, links to a parent folder are not; hidden files and folders are
-    skipped.
+    skipped. A sub-folder that cannot be opened, and a link that leads nowhere, are yielded as if
+    they were files, so that none vanishes silently. Raises OSError if `folder` cannot be opened.
     """
-    return _walk(os.fspath(folder), "", ())
+    return _walk(os.fspath(folder), "", (), os.scandir(folder))
 
 
-def _walk(folder, prefix, parents):
+def _walk(folder, prefix, parents, entries):
     status = Path(folder).stat()
     identity = (status.st_dev, status.st_ino)
-    if identity in parents:
-        return
-    with os.scandir(folder) as entries:
+    with entries:
+        if identity in parents:
+            return
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*parents, identity))
+            if inside := _opened(entry):
+                below = f"{prefix}{entry.name}/"
+                yield from _walk(entry.path, below, (*parents, identity), inside)
             else:
                 yield prefix + entry.name, entry
+
+
+def _opened(entry):
+    """The entries of a folder; None for files and for what cannot be opened."""
+    try:
+        return os.scandir(entry.path) if entry.is_dir() else None
+    except OSError:  # no permission, or links in a circle
+        return None
 
 
 def folder_state(path):

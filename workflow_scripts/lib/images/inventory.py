@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import open_container
+from workflow_scripts.lib.images.containers import REPEATED, open_container
 from workflow_scripts.lib.images.decode import EXTENSIONS
-from workflow_scripts.lib.images.folders import walk
+from workflow_scripts.lib.images.folder import list_folder
 from workflow_scripts.lib.images.manifest import subfolder
 
 OK = "ok"
@@ -15,16 +15,18 @@ def images_in(kind, labels, options):
     """Yield (image_id, label, reason) of every image of a set; see `open_container`.
 
     In a folder, files count as images by their extension. reason: why a listed file cannot be
-    used, else None; what cannot be used in archives and tables is no image and left out.
+    used, else None; what cannot be used in archives and tables is no image and left out, but for
+    repeated ids.
     """
     if kind == "folder":
-        for path, _ in walk(options["path"]):
+        for path in list_folder(options["path"]):
             if Path(path).suffix.lower() in EXTENSIONS:
                 yield path, subfolder(path) if labels == "subfolder" else None, None
         return
     for image_id, locator in open_container(kind, labels=labels, **options).entries():
-        if kind == "list" or not locator["reason"]:
-            yield image_id, locator["label"], locator["reason"]
+        reason = locator["reason"]
+        if kind == "list" or not reason or reason.startswith(REPEATED):
+            yield image_id, locator["label"], reason
 
 
 def check_set(kind, labels, options, expected):

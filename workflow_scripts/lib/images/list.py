@@ -7,18 +7,19 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import located, texts, unsafe
+from workflow_scripts.lib.images.containers import label_column, located, texts, unsafe
 from workflow_scripts.lib.images.decode import EXTENSIONS, BadImage
 from workflow_scripts.lib.images.folder import FolderContainer
 from workflow_scripts.lib.images.manifest import subfolder
 
 
 class ListContainer(FolderContainer):
-    """Image files named by a CSV or Parquet table with the columns `path` and, optionally, `label`,
-    or by a .txt list as OpenOOD has them: "path label" a line (see `_read_list`).
+    """Image files named by a table (.csv, .tsv, .parquet) with the columns `path` and, optionally,
+    `label`, or by a .txt list as OpenOOD has them: "path label" a line (see `_read_list`).
 
     root: the folder that paths are relative to, and images must lie below; None takes the folder
         of the table. An absolute path below `root` gets the id of its relative form.
+    label: name of the column of labels (see `label_column`).
     A missing file has a reason; a missing `path` column raises InputError. Labels are texts or
     integers; an empty one is no label.
     """
@@ -27,8 +28,9 @@ class ListContainer(FolderContainer):
     lists_images = True
     duplicate_hint = ": list it once"
 
-    def __init__(self, path, labels, root=None):
+    def __init__(self, path, labels, root=None, label=None):
         super().__init__(path, labels)
+        self._label = label
         self.root = Path(root) if root is not None else path.parent
 
     def files(self):
@@ -42,7 +44,7 @@ class ListContainer(FolderContainer):
         table = self._table()
         paths = texts(table["path"], f"{self.path}: column 'path'")
         labels = [None] * len(paths)
-        if self.labels == "column" and "label" in table.column_names:
+        if "label" in table.column_names:
             labels = texts(table["label"], f"{self.path}: column 'label'")
         for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
             if not path:
@@ -58,14 +60,22 @@ class ListContainer(FolderContainer):
 
         if self.path.suffix.lower() == ".txt":
             return _read_list(self.path)
-        parquet = self.path.suffix.lower() == ".parquet"
+        kind = self.path.suffix.lower()
+        parsing = csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",")
         try:
-            names = (pq.read_schema if parquet else _csv_header)(self.path).names
+            if kind == ".parquet":
+                names = pq.read_schema(self.path).names
+            else:
+                with csv.open_csv(self.path, parse_options=parsing) as reader:
+                    names = reader.schema.names
             if "path" not in names:
-                raise InputError(f"{self.path} has no column 'path' (columns: {', '.join(names)}).")
-            columns = [name for name in ("path", "label") if name in names]
-            if parquet:
-                return read_table(self.path, columns)
+                raise InputError(
+                    f"{self.path} has no column 'path' (columns: {', '.join(map(repr, names))})."
+                )
+            label = label_column(self._label, names, self.path) if self.labels == "column" else None
+            columns = ["path"] + [label] * (label is not None)
+            if kind == ".parquet":
+                return _named(read_table(self.path, columns), label)
             # Labels stay as they are written: 007 is no number and NA no missing value.
             options = csv.ConvertOptions(
                 include_columns=columns,
@@ -73,7 +83,8 @@ class ListContainer(FolderContainer):
                 null_values=[""],
                 strings_can_be_null=True,
             )
-            return csv.read_csv(self.path, convert_options=options)
+            table = csv.read_csv(self.path, convert_options=options, parse_options=parsing)
+            return _named(table, label)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path} is not a readable table ({error})") from error
 
@@ -121,8 +132,6 @@ def _read_list(path):
     return pa.table(columns)
 
 
-def _csv_header(path):
-    from pyarrow import csv
-
-    with csv.open_csv(path) as reader:
-        return reader.schema
+def _named(table, label):
+    """The table with its column of labels, if there is one, called `label`."""
+    return table.rename_columns(["path"] + ["label"] * (label is not None))

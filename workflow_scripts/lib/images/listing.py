@@ -54,7 +54,7 @@ def scan(source, cfg, known, root=None, threads=1):
             f"None of the {len(rejected)} files in {source} is an image that can be read "
             f"(first: {first['path']}: {first['reason']})."
         )
-    rejected = sorted(_without_repeated(rejected, rows), key=_image_id)
+    rejected = sorted(_without_repeated(rejected, rows, container), key=_image_id)
     return Listing(_dealt(rows, cfg["shards"]), rejected, container.archived)
 
 
@@ -126,10 +126,16 @@ def _rejected(container, image_id, locator, reason):
     }
 
 
-def _without_repeated(rejected, rows):
-    """The rejected rows; of an entry that repeats the id of an image, nothing is lost."""
-    ids = {row["image_id"] for row in rows}
-    return [row | {"lost": row["lost"] and row["image_id"] not in ids} for row in rejected]
+def _without_repeated(rejected, rows, container):
+    """The rejected rows; of an entry that repeats the id of an image, nothing is lost, unless they
+    are in different archives, which then number their images alike."""
+    ids = {row["image_id"] for row in rejected}
+    file_of = {row["image_id"]: row["file"] for row in rows if row["image_id"] in ids}
+    for row in rejected:
+        repeated = row["image_id"] in file_of
+        elsewhere = container.archived and row["file"] != file_of.get(row["image_id"])
+        row["lost"] = row["lost"] and (not repeated or elsewhere)
+    return rejected
 
 
 def _dealt(rows, count):

@@ -3,7 +3,8 @@
 A set that loses more than its `maximum_quarantine` is an error, so that no study goes on with an
 empty shard. Which files count is our choice: a file that is an image by its extension or header,
 and every entry of a list or table of images. Others (notes.txt, Thumbs.db) go to the quarantine all
-the same, and so do hidden files and repeated entries of an archive; nothing is lost with them.
+the same, and so do hidden files and repeated entries of an archive; nothing is lost with them. But
+an entry with the id of one in another archive is lost.
 """
 
 from collections import Counter

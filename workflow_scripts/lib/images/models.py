@@ -10,6 +10,7 @@ from workflow_scripts.lib.config.messages import wrong
 from workflow_scripts.lib.images.kinds import LABELS
 
 Shards = whole(ge=1, le=100_000)
+FILES = "Of a folder, a pattern of the files to take, e.g. *train*; else all are taken."
 
 
 class ImageList(Block):
@@ -21,12 +22,26 @@ class ImageList(Block):
         "none)."
     )
     root: str = optional("Folder that the paths are relative to and lie below; else the table's.")
+    label: str = optional("Column of the labels in a table; else `label` if there is one.")
+
+
+class TarImages(Block):
+    """Archives of images. A plain string is the path."""
+
+    path: str = Field(description="A .tar, .tar.gz or .tgz file or a folder of such.")
+    files: str = optional(FILES)
+    ids: Literal["member", "shard"] = Field(
+        "member",
+        description="Image ids from the members' names, or these after the archive's name, for "
+        "archives that number their images alike.",
+    )
 
 
 class ParquetImages(Block):
     """Tables that hold images."""
 
     path: str = Field(description="A .parquet file or a folder of such.")
+    files: str = optional(FILES)
     image: str = optional("Column of the images; else the marked or only possible one.")
     label: str = optional("Column of the labels; else `label` if there is one.")
     ids: Literal["path", "row"] = Field(
@@ -74,7 +89,7 @@ class ImageSet(Block):
     derive: AnyDerivation = optional("Take images of another set.")
     folder: str = optional("Folder with images, searched with its sub-folders.")
     list: ImageList = optional("Image files named by a table.")
-    tar: str = optional("An archive of images (.tar, .tar.gz, .tgz), or a folder of such.")
+    tar: or_path(TarImages) = optional("Archives of images. A plain string is the path.")
     parquet: ParquetImages = optional("Images in tables, as Hugging Face datasets stores them.")
     labels: Literal["subfolder", "none", "column", "cls", "shard"] = optional(
         "Where labels for the evaluation come from. subfolder (default of folder and tar) is the "
@@ -117,6 +132,9 @@ class ImageSet(Block):
                     "them there"
                 )
         held_by = given[0] if given else "no images"
+        if self.labels == "column" and held_by in ("list", "parquet"):  # the user wants labels
+            block = getattr(self, held_by)
+            block.label = block.label or "label"
         valid = LABELS.get(held_by, LABELS["folder"])
         self.labels = self.labels or valid[0]
         if self.labels not in valid:

@@ -10,7 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import Container, located, normal, texts, unsafe
+from workflow_scripts.lib.images.containers import (
+    Container,
+    label_column,
+    located,
+    normal,
+    texts,
+    unsafe,
+)
 from workflow_scripts.lib.images.decode import BadImage
 from workflow_scripts.lib.images.manifest import subfolder
 
@@ -40,8 +47,8 @@ class ParquetContainer(Container):
     duplicate_hint = ": set ids to 'row'"
     sequential = True
 
-    def __init__(self, path, labels, image=None, label=None, ids="path"):
-        super().__init__(path, labels)
+    def __init__(self, path, labels, image=None, label=None, ids="path", files=None):
+        super().__init__(path, labels, files)
         if ids not in ("path", "row"):
             raise InputError(f"ids: {ids!r} must be 'path' or 'row'.")
         self._image, self._label, self._ids = image, label, ids
@@ -79,6 +86,7 @@ class ParquetContainer(Container):
             name = f"{PurePosixPath(file).with_suffix('')}/{row:08d}"
         name = normal(name)
         label, reason = text or None, unsafe(name)
+        reason = reason and f"{reason}, or set ids to 'row'"
         if names and label is not None:
             number = int(label)
             label = str(names[number]) if 0 <= number < len(names) else None
@@ -109,12 +117,7 @@ class ParquetContainer(Container):
     def _label_column(self, schema, path):
         if self.labels != "column":
             return None
-        if self._label is not None and self._label not in schema.names:
-            raise InputError(
-                f"{path} has no column {self._label!r} (columns: {', '.join(schema.names)}): "
-                "correct 'label'."
-            )
-        return self._label or ("label" if "label" in schema.names else None)
+        return label_column(self._label, schema.names, path)
 
     def _read(self, locator):
         path = self.root / locator["file"]

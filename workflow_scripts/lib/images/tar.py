@@ -62,16 +62,18 @@ class TarContainer(Container):
 
     label_modes = ("subfolder", "none", "cls", "shard")
     archived = True
-    duplicate_hint = ": rename it"
+    duplicate_hint = ": set ids to 'shard', or rename it"
 
-    def __init__(self, path, labels):
-        super().__init__(path, labels)
+    def __init__(self, path, labels, files=None, ids="member"):
+        super().__init__(path, labels, files)
+        self._prefixed = ids == "shard" or labels == "shard"
+        self._ids = ids
         self._streams = OrderedDict()  # path -> open gzip file, the last used at the end
         self._lock = threading.Lock()
 
     def __reduce__(self):
         """Pickled without open files, for a process that reads members of plain archives."""
-        return type(self), (self.path, self.labels)
+        return type(self), (self.path, self.labels, self.pattern, self._ids)
 
     @cached_property
     def _archives(self):
@@ -87,7 +89,7 @@ class TarContainer(Container):
             for name, locator in self._shard(file):
                 if not locator["reason"]:
                     labelled.add(locator["label"] is not None)
-                image_id = f"{_stem(file)}/{name}" if self.labels == "shard" else name
+                image_id = f"{_stem(file)}/{name}" if self._prefixed else name
                 if locator["member"] == image_id:
                     locator["member"] = None
                 yield image_id, locator
@@ -221,6 +223,8 @@ def _open_archive(path):
         start = file.read(6)
     if _is_gzip(start[:2]):
         return gzip.open(path)
+    if start[:4] == b"PK\3\4":
+        raise InputError(f"{path} is a zip file, no tar file: unpack it, or pack it with tar.")
     if start[:3] == b"BZh" or start[:6] == b"\xfd7zXZ\0" or start[:4] == b"\x28\xb5\x2f\xfd":
         raise InputError(f"{path} is compressed, but not with gzip: store it as a plain tar file.")
     return path.open("rb")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workflow_scripts.lib.columns import check_spelling
 from workflow_scripts.lib.errors import InputError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -34,9 +35,9 @@ def read_rows(path, columns, optional=()):
     Raises InputError naming the file, and the line where there is one.
     """
     path = Path(path)
-    if path.suffix not in TABLES:
+    if path.suffix.lower() not in TABLES:
         raise InputError(f"{path} must end in .csv, .tsv or .parquet, or be a WordNet folder.")
-    read = _read_parquet if path.suffix == ".parquet" else _read_delimited
+    read = _read_parquet if path.suffix.lower() == ".parquet" else _read_delimited
     return read(path, columns, optional)
 
 
@@ -48,9 +49,9 @@ def read_texts(path, column):
     Raises InputError naming the file, and the line where there is one.
     """
     path = Path(path)
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         return ((place, line, None) for place, line in read_lines(path))
-    if path.suffix in TABLES:
+    if path.suffix.lower() in TABLES:
         rows = read_rows(path, {"column": column}, ["pos"])
         return ((place, row["column"], row["pos"]) for place, row in rows)
     raise InputError(
@@ -107,9 +108,11 @@ def _undecodable_line(path):
 
 
 def _read_delimited(path, columns, optional):
-    reader = csv.DictReader(_text(path, ""), delimiter=DELIMITERS[path.suffix], strict=True)
+    reader = csv.DictReader(_text(path, ""), delimiter=DELIMITERS[path.suffix.lower()], strict=True)
     try:
-        _check_columns(f"{path}, line 1", list(reader.fieldnames or ()), columns)
+        header = list(reader.fieldnames or ())
+        _check_columns(f"{path}, line 1", header, columns)
+        check_spelling(f"{path}, line 1", header, optional)
         names = columns | {name: name for name in optional}
         for row in reader:
             place = f"line {reader.line_num}"
@@ -129,6 +132,7 @@ def _read_parquet(path, columns, optional):
         with pq.ParquetFile(path) as file:
             header = file.schema_arrow.names
             _check_columns(path, header, columns)
+            check_spelling(path, header, optional)
             names = columns | {name: name for name in optional if name in header}
             number = 0
             for batch in file.iter_batches(columns=list(dict.fromkeys(names.values()))):

@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from workflow_scripts.lib.config.base import Block, Count, Natural, OneOrMore, optional, or_path
+from workflow_scripts.lib.config.base import (
+    Block,
+    Count,
+    Natural,
+    OneOrMore,
+    Several,
+    optional,
+    or_path,
+)
 from workflow_scripts.lib.config.names import Names
 from workflow_scripts.lib.texts.word_lists import DEFAULTS
 
@@ -36,7 +44,7 @@ class WordList(Block):
     senses: Literal["first", "all_lemmas"] = Field(
         DEFAULTS["senses"], description="Of WordNet; the first word of each synset, or all."
     )
-    drop_files: list[str] = Field(
+    drop_files: Several[str] = Field(
         DEFAULTS["drop_files"],
         description="WordNet's lexicographer files to leave out, e.g. noun.person.",
     )
@@ -67,7 +75,7 @@ class Corpus(Block):
     files: OneOrMore[or_path(WordList)] = optional(
         "Word lists, captions and WordNet, joined in this order."
     )
-    exclude: list[or_path(WordList)] = Field(
+    exclude: Several[or_path(WordList)] = Field(
         [], description="Word lists and the like whose names are left out, e.g. the true names."
     )
     prompts: Prompts = Field(
