@@ -117,7 +117,7 @@ def modules_of_detector(wildcards):
     """The modules of a stored detector's methods, for the digest of a job's code."""
     modules = {f"detection/{METHODS[b['method']].module}" for b in DETECTOR["detectors"].values()}
     clusters = DETECTOR["clusters"]
-    return sorted(modules | ({f"clustering/{clusters['cfg']['method']}"} if clusters else set()))
+    return sorted(modules | set(modules_to_cluster(clusters["cfg"]) if clusters else ()))
 
 
 def config_for_detector(wildcards):
