@@ -78,22 +78,51 @@ rule plot_k:
         "../workflow_scripts/plot_k.py"
 
 
+def modules_to_cluster(cfg):
+    """The modules of a clustering's method and of its members', of a dict of `config_to_cluster`."""
+    members = [member["cfg"] for member in cfg.get("members", [])]
+    return sorted({f"clustering/{block['method']}" for block in (cfg, *members)})
+
+
 def clustering_module(wildcards):
-    """The module of the wildcards' clustering, for the digest of a job's code."""
-    return [f"clustering/{CONFIG['clusterings'][wildcards.clustering]['method']}"]
+    """The modules of the wildcards' clustering, for the digest of a job's code."""
+    return modules_to_cluster(clustering_config(wildcards))
+
+
+def config_to_cluster(clustering, image_set, seed):
+    """A clustering's block without its encoder, which the folder names, and its seed.
+
+    Of several spaces the number of shards; of an ensemble the same of its members.
+    """
+    block = without_threads(CONFIG["clusterings"][clustering])
+    block = {key: block[key] for key in block if key != "encoder"} | {"seed": seed}
+    own = configuration.own_encoders(clustering, CONFIG)
+    if len(own) > 1:
+        block["spaces"] = {name: len(shards_of(name, image_set)) for name in own}
+    if "of" in block:
+        block["members"] = [
+            {"cfg": config_to_cluster(name, image_set, of_member), "spaces": spaces_in(own, name)}
+            for name, of_member in members_of(clustering, seed)
+        ]
+    return block
+
+
+def spaces_in(encoders, clustering):
+    """Which of several spaces a clustering uses, by number; one without encoders the first."""
+    return [encoders.index(e) for e in configuration.own_encoders(clustering, CONFIG)] or [0]
+
+
+def members_of(clustering, seed):
+    """(clustering, seed) of the members of an ensemble, whose own seed chooses theirs."""
+    block = CONFIG["clusterings"][clustering]
+    seeds = range(seed * block["runs"], (seed + 1) * block["runs"])
+    return [(name, one) for name in block["of"] for one in seeds]
 
 
 def clustering_config(wildcards):
-    """A clustering's block without its encoder, which the wildcards name, and its seed.
-
-    Of several spaces the number of shards.
-    """
-    block = without_threads(CONFIG["clusterings"][wildcards.clustering])
-    block = {key: block[key] for key in block if key != "encoder"} | {"seed": int(wildcards.seed)}
-    if "spaces" in block:
-        image_set = wildcards.image_set
-        block["spaces"] = {name: len(shards_of(name, image_set)) for name in block["spaces"]}
-    return block
+    """`config_to_cluster` of the wildcards; without an image set where no shards are asked for."""
+    image_set = wildcards.get("image_set")
+    return config_to_cluster(wildcards.clustering, image_set, int(wildcards.seed))
 
 
 def clustering_threads(wildcards):
@@ -112,13 +141,18 @@ def spaces_to_cluster(wildcards):
 
 def images_to_cluster(wildcards):
     """Embeddings of an image set; for methods that train on one, the kNN graph; for `k: auto`, the
-    chosen number of clusters."""
+    chosen number of clusters; for an ensemble the models of its members."""
     files, block = spaces_to_cluster(wildcards), CONFIG["clusterings"][wildcards.clustering]
     place = f"{wildcards.encoder}/{wildcards.image_set}"
     if "neighbours" in block:
         files["neighbours"] = f"results/neighbours/{place}/k{block['neighbours']}.npy"
     if block["k"] == "auto":
         files["choice"] = f"results/k/{place}/choice.json"
+    if "of" in block:
+        files["members"] = [
+            model_of(wildcards.encoder, wildcards.image_set, name, seed)
+            for name, seed in members_of(wildcards.clustering, int(wildcards.seed))
+        ]
     return files
 
 
@@ -149,6 +183,11 @@ def clusters_of(encoder, image_set, clustering, seed):
     """The clusters of an image set that serve an encoder: of the clustering's own encoder, if any."""
     own = configuration.clustering_encoder(clustering, encoder, CONFIG)
     return f"results/clusters/{own}/{image_set}/{clustering}/seed{seed}.parquet"
+
+
+def model_of(encoder, image_set, clustering, seed):
+    """What assigns images to these clusters."""
+    return str(Path(clusters_of(encoder, image_set, clustering, seed)).with_suffix(".safetensors"))
 
 
 def clusters_file(wildcards):

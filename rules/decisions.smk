@@ -85,14 +85,24 @@ rule list_outliers:
 
 
 def all_decisions(wildcards):
-    """The decisions of every score file of a study."""
+    """The decisions of every score file of a study, and what groups its images."""
     study = CONFIG["studies"][wildcards.study]
-    return decision_files(wildcards.study, score_files(study))
+    return {
+        "decisions": decision_files(wildcards.study, score_files(study)),
+        "groups": group_tables(configuration.study_image_sets(study)[1:]),
+    }
+
+
+def counting_config(wildcards):
+    """The image sets by their part in a study, and what groups their images."""
+    study = CONFIG["studies"][wildcards.study]
+    parts = {key: study[key] for key in ("test", "near", "far", "shift")}
+    return parts | {"groups": group_blocks(configuration.study_image_sets(study)[1:])}
 
 
 rule evaluate_decisions:
     input:
-        decisions=all_decisions,
+        unpack(all_decisions),
     output:
         table="results/studies/{study}/decisions.parquet",
     log:
@@ -100,7 +110,7 @@ rule evaluate_decisions:
     conda:
         "../envs/workflow.yaml"
     params:
-        cfg=study_config("test", "near", "far", "shift"),
+        cfg=counting_config,
         code=code("evaluate_decisions"),
         above=above("evaluate_decisions"),
     script:

@@ -117,7 +117,7 @@ def modules_of_detector(wildcards):
     """The modules of a stored detector's methods, for the digest of a job's code."""
     modules = {f"detection/{METHODS[b['method']].module}" for b in DETECTOR["detectors"].values()}
     clusters = DETECTOR["clusters"]
-    return sorted(modules | ({f"clustering/{clusters['cfg']['method']}"} if clusters else set()))
+    return sorted(modules | set(modules_to_cluster(clusters["cfg"]) if clusters else ()))
 
 
 def config_for_detector(wildcards):
@@ -152,6 +152,14 @@ rule score_with_detector:
         "../workflow_scripts/score_with_detector.py"
 
 
+@functools.cache
+def say_what_is_left_out():
+    """Say once which scores of its study a stored detector lacks, and why."""
+    if IS_MAIN and DETECTOR["left_out"]:
+        reasons = "; ".join(f"{name}: {why}" for name, why in DETECTOR["left_out"].items())
+        logger.warning(f"The detector was stored without these of its study: {reasons}")
+
+
 def scored_images(wildcards):
     """What `snakemake score` makes: the images by rank."""
     if "detector" not in CONFIG:
@@ -159,5 +167,6 @@ def scored_images(wildcards):
             "score needs a detector and images: snakemake score --config folder=/data/new "
             "detector=results/detectors/..."
         )
+    say_what_is_left_out()
     folder = f"results/scored/{scored_name(CONFIG)}"
     return [f"{folder}/outliers.parquet", f"{folder}/outliers.csv"]

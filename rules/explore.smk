@@ -106,7 +106,8 @@ def deciding_encoder(study):
 
 
 def images_to_show(wildcards):
-    """The list of outliers of a set, of OOD sets that of the test set too, and where images are."""
+    """The list of outliers of a set, of OOD sets that of the test set too, what groups images, and
+    where they are."""
     study = CONFIG["studies"][wildcards.study]
     lists = f"results/outliers/{wildcards.study}"
     outside = wildcards.image_set in (*study["near"], *study["far"])
@@ -115,6 +116,7 @@ def images_to_show(wildcards):
     return {
         "outliers": f"{lists}/{wildcards.image_set}.parquet",
         "id_outliers": f"{lists}/{study['test']}.parquet" if outside else [],
+        "groups": group_tables([wildcards.image_set]),
         **pictures_of(*place, wildcards.image_set, deciding_encoder(study)),
         **{f"train_{key}": files for key, files in train.items()},
     }
@@ -135,6 +137,7 @@ def outlier_page_config(wildcards):
         "image_set": name,
         "role": roles_of_listed(wildcards.study).get(name),
         "test": study["test"],
+        "groups": group_blocks([name])[name],
         "pages": menu_of(wildcards.study),
         "files": [f"results/outliers/{wildcards.study}/{name}.{end}" for end in ("csv", "parquet")],
     }

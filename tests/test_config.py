@@ -541,6 +541,27 @@ def test_turtle_clusters_several_encoders_at_once():
     assert "clusterings.turtle_60.spaces: name two or more" in message(config)
 
 
+def test_an_ensemble_has_the_encoders_of_its_members():
+    config = edited("clusterings.both", {"method": "ensemble", "k": 60, "of": ["one", "two"]})
+    config["clusterings"]["one"] = {"method": "kmeans", "k": 60, "encoder": "mine"}
+    config["clusterings"]["two"] = {"method": "kmeans", "k": 60, "encoder": "dino"}
+    config["encoders"]["mine"] = precomputed(["train"], [])
+    config["studies"]["demo"]["clusterings"] = ["both"]
+    resolved = resolve_config(config)
+    assert clustering_encoders(resolved["studies"]["demo"], resolved) == ["mine", "dino"]
+    assert clustering_encoder("both", "tinyclip", resolved) == "mine"
+    config["encoders"]["mine"] = precomputed([], [])
+    assert "studies.demo: clusterings.both.of 'mine' has no images for 'train'" in message(config)
+    del config["clusterings"]["two"]["encoder"]
+    assert "clusterings.both.of: 'two' has no encoder, but others have" in message(config)
+    config["clusterings"]["both"]["of"] = ["both"]
+    assert "clusterings.both.of: 'both' is an ensemble; name its members" in message(config)
+    config["clusterings"]["both"]["of"] = ["three"]
+    assert "clusterings.both.of[0]: 'three' is not defined in clusterings" in message(config)
+    config["clusterings"]["both"] |= {"of": ["one"], "encoder": "dino"}
+    assert "clusterings.both.encoder: an ensemble takes those of its members" in message(config)
+
+
 def test_a_users_block_replaces_that_of_its_name():
     own = {
         "clusterings": {"temi_60": {"method": "temi", "k": 9}},

@@ -14,6 +14,7 @@ from workflow_scripts.lib.artifacts import read_meta
 from workflow_scripts.lib.config.queries import NEEDS, deciding, deciding_scores, scored_sets
 from workflow_scripts.lib.config.resolve import resolve_config
 from workflow_scripts.lib.detection.methods import METHODS
+from workflow_scripts.lib.detection.shares import share_interval
 from workflow_scripts.lib.errors import InputError
 
 DEMO = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text("utf-8"))
@@ -169,7 +170,12 @@ def calibrate(project):
     studies = {"mini": mini, "alone": alone, "whole": whole}
     detectors = MINI["detectors"] | {"negrefine": {"groups": 2}, "neglabel_tiny": {"groups": 2}}
     detectors["knn"] = {"k": 3}
-    project.write_config(MINI | {"run": [*studies], "studies": studies, "detectors": detectors})
+    sets = MINI["image_sets"] | {
+        "strange": {"folder": "photos/strange", "groups": {"folder": True}}
+    }
+    project.write_config(
+        MINI | {"run": [*studies], "studies": studies, "detectors": detectors, "image_sets": sets}
+    )
     project.run("--cores", "all", "results/outliers/whole/photos.csv", "all")
 
 
@@ -212,6 +218,11 @@ def test_a_calibrated_study_lists_outliers_and_counts_flags(decided):
     key = "clustering == 'kmeans_3' and detector == 'neglabel' and image_set == 'strange'"
     row = table.query(key)
     assert row["flagged"].item() == outliers["flagged"].sum()
+    folders = [Path(image_id).parent for image_id in outliers["image_id"]]
+    limits = (row["share_low"].item(), row["share_high"].item())
+    assert limits == pytest.approx(share_interval(outliers["flagged"].to_numpy(bool), folders))
+    page = (decided.folder / "results/explore/mini/outliers/strange.html").read_text()
+    assert "{:.1%} to {:.1%}".format(*limits) in " ".join(page.replace(" %", "%").split())
     assert set(table["image_set"]) == {"photos_test", "strange"}
 
 

@@ -21,6 +21,7 @@ from detectors import (
 )
 from safetensors.numpy import load_file, save_file
 
+from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.detection import load_detector
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.save_detector import save_detector
@@ -102,8 +103,9 @@ def test_names_without_clusters(stored, tmp_path):
     assert ranked["cluster"].isna().all()
 
 
-def calibrated(project, folder, **changes):
-    """A detector stored with the test images as calibration images."""
+def calibrated(project, folder, other=None, **changes):
+    """A detector stored with the test images as calibration images; other: files in place of some
+    of its score files."""
     stem = str(project.folder / "results")
     recipe = json.loads((project.folder / FOLDER / "detector.json").read_text())["recipe"]
     inputs = SimpleNamespace(
@@ -117,7 +119,7 @@ def calibrated(project, folder, **changes):
         centres=[],
         train=[f"{stem}/embeddings/tinyclip/images/photos/0000{i}.npy" for i in range(2)],
         train_index=[f"{stem}/embeddings/tinyclip/images/photos/0000{i}.parquet" for i in range(2)],
-        scores=[str(project.folder / path) for path in (SCORES, CLUSTER_SCORES)],
+        scores=[(other or {}).get(p, project.folder / p) for p in (SCORES, CLUSTER_SCORES)],
     )
     cfg = recipe["cfg"] | {"calibration": "photos_test", "rate": 0.2} | changes
     outputs = SimpleNamespace(json=folder / "detector.json", arrays=folder / "detector.safetensors")
@@ -182,8 +184,57 @@ def test_refuses_what_it_does_not_know(stored, tmp_path):
         detector.flag(scored)
     with pytest.raises(InputError, match=r"no score 'neglabel'; it has mcm, .*neglabel:rest"):
         detector.rank("abc", np.eye(3, 64), by="neglabel")
-    with pytest.raises(InputError, match="'knn' decides in the study, but is not among"):
-        calibrated(stored, tmp_path, decide_by={"detector": "knn", "negatives": "none"})
+    with pytest.raises(InputError, match=r"'adaneg' \(learns from the images that it scores\)"):
+        detector.rank("abc", np.eye(3, 64), by="adaneg")
+
+
+def test_a_detector_that_cannot_score_is_left_out_with_its_reason(stored, tmp_path):
+    """The study has 9 negatives: NegLabel cannot make 50 groups of them."""
+    project, asked = stored.copy(tmp_path / "project"), f"{FOLDER}/detector.json"
+    config = project.read_config()
+    config["detectors"]["crowded"] = {"method": "neglabel", "groups": 50}
+    config["negatives"] = {"no_one": {"method": "rest", "limit": -1}}
+    config["studies"]["mini"] |= {"negatives": ["rest", "no_one"], "decide_by": {"detector": "mcm"}}
+    config["studies"]["mini"]["detectors"] = ["mcm", "neglabel", "crowded", "adaneg"]
+    project.write_config(config)
+    project.run("--cores", "1", asked)
+    detector = load_detector(project.folder / FOLDER)
+    assert detector.meta["columns"] == ["mcm", "neglabel:rest"]
+    assert detector.meta["detectors"].keys() == {"mcm", "neglabel"}
+    left_out = detector.meta["left_out"]
+    assert left_out.keys() == {"adaneg", "crowded:rest", "crowded:no_one", "neglabel:no_one"}
+    assert "9 negatives for 50 groups; lower `groups`" in left_out["crowded:rest"]
+    assert "no concept of the corpus is left" in left_out["neglabel:no_one"]
+    expected = detector_of(stored).score(embeddings_of(stored, "strange").array())
+    found = detector.score(embeddings_of(stored, "strange").array())
+    for column in detector.meta["columns"]:
+        np.testing.assert_array_equal(found.scores[column], expected.scores[column])
+
+    score = ("score", "--config", "folder=photos/strange", f"detector={FOLDER}")
+    said = project.run("-n", "--cores", "1", *score).stdout
+    assert said.count(f"crowded:rest: {left_out['crowded:rest']}") == 1
+    config["studies"]["mini"]["decide_by"] = {"detector": "crowded", "negatives": "rest"}
+    project.write_config(config)
+    assert project.run("--cores", "1", asked, check=False).returncode
+    log = (project.folder / f"results/logs/save_detector/{NAMES}.log").read_text()
+    assert "studies.mini: crowded:rest decides, but cannot be stored (NegLabel's score" in log
+    assert "name another score in its `decide_by`: mcm, neglabel:rest" in log
+
+
+def test_calibration_scores_that_the_study_lacks_leave_a_detector_out(stored, tmp_path):
+    path = tmp_path / "scores.parquet"
+    cell = {"detector": "mahalanobis", "negatives": "none", "reason": "no inverse"}
+    table = read_table(stored.folder / CLUSTER_SCORES)
+    write_table(path, {"image_set": table["image_set"]}, {"missing": [cell]})
+    mcm = {"detector": "mcm", "negatives": "none"}
+    detector = calibrated(stored, tmp_path, {CLUSTER_SCORES: path}, decide_by=mcm)
+    assert detector.meta["left_out"]["mahalanobis"] == "no inverse"
+    assert detector.p_values(detector.score(np.eye(3, 64))).keys() == set(COLUMNS)
+    with pytest.raises(InputError, match=r"studies.mini: mahalanobis decides, .*\(no inverse\)"):
+        calibrated(stored, tmp_path, {CLUSTER_SCORES: path})
+    few = {"knn": {"method": "knn", "k": 2}}
+    with pytest.raises(InputError, match=r"knn decides, .*add a detector that can be stored"):
+        calibrated(stored, tmp_path, detectors=few, decide_by=mcm | {"detector": "knn"})
 
 
 @pytest.mark.parametrize("shape", [(3, 63), (64,), (2, 3, 64)])

@@ -14,15 +14,17 @@ from workflow_scripts.lib.clustering.spaces import open_spaces
 from workflow_scripts.lib.job import job, progress
 
 
-def cluster(embeddings, index, neighbours, choice, cfg, code, wildcards, outputs):
-    """neighbours, choice: paths of the kNN graph and of the chosen number of clusters, or None;
-    code: digest of the code that clusters."""
+def cluster(embeddings, index, inputs, cfg, code, wildcards, outputs):
+    """inputs: what some clusterings read beside embeddings, name -> path: `neighbours`, the kNN
+    graph; `choice`, the chosen number of clusters; `members`, a list of models. code: digest of the
+    code that clusters."""
     method = load_method(cfg["method"])
     images = open_spaces(embeddings, index, cfg.get("spaces"))
-    k = number_of_clusters(cfg["k"], images, choice)
-    graph = read_array(neighbours) if neighbours else None
+    k = number_of_clusters(cfg["k"], images, inputs.get("choice"))
+    graph = read_array(inputs["neighbours"]) if inputs.get("neighbours") else None
+    members = tuple(inputs.get("members") or ())
     started = time.monotonic()
-    found = method.fit(Task(images, k, cfg, graph, f"{outputs.model}.state", code))
+    found = method.fit(Task(images, k, cfg, graph, f"{outputs.model}.state", code, members))
     blocks = progress(images.blocks(), unit="block", desc="assign")
     assigned, value = method.assign(blocks, found.weights, cfg)
     meta = {**wildcards, "seed": cfg["seed"], "method": cfg["method"], "k": k}
@@ -34,8 +36,7 @@ if __name__ == "__main__":
         cluster(
             snakemake.input.embeddings,
             snakemake.input.index,
-            snakemake.input.get("neighbours"),
-            snakemake.input.get("choice"),
+            {n: snakemake.input.get(n) for n in ("neighbours", "choice", "members")},
             snakemake.params.cfg,
             snakemake.params.code,
             snakemake.wildcards,

@@ -6,8 +6,9 @@ the test set.
 """
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
-from workflow_scripts.lib.detection.calibration import wilson_interval
 from workflow_scripts.lib.detection.metrics import ood_metrics
+from workflow_scripts.lib.detection.resampling import grouping
+from workflow_scripts.lib.detection.shares import share_interval
 from workflow_scripts.lib.explore.curves import separation
 from workflow_scripts.lib.explore.outliers import rankings, shown_images
 from workflow_scripts.lib.explore.pages import write_page
@@ -37,13 +38,14 @@ def sprites_of(ids, nearest, inputs):
     ]
 
 
-def described(ranking, id_scores, cfg):
-    """What the template shows of a ranking. id_scores: of the test set, or None."""
-    n = len(ranking.scores)
-    shown = {"name": ranking.name, "flagged": ranking.flagged, "curve": None, "metrics": None}
+def described(ranking, id_scores, groups, cfg):
+    """What the template shows of a ranking. id_scores: of the test set, or None. groups: of the
+    images (`share_interval`), or None."""
+    shown = {"name": ranking.name, "flagged": None, "curve": None, "metrics": None}
     shown |= {"lowest": ranking.lowest, "highest": ranking.highest}
-    if ranking.flagged is not None:
-        shown["interval"] = wilson_interval(ranking.flagged, n)
+    if ranking.flags is not None:
+        shown["flagged"] = int(ranking.flags.sum())
+        shown["interval"] = share_interval(ranking.flags, groups)
     if id_scores is not None:
         sets = cfg["test"], cfg["image_set"]
         shown["metrics"] = ood_metrics(id_scores, ranking.scores)
@@ -60,13 +62,21 @@ def id_scores(path, columns):
     return {name: table[column].to_numpy() for name, column in columns.items() if table}
 
 
+def groups_in(outliers, tables, block):
+    """The group of every image of a list; None without groups. tables, block: see `grouping`."""
+    (group_of,) = grouping(tables, [block])
+    return group_of and [group_of(image_id) for image_id in outliers["image_id"].to_pylist()]
+
+
 def explore_outliers(inputs, cfg, output):
-    """inputs: named paths, outliers and id_outliers (Parquet, the latter of OOD sets only),
+    """inputs: named paths, outliers and id_outliers (Parquet, the latter of OOD sets only), groups,
     source and locators (of the set's images; none of precomputed embeddings), train_source and
-    train_locators. cfg: study, image_set, role (of ROLES, or None), test, pages and files."""
+    train_locators. cfg: study, image_set, role (of ROLES, or None), test, groups (block or None),
+    pages and files."""
     outliers, meta = read_table(inputs.outliers), read_meta(inputs.outliers)
     columns = {name: name for name in meta["others"]} | {meta["column"]: "score"}
     known = id_scores(inputs.id_outliers, columns)
+    groups = groups_in(outliers, inputs.groups, cfg["groups"])
     ranked = rankings(outliers, meta["column"], meta["others"], highest=bool(known))
     sprites = sprites_of(*shown_images(ranked), inputs)
     write_page(
@@ -80,7 +90,7 @@ def explore_outliers(inputs, cfg, output):
         role=ROLES.get(cfg["role"], "scored"),
         n=len(outliers),
         id_set=cfg["test"],
-        rankings=[described(one, known.get(one.name), cfg) for one in ranked],
+        rankings=[described(one, known.get(one.name), groups, cfg) for one in ranked],
         calibrated=meta["calibration"] is not None,
         rate=meta["false_alarm_rate"],
         n_calibration=meta["n_calibration"],

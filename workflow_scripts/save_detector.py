@@ -1,9 +1,11 @@
 """Store a detector: all that scores images of the same encoder, without the training images.
 
 Out: detector.json and detector.safetensors, which lib/detection/stored.py opens. Detectors that
-need all training images (kNN), or learn from the images that they score (AdaNeg), are left out.
+need all training images (kNN), learn from the images that they score (AdaNeg) or cannot score
+(too few negatives for NegLabel's groups) are left out, with the reason.
 """
 
+import numpy as np
 import pyarrow.compute as pc
 from safetensors.numpy import load_file
 
@@ -12,7 +14,12 @@ from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.evidence import best_of_groups
 from workflow_scripts.lib.concepts.positives import read_chosen, read_evidence
 from workflow_scripts.lib.detection.bundle import write_detector
-from workflow_scripts.lib.detection.detectors import column_of, with_temperatures
+from workflow_scripts.lib.detection.detectors import (
+    column_of,
+    possible,
+    score_blocks,
+    with_temperatures,
+)
 from workflow_scripts.lib.detection.images import fit_gaussians
 from workflow_scripts.lib.detection.methods import METHODS
 from workflow_scripts.lib.digest import PACKAGES, version_of
@@ -30,12 +37,11 @@ def save_detector(inputs, cfg, meta, outputs):
         inputs.positives, inputs.negatives, cfg["corpora"], inputs.texts, inputs.concepts
     )
     description = read_meta(inputs.concepts[0]).get("encoder", {})
-    kept, left_out = stored_and_left_out(cfg["detectors"], bool(cfg["clustering"]))
-    columns = columns_of(kept, negatives)
-    arrays = {"positives": positives}
+    left_out = not_storable(cfg["detectors"], bool(cfg["clustering"]))
+    kept = {name: block for name, block in cfg["detectors"].items() if name not in left_out}
+    kept, arrays = with_temperatures(kept, description), {"positives": positives}
     arrays |= {f"negatives.{name}": rows for name, rows in negatives.items()}
-    arrays |= calibration_scores(inputs.scores, cfg["calibration"], columns)
-    clusters = None
+    clusters = fitted = None
     if cfg["clustering"]:
         weights = cluster_weights(inputs)
         arrays |= {f"clusters.{name}": array for name, array in weights.items()}
@@ -45,26 +51,33 @@ def save_detector(inputs, cfg, meta, outputs):
         assigned = clusters_of_images(inputs.clusters, train.index["image_id"])
         fitted = fit_gaussians(train, assigned)
         arrays |= {"gaussians.means": fitted.means, "gaussians.covariance": fitted.covariance}
+    unfound = read_meta(inputs.negatives).get("missing", {})
+    left_out |= cannot_score(kept, positives, negatives, unfound, fitted)
+    left_out |= not_calibrated(inputs.scores, cfg["calibration"], kept)
+    scored = columns_of(kept, negatives, left_out)
+    columns = [column for of_one in scored.values() for column in of_one]
+    kept = {name: block for name, block in kept.items() if scored[name]}
+    arrays |= calibration_scores(inputs.scores, cfg["calibration"], columns)
     meta |= {
         "encoder": {"name": meta["encoder"], "block": cfg["encoder"], "description": description},
         "prompts": cfg["prompts"],
         "positives": names.to_pylist(),
         "negatives": negative_names(inputs.negatives, negatives),
-        "detectors": with_temperatures(kept, description),
+        "detectors": kept,
         "left_out": left_out,
         "columns": columns,
         "clusters": clusters,
         "calibration": cfg["calibration"],
         "rate": cfg["rate"],
-        "decide_by": deciding(cfg["decide_by"], columns),
+        "decide_by": deciding(cfg["decide_by"], columns, left_out, meta["study"]),
         "versions": {package: version_of(package) for package in sorted(PACKAGES)},
         "recipe": RECIPE.get()(),
     }
     write_detector(outputs.json, outputs.arrays, meta, arrays)
 
 
-def stored_and_left_out(detectors, clustered):
-    """The detectors that need no training images, and name -> why it is left out of the others."""
+def not_storable(detectors, clustered):
+    """Name -> why a detector is not stored, of those that need more than is stored."""
     left_out = {}
     for name, block in detectors.items():
         method = METHODS[block["method"]]
@@ -74,31 +87,56 @@ def stored_and_left_out(detectors, clustered):
             left_out[name] = "needs the embeddings of all training images"
         elif "clusters" in method.needs and not clustered:
             left_out[name] = "needs clusters"
-    kept = {name: block for name, block in detectors.items() if name not in left_out}
-    if not kept:
-        raise InputError(f"no detector of the study can be stored: {left_out}; add one, e.g. mcm")
-    return kept, left_out
+    return left_out
 
 
-def columns_of(detectors, negatives):
-    """The scores of these detectors, as columns of score files."""
-    return [
-        column_of(name, against)
-        for name, block in detectors.items()
-        for against in (negatives if "negatives" in METHODS[block["method"]].needs else [None])
-    ]
+def cannot_score(detectors, positives, negatives, unfound, clusters):
+    """Column -> why it cannot be scored, found by scoring one image, the first positive.
+
+    detectors, positives, negatives, clusters: as in `score_blocks`; unfound: as in `possible`.
+    """
+    known, missing = possible(detectors, negatives, unfound)
+    image = positives[:1].astype(np.float32)
+    score_blocks([image], positives, negatives, known, clusters=clusters, missing=missing)
+    return {column_of(*key): why for key, why in missing.items()}
 
 
-def deciding(chosen, columns):
-    """The column that decides. Raises InputError if its detector is one that is left out."""
-    negatives = None if chosen["negatives"] == "none" else chosen["negatives"]
-    column = column_of(chosen["detector"], negatives)
-    if column not in columns:
-        raise InputError(
-            f"{column!r} decides in the study, but is not among what can be stored "
-            f"({', '.join(columns)}); name another detector in the study's `decide_by`"
-        )
-    return column
+def not_calibrated(files, image_set, detectors):
+    """Column -> why the study has no scores of it for its calibration images; {} without these."""
+    cells = [cell for path in files if image_set for cell in read_meta(path)["missing"]]
+    return {column_named(cell): cell["reason"] for cell in cells if cell["detector"] in detectors}
+
+
+def column_named(cell):
+    """The column of a detector and its negatives, "none" for a detector without."""
+    negatives = None if cell["negatives"] == "none" else cell["negatives"]
+    return column_of(cell["detector"], negatives)
+
+
+def columns_of(detectors, negatives, left_out):
+    """Detector -> its columns in score files that are not left out."""
+    columns = {}
+    for name, block in detectors.items():
+        against = negatives if "negatives" in METHODS[block["method"]].needs else [None]
+        every = [column_of(name, block_name) for block_name in against]
+        columns[name] = [column for column in every if column not in left_out]
+    return columns
+
+
+def deciding(chosen, columns, left_out, study):
+    """The column that decides. Raises InputError if it is left out.
+
+    chosen: detector and negatives. columns: what is stored. left_out: column, or detector, -> why
+    it is not. study: its name.
+    """
+    column = column_named(chosen)
+    if column in columns:
+        return column
+    why = left_out.get(column) or left_out[chosen["detector"]]
+    mend = f"name another score in its `decide_by`: {', '.join(columns)}"
+    if not columns:
+        mend = "add a detector that can be stored to its `detectors`, e.g. max_logit"
+    raise InputError(f"studies.{study}: {column} decides, but cannot be stored ({why}); {mend}")
 
 
 def negative_names(path, blocks):

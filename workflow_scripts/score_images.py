@@ -23,12 +23,12 @@ from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.positives import read_chosen
 from workflow_scripts.lib.detection.detectors import (
     column_of,
+    possible,
     score_embeddings,
     score_pairs,
     with_temperatures,
 )
 from workflow_scripts.lib.detection.images import fit_gaussians
-from workflow_scripts.lib.detection.methods import METHODS
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_shards
 from workflow_scripts.lib.job import job
 
@@ -56,17 +56,6 @@ def rows_in_training(images, train, shards, trained_on):
 def names_of(detector, against):
     """The keys that tell a score in metadata and tables."""
     return {"detector": detector, "negatives": against or "none"}
-
-
-def possible(detectors, negatives, unfound):
-    """The detectors that have negatives or need none, and (detector, negatives) -> why it cannot
-    score, of those that need a block without negatives. unfound: such a block -> why it has none.
-    """
-    needs = {name: METHODS[block["method"]].needs for name, block in detectors.items()}
-    needy = [name for name in detectors if "negatives" in needs[name]]
-    missing = {(name, block): why for name in needy for block, why in unfound.items()}
-    dropped = needy if unfound and not negatives else []
-    return {name: block for name, block in detectors.items() if name not in dropped}, missing
 
 
 def pair_columns(images, positives, negatives, detectors, cfg, missing):

@@ -56,7 +56,8 @@ def job(tmp_path):
 
     def run(cfg, code="code@1", choice=None):
         graph = tmp_path / "graph.npy" if "neighbours" in cfg else None
-        cluster(embeddings, index, graph, choice, cfg, code, WILDCARDS, outputs)
+        inputs = {"neighbours": graph, "choice": choice}
+        cluster(embeddings, index, inputs, cfg, code, WILDCARDS, outputs)
         return outputs
 
     return SimpleNamespace(run=run, outputs=outputs, embeddings=embeddings, index=index)

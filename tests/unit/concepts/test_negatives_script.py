@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.concepts.models import AnyNegatives
+from workflow_scripts.lib.detection.detectors import possible
 from workflow_scripts.mine_negatives import mine_negatives
-from workflow_scripts.score_images import possible
 
 DETECTORS = {"mcm": {"method": "mcm"}, "grouped": {"method": "neglabel", "groups": 2}}
 

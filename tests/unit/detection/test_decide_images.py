@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy.stats import binomtest
 
 from workflow_scripts.decide_images import decide_images
 from workflow_scripts.evaluate_decisions import COLUMNS, evaluate_decisions
 from workflow_scripts.lib.artifacts import read_meta, write_table
-from workflow_scripts.lib.detection.calibration import wilson_interval
+from workflow_scripts.lib.detection.shares import share_interval
 
 SETS = ["test"] * 3 + ["ood"] * 2 + ["held"] * 9
 MCM = [0.95, 0.2, 0.45, 0.05, 0.1, *np.arange(1, 10) / 10]
@@ -60,7 +59,8 @@ def test_without_calibration_there_are_scores_alone(tmp_path):
 @pytest.mark.parametrize("group", ["near", "far", "shift"])
 def test_flagged_images_are_counted(tmp_path, group):
     cfg = {"test": "test", "near": [], "far": [], "shift": []} | {group: ["ood"]}
-    evaluate_decisions([decide(tmp_path)], cfg, tmp_path / "table.parquet")
+    cfg["groups"] = {"test": None, "ood": None}
+    evaluate_decisions([decide(tmp_path)], [], cfg, tmp_path / "table.parquet")
     table = pd.read_parquet(tmp_path / "table.parquet")
     assert table.columns.tolist() == COLUMNS
     assert table["image_set"].tolist() == ["test", "test", "ood", "ood"]
@@ -73,11 +73,15 @@ def test_flagged_images_are_counted(tmp_path, group):
     assert ((table["share_low"] <= table["share"]) & (table["share"] <= table["share_high"])).all()
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (31, 600), (1, 3)])
-def test_the_interval_is_that_of_scipy(hits, n):
-    expected = binomtest(hits, n).proportion_ci(0.95, "wilson")
-    np.testing.assert_allclose(wilson_interval(hits, n), [*expected], atol=1e-12)
-
-
-def test_of_no_images_nothing_is_known():
-    assert wilson_interval(0, 0) == (0, 1)
+def test_images_of_a_group_do_not_count_as_independent(tmp_path):
+    folders = pd.DataFrame({"image_id": [f"{i}.jpg" for i in range(3)], "group": ["v", "v", "w"]})
+    folders.to_csv(tmp_path / "groups.csv", index=False)
+    block = {"folder": False, "image_id": "image_id", "group": "group"}
+    cfg = {"test": "test", "near": [], "far": ["ood"], "shift": []}
+    cfg["groups"] = {"test": block, "ood": None}
+    path = tmp_path / "table.parquet"
+    evaluate_decisions([decide(tmp_path)], [tmp_path / "groups.csv"], cfg, path)
+    for row in pd.read_parquet(path).itertuples():
+        flags = np.arange(row.images) < row.flagged
+        groups = ["v", "v", "w"] if row.image_set == "test" else None
+        assert (row.share_low, row.share_high) == share_interval(flags, groups)

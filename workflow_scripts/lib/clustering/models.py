@@ -157,6 +157,28 @@ class Turtle(Clustering):
         return self
 
 
+class Ensemble(Clustering):
+    """What several clusterings agree on, by the co-association of images (k-means-based consensus).
+
+    Its encoders are those of its members.
+    """
+
+    method: Literal["ensemble"] = METHOD
+    of: list[Annotated[str, Names("clusterings")]] = Field(
+        min_length=1,
+        description="The members, clusterings of any k; their encoders are named by all or none.",
+    )
+    runs: Count = Field(8, description="Seeds of every member; seed s of the ensemble has its own.")
+    restarts: Count = Field(10, description="Starts; the best objective wins.")
+    iterations: Count = Field(100, description="Iterations per start, at most.")
+
+    @model_validator(mode="after")
+    def _has_no_encoder(self):
+        if self.encoder is not None:
+            raise wrong(".encoder: an ensemble takes those of its members (of); leave it out")
+        return self
+
+
 class Sweep(Block):
     """How `k: auto` is found: k-means with several numbers of clusters, the most stable wins."""
 
@@ -167,4 +189,4 @@ class Sweep(Block):
     seeds: whole(ge=2) = Field(5, description="Repetitions for every k.")
 
 
-AnyClustering = one_of(KMeans, MiniBatch, Hierarchical, Temi, Scan, Turtle)
+AnyClustering = one_of(KMeans, MiniBatch, Hierarchical, Temi, Scan, Turtle, Ensemble)

@@ -29,6 +29,7 @@ SOURCES = {"images": ("image_sets", tuple(LABELS)), "texts": ("corpora", ("files
 def check_sections(config):
     """Raise InputError for the first blocks of a resolved config that do not fit together."""
     _check_derived(config)
+    _check_ensembles(config)
     _check_encoders(config)
     _check_prompts(config)
     _check_temperatures(config)
@@ -47,6 +48,21 @@ def _check_derived(config):
             at = config["image_sets"][at]["derive"]["from"]
             if at in seen:
                 raise InputError(f"config: image_sets.{name}.derive.from leads back to {at!r}")
+
+
+def _check_ensembles(config):
+    """Members are no ensembles, and name their encoders all or none."""
+    for name, block in config["clusterings"].items():
+        members, where = block.get("of", []), f"config: clusterings.{name}.of"
+        for member in members:
+            if "of" in config["clusterings"][member]:
+                raise InputError(f"{where}: {member!r} is an ensemble; name its members instead")
+        bare = [member for member in members if not own_encoders(member, config)]
+        if bare and len(bare) < len(members):
+            raise InputError(
+                f"{where}: {bare[0]!r} has no encoder, but others have; give it one (a clustering "
+                "of its own with the key encoder)"
+            )
 
 
 def _check_encoders(config):
@@ -71,7 +87,8 @@ def _task_of(encoder, block, config):
         return f"contaminations.{block['contamination']}: encoder "
     own = {name: own_encoders(name, config) for name in block["clusterings"]}
     clustering = next(name for name in own if encoder in own[name])
-    key = "spaces" if "spaces" in config["clusterings"][clustering] else "encoder"
+    block = config["clusterings"][clustering]
+    key = next((key for key in ("spaces", "of") if key in block), "encoder")
     return f"clusterings.{clustering}.{key} "
 
 

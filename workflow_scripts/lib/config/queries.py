@@ -172,8 +172,14 @@ def clustering_encoder(clustering, encoder, config):
 
 
 def own_encoders(clustering, config):
-    """The encoders that a clustering names, a list; none if it takes that of study or benchmark."""
+    """The encoders that a clustering names, a list; none if it takes that of study or benchmark.
+
+    Those of an ensemble are its members'.
+    """
     block = config["clusterings"][clustering]
+    if "of" in block:
+        found = [encoder for name in block["of"] for encoder in own_encoders(name, config)]
+        return list(dict.fromkeys(found))
     return [block["encoder"]] if "encoder" in block else block.get("spaces", [])
 
 

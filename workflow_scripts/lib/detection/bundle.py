@@ -20,7 +20,7 @@ FORMAT = 1
 JSON_NAME, ARRAYS_NAME = "detector.json", "detector.safetensors"
 KEYS = (
     "arrays", "calibration", "clusters", "columns", "decide_by", "detectors", "encoder", "format",
-    "mining", "negatives", "positives", "rate",
+    "left_out", "mining", "negatives", "positives", "rate",
 )  # fmt: skip
 
 

@@ -7,9 +7,6 @@ was mined. A shift of the images, duplicates of calibration images, or a detecto
 the images that it scores (AdaNeg) break this.
 """
 
-from math import sqrt
-from statistics import NormalDist
-
 import numpy as np
 
 from workflow_scripts.lib.errors import InputError
@@ -60,16 +57,3 @@ def discoveries(p, rate):
     ordered = np.sort(p)
     passed = np.flatnonzero(ordered <= rate * np.arange(1, len(p) + 1) / max(1, len(p)))
     return p <= ordered[passed[-1]] if len(passed) else np.zeros(len(p), bool)
-
-
-def wilson_interval(hits, n, level=0.95):
-    """Confidence interval (low, high) of a share, of `hits` in n independent images.
-
-    Wilson (1927); of 0 images (0, 1).
-    """
-    if not n:
-        return 0.0, 1.0
-    z, share = NormalDist().inv_cdf((1 + level) / 2), hits / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -140,6 +140,17 @@ def score_blocks(
     return scores, np.concatenate(nearest), np.concatenate(cosines)
 
 
+def possible(detectors, negatives, unfound):
+    """The detectors that have negatives or need none, and (detector, negatives) -> why it cannot
+    score, of those that need a block without negatives. unfound: such a block -> why it has none.
+    """
+    needs = {name: METHODS[block["method"]].needs for name, block in detectors.items()}
+    needy = [name for name in detectors if "negatives" in needs[name]]
+    missing = {(name, block): why for name in needy for block, why in unfound.items()}
+    dropped = needy if unfound and not negatives else []
+    return {name: block for name, block in detectors.items() if name not in dropped}, missing
+
+
 def column_of(detector, negatives):
     """Name of a score in tables: the detector's, with the name of its negatives if it has such."""
     return detector if negatives is None else f"{detector}:{negatives}"

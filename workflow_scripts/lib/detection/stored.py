@@ -89,6 +89,7 @@ class Detector:
             self._negatives,
             self.meta["detectors"],
             clusters=self._gaussians,
+            missing={},  # known since the detector was stored: see left_out
         )
         by_column = {column_of(*key): values for key, values in scores.items()}
         ordered = {name: by_column[name] for name in self.meta["columns"]}
@@ -211,8 +212,10 @@ class Detector:
 
     def _deciding(self, by):
         if by is not None and by not in self.meta["columns"]:
+            why = self.meta["left_out"].get(by)
             raise InputError(
-                f"the detector has no score {by!r}; it has {', '.join(self.meta['columns'])}"
+                f"the detector has no score {by!r}{f' ({why})' if why else ''}; it has "
+                f"{', '.join(self.meta['columns'])}"
             )
         return by or self.meta["decide_by"]
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 LOWEST = 200  # images of a list
 HIGHEST = 60  # images of an OOD set that look most in-distribution
@@ -16,14 +15,14 @@ class Ranking:
 
     name: the detector's column. lowest, highest: rows of the set's list as dicts, the lowest and
     the highest score first; highest is empty unless asked for. Beside the list's columns they have
-    score, p and is_flagged of this detector, None where unknown. flagged: number of flagged images,
-    or None. scores: float64 [N].
+    score, p and is_flagged of this detector, None where unknown. flags: bool [N], the flagged
+    images, or None. scores: float64 [N].
     """
 
     name: str
     lowest: list
     highest: list
-    flagged: int | None
+    flags: np.ndarray | None
     scores: np.ndarray
 
 
@@ -55,7 +54,7 @@ def _ranking(outliers, name, parts, highest):
         name,
         shown.take(order[:LOWEST]).to_pylist(),
         shown.take(order[::-1][:HIGHEST]).to_pylist() if highest else [],
-        None if flagged.null_count else pc.sum(flagged, min_count=0).as_py(),
+        None if flagged.null_count else flagged.to_numpy().astype(bool),
         scores,
     )
 
