@@ -100,6 +100,10 @@ def clustering_threads(wildcards):
     return CONFIG["clusterings"][wildcards.clustering]["threads"]
 
 
+def clustering_processes(wildcards):
+    return CONFIG["clusterings"][wildcards.clustering].get("processes", 1)
+
+
 def spaces_to_cluster(wildcards):
     """Embeddings of an image set by all encoders of a clustering, one after the other."""
     own = configuration.own_encoders(wildcards.clustering, CONFIG)
@@ -112,13 +116,15 @@ def spaces_to_cluster(wildcards):
 
 def images_to_cluster(wildcards):
     """Embeddings of an image set; for methods that train on one, the kNN graph; for `k: auto`, the
-    chosen number of clusters."""
+    chosen number of clusters; for k-means from centroids of the user's, their file."""
     files, block = spaces_to_cluster(wildcards), CONFIG["clusterings"][wildcards.clustering]
     place = f"{wildcards.encoder}/{wildcards.image_set}"
     if "neighbours" in block:
         files["neighbours"] = f"results/neighbours/{place}/k{block['neighbours']}.npy"
     if block["k"] == "auto":
         files["choice"] = f"results/k/{place}/choice.json"
+    if block.get("init", "").endswith(".npy"):
+        files["init"] = source(block["init"])
     return files
 
 
@@ -137,6 +143,7 @@ rule cluster:
     threads: clustering_threads
     resources:
         gpu=1,
+        processes=clustering_processes,
     params:
         cfg=clustering_config,
         code=code("cluster", clustering_module),

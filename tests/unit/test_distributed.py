@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,12 +28,12 @@ def main(folder, n, fail=False):
     distributed.of_first(start)
     found = {"size": distributed.size(), "rows": rows, "counts": counts.tolist()}
     found |= {"sums": sums.tolist(), "tensor": tensor.tolist(), "start": start.tolist()}
-    with open(f"{folder}/{rank}.json", "w") as file:
+    with Path(f"{folder}/{rank}.json").open("w") as file:
         json.dump(found, file)
 
 
 def launch(folder, **arguments):
-    with open(folder / "log", "w") as log:
+    with (folder / "log").open("w") as log:
         old, sys.stderr = sys.stderr, log
         try:
             arguments |= {"folder": str(folder)}

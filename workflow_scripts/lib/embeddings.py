@@ -102,8 +102,28 @@ class UnitRows:
         """The rows of a slice or with these numbers, int [n]: float32 [n, d]."""
         found = np.array(self.stored[rows], dtype=np.float32)
         norms = np.sqrt(np.einsum("nd,nd->n", found, found))[:, None]
-        np.divide(found, norms, out=found, where=norms > 0)
+        found /= np.where(norms > 0, norms, 1)
         return found
+
+
+class Chosen:
+    """Some rows of an array-like [M, d], in any order, as an array-like [N, d] of float32.
+
+    numbers: int [N], those of the rows.
+    """
+
+    ndim = 2
+
+    def __init__(self, array, numbers):
+        self._array, self._numbers = array, numbers
+        self.shape = (len(numbers), array.shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """The rows of a slice or with these numbers, int [n]: float32 [n, d]."""
+        return self._array[self._numbers[rows]]
 
 
 def read_texts(path):
@@ -140,13 +160,26 @@ class _Joined:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """The rows with these numbers, int [n], in this order."""
+        """The rows of a slice or with these numbers, int [n], in this order."""
+        if isinstance(rows, slice):
+            return self._slice(*rows.indices(len(self)))
         rows = np.asarray(rows)
         shard = np.searchsorted(self._starts, rows, side="right") - 1
         found = np.empty((len(rows), self.shape[1]), self._dtype)
         for i in np.unique(shard):
             here = shard == i
             found[here] = self._arrays[i][rows[here] - self._starts[i]]
+        return found
+
+    def _slice(self, start, stop, step):
+        """Rows in their order, read shard by shard: gathering them by number is slower."""
+        if step != 1:
+            return self[np.arange(start, stop, step)]
+        found = np.empty((max(0, stop - start), self.shape[1]), self._dtype)
+        for array, first in zip(self._arrays, self._starts, strict=False):
+            low, high = max(start, first), min(stop, first + len(array))
+            if low < high:
+                found[low - start : high - start] = array[low - first : high - first]
         return found
 
 

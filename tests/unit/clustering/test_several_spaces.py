@@ -62,7 +62,7 @@ def test_images_are_joined_in_the_order_of_the_first(stored):
 def test_clusters_are_those_of_turtle_on_both_spaces(stored, tmp_path):
     names = ("clusters", "model", "history", "cost")
     outputs = SimpleNamespace(**{name: str(tmp_path / f"out/{name}") for name in names})
-    cluster(*stored.files, None, None, CFG, "code@1", {"encoder": "one"}, outputs)
+    cluster(*stored.files, {}, CFG, "code@1", {"encoder": "one"}, outputs)
     weights = load_file(outputs.model)
     spaces = [stored.one, stored.two]
     found = train_turtle(spaces, cases.task_of(stored.one, 5, CFG)).weights
