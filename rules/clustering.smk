@@ -1,6 +1,6 @@
 """Image embeddings -> clusters.
 
-Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
+Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph), .json (exact, or its recall),
 results/k/{encoder}/{image_set}/ (sweep over the number of clusters, the choice, sampled images'
 clusters for every number),
 results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image; the
@@ -15,6 +15,7 @@ rule find_neighbours:
         unpack(image_embeddings),
     output:
         neighbours="results/neighbours/{encoder}/{image_set}/k{k}.npy",
+        quality="results/neighbours/{encoder}/{image_set}/k{k}.json",
     log:
         "results/logs/find_neighbours/{encoder}/{image_set}/k{k}.log",
     conda:
@@ -23,7 +24,7 @@ rule find_neighbours:
     resources:
         gpu=1,
     params:
-        cfg=lambda wildcards: {"k": int(wildcards.k)},
+        cfg=lambda wildcards: CONFIG["neighbours"] | {"k": int(wildcards.k)},
         code=code("find_neighbours"),
         above=above("find_neighbours"),
     script:

@@ -196,4 +196,15 @@ class Sweep(Block):
     seeds: whole(ge=2) = Field(5, description="Repetitions for every k.")
 
 
+class Neighbours(Block):
+    """How the nearest neighbours of every image are found, which TEMI and SCANv2 learn from."""
+
+    exact: Natural = Field(
+        2_000_000,
+        description="Compare all images with all up to this many; above, only those of near cells, "
+        "with the recall in the log and in results/neighbours/.",
+    )
+    probes: Count = Field(32, description="Cells that are searched for the images of one cell.")
+
+
 AnyClustering = one_of(KMeans, Faiss, MiniBatch, Hierarchical, Temi, Scan, Turtle)
