@@ -100,10 +100,14 @@ def test_numpy_and_torch_assign_alike_whatever_the_tile(spherical, monkeypatch):
     expected = assignment.assigner(centroids, spherical)(sample)
     assert 3 in expected
     assert 7 not in expected
-    monkeypatch.setattr(assignment, "TILE", 100 * len(centroids))
-    np.testing.assert_array_equal(assignment.assigner(centroids, spherical)(sample), expected)
-    by_torch = assignment._by_torch(centroids, spherical, "float32")(sample)
-    np.testing.assert_array_equal(by_torch, expected)
+    for least, tile in ((1, 100 * len(centroids)), (1000, 5000)):  # parts of rows; of both
+        monkeypatch.setattr(assignment, "LEAST_ROWS", least)
+        monkeypatch.setattr(assignment, "TILE", tile)
+        for by in (assignment._by_numpy, assignment._by_torch):
+            monkeypatch.setattr(assignment, "_by_numpy", by)
+            np.testing.assert_array_equal(
+                assignment.assigner(centroids, spherical)(sample), expected
+            )
 
 
 def test_auto_is_what_the_hardware_has(monkeypatch):

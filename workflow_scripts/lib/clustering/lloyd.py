@@ -80,7 +80,7 @@ def one_pass(rows, centroids, spherical, precision):
     counts, squares = np.zeros(len(centroids), np.int64), np.zeros(1)
     for block in blocks(rows, distributed.part(number_of_blocks(rows))):
         clusters = assign_block(block)
-        sums += cluster_sums(block, clusters, len(centroids))
+        add_rows(sums, block, clusters)
         counts += np.bincount(clusters, minlength=len(centroids))
         squares += np.einsum("nd,nd->", block, block, dtype=np.float64)
     distributed.total(sums, counts, squares)
@@ -93,11 +93,11 @@ def one_pass(rows, centroids, spherical, precision):
     return sums, counts, float(objective / len(rows))
 
 
-def cluster_sums(block, clusters, k):
-    """The sum of every cluster's rows in a block, float32 [k, d]."""
-    n = len(block)
-    member = sparse.csc_array((np.ones(n, np.float32), clusters, np.arange(n + 1)), shape=(k, n))
-    return member @ block
+def add_rows(sums, block, clusters):
+    """Add the rows of a block to the sums of their clusters, in place."""
+    n, (found, which) = len(block), np.unique(clusters, return_inverse=True)
+    member = (np.ones(n, np.float32), which, np.arange(n + 1))
+    sums[found] += sparse.csc_array(member, shape=(len(found), n)) @ block
 
 
 def moved(sums, counts, centroids, spherical, split, rng):
