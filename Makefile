@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test schema lock
+.PHONY: demo studies deep-clustering figures test benchmark schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -35,6 +35,9 @@ test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 # Renew the JSON schema for editors after a change of the config's models.
+benchmark: .venv/installed
+	for script in tests/benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
+
 schema: .venv/installed
 	$(BIN)/python -m workflow_scripts.lib.config.schema
 

@@ -1,6 +1,6 @@
 """Image embeddings -> clusters.
 
-Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph),
+Out: results/neighbours/{encoder}/{image_set}/k{k}.npy (kNN graph), .json (exact, or its recall),
 results/k/{encoder}/{image_set}/ (sweep over the number of clusters, the choice, sampled images'
 clusters for every number),
 results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image; the
@@ -15,6 +15,7 @@ rule find_neighbours:
         unpack(image_embeddings),
     output:
         neighbours="results/neighbours/{encoder}/{image_set}/k{k}.npy",
+        quality="results/neighbours/{encoder}/{image_set}/k{k}.json",
     log:
         "results/logs/find_neighbours/{encoder}/{image_set}/k{k}.log",
     conda:
@@ -23,7 +24,7 @@ rule find_neighbours:
     resources:
         gpu=1,
     params:
-        cfg=lambda wildcards: {"k": int(wildcards.k)},
+        cfg=lambda wildcards: CONFIG["neighbours"] | {"k": int(wildcards.k)},
         code=code("find_neighbours"),
         above=above("find_neighbours"),
     script:
@@ -129,6 +130,10 @@ def clustering_threads(wildcards):
     return CONFIG["clusterings"][wildcards.clustering]["threads"]
 
 
+def clustering_processes(wildcards):
+    return CONFIG["clusterings"][wildcards.clustering].get("processes", 1)
+
+
 def spaces_to_cluster(wildcards):
     """Embeddings of an image set by all encoders of a clustering, one after the other."""
     own = configuration.own_encoders(wildcards.clustering, CONFIG)
@@ -141,7 +146,8 @@ def spaces_to_cluster(wildcards):
 
 def images_to_cluster(wildcards):
     """Embeddings of an image set; for methods that train on one, the kNN graph; for `k: auto`, the
-    chosen number of clusters; for an ensemble the models of its members."""
+    chosen number of clusters; for k-means from centroids of the user's, their file; for an ensemble
+    the models of its members."""
     files, block = spaces_to_cluster(wildcards), CONFIG["clusterings"][wildcards.clustering]
     place = f"{wildcards.encoder}/{wildcards.image_set}"
     if "neighbours" in block:
@@ -153,6 +159,8 @@ def images_to_cluster(wildcards):
             model_of(wildcards.encoder, wildcards.image_set, name, seed)
             for name, seed in members_of(wildcards.clustering, int(wildcards.seed))
         ]
+    if block.get("init", "").endswith(".npy"):
+        files["init"] = source(block["init"])
     return files
 
 
@@ -171,6 +179,7 @@ rule cluster:
     threads: clustering_threads
     resources:
         gpu=1,
+        processes=clustering_processes,
     params:
         cfg=clustering_config,
         code=code("cluster", clustering_module),

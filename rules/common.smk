@@ -98,8 +98,8 @@ def block(section, wildcard):
 
 
 def without_threads(block):
-    """A config block without its number of threads, which does not change what comes out."""
-    return {key: value for key, value in block.items() if key != "threads"}
+    """A config block without its threads and processes, which do not change what comes out."""
+    return {key: value for key, value in block.items() if key not in ("threads", "processes")}
 
 
 # ---- figures and the report -----------------------------------------------------------------------

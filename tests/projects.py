@@ -38,7 +38,10 @@ MINI = {
     },
     "corpora": {"words": {"files": [{"path": "words.txt"}]}},
     "clusterings": {
-        "kmeans_3": {"method": "kmeans", "k": 3, "restarts": 2, "iterations": 9, "threads": 1},
+        "kmeans_3": {
+            "method": "kmeans", "k": 3, "restarts": 2, "iterations": 9,
+            "precision": "float32", "threads": 1,
+        },
         "temi_3": {
             "method": "temi", "k": 3, "neighbours": 3, "heads": 2, "hidden": 16, "bottleneck": 8,
             "steps": 40, "warmup_steps": 4, "batch_size": 8, "threads": 1,

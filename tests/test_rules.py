@@ -76,7 +76,7 @@ def test_script_reads_only_what_snakemake_tracks(script):
         and isinstance(node.value, ast.Name)
         and node.value.id == "snakemake"
     }
-    assert used <= {"input", "output", "params", "wildcards", "threads"}
+    assert used <= {"input", "output", "params", "wildcards", "threads", "resources"}
 
 
 def test_library_does_not_know_snakemake():

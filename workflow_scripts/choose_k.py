@@ -8,8 +8,8 @@ image_id, and an int32 column for every number of clusters, named by it. No labe
 import json
 
 from workflow_scripts.lib.artifacts import write_table, write_text
-from workflow_scripts.lib.clustering.kmeans import sample_numbers
 from workflow_scripts.lib.clustering.number import choose, sweep
+from workflow_scripts.lib.clustering.rows import sample_numbers
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.tables import write_tables

@@ -7,19 +7,24 @@ could not score has rows without values, and the reason. Evaluation only: labels
 read here, to count the negatives that name their classes.
 """
 
-import functools
-
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import artifacts
-from workflow_scripts.lib.detection.bootstrap import interval, resample_counts
+from workflow_scripts.lib.detection.bootstrap import Resamples, interval
 from workflow_scripts.lib.detection.comparison import against_oracle, compare, p_values
 from workflow_scripts.lib.detection.leaks import Leaks, names_of_sets
 from workflow_scripts.lib.detection.metrics import METRICS
 from workflow_scripts.lib.detection.resampling import grouping
 from workflow_scripts.lib.detection.samples import counts_of, flags_by_set, samples_of
-from workflow_scripts.lib.detection.table import DRAWN, measure, pairs_of, row_draws, table_rows
+from workflow_scripts.lib.detection.table import (
+    ALL,
+    DRAWN,
+    measure,
+    pairs_of,
+    row_draws,
+    table_rows,
+)
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.report.tables import read_frame, write_frame
 from workflow_scripts.lib.texts.label_names import naming
@@ -31,6 +36,7 @@ LIST = ("encoder", "clustering", "mining", "seed")  # of positives, and so of ne
 VALUES = ["n_positives", "n_negatives", "name_leak", "n_id", "n_ood"]
 VALUES += [name for m in METRICS for name in ([m, f"{m}_low", f"{m}_high"] if m in DRAWN else [m])]
 
+HELD = 2**28  # bytes of counts of drawn images at a time
 COLUMNS = [*KEYS, *VALUES, "auroc_minus_oracle", "p_value", "reason"]
 WHOLE = dict.fromkeys(["n_negatives", "name_leak", "n_id", "n_ood"], "Int64") | {"reason": "string"}
 
@@ -74,7 +80,7 @@ class Evaluation:
         self.flags = flags_by_set(read_frame(inputs.flags)) if inputs.flags else None
         found = grouping(inputs.groups, cfg["groups"].values())
         self.groups = dict(zip(cfg["groups"], found, strict=True))
-        self.draw = functools.cache(resample_counts)
+        self.drawn = Resamples()  # for all files, where all resamples are held at a time
         names = naming(inputs.label_names, cfg["label_names"])
         classes = names_of_sets(inputs.ood_index, cfg["ood_shards"], names)
         tree = noun_tree(inputs.trees) if inputs.trees and any(classes.values()) else None
@@ -90,15 +96,19 @@ class Evaluation:
         shared = {key: meta[key] for key in KEYS if key in meta}
         shared |= {"n_positives": meta["n_positives"], "oracle": meta["method"] == "ground_truth"}
         negatives = self.negatives.get(tuple(meta[key] for key in LIST), {})
-        counts = {}
-        if rows and cfg["resamples"]:
-            counts = counts_of(table, samples, unflagged, self.groups, cfg, self.draw)
-        for column, names in meta["columns"].items() if rows else ():
+        columns = meta["columns"] if rows else {}
+        measured, scores = {}, {}
+        for column in columns:
             values = table[column].to_numpy()
-            scores = {name: values[positions] for name, positions in samples.items()}
-            leaked = self.leaked(rows, negatives.get(names["negatives"]))
+            own = {name: values[positions] for name, positions in samples.items()}
             paired = paired_scores(table, meta, column, samples, unflagged or {}, rows)
-            results = self.measured(rows, scores, counts, paired)
+            measured[column] = measure(rows, own, paired)  # checks the scores
+            if paired is None:
+                scores[column] = own
+        draws = self.draws(rows, scores, table, samples, unflagged)
+        for column, names in columns.items():
+            leaked = self.leaked(rows, negatives.get(names["negatives"]))
+            results = self.with_intervals(measured[column], draws.get(column))
             for row, leak, (metrics, drawn) in zip(rows, leaked, results, strict=True):
                 yield shared | names | vars(row) | {"group": row.group} | leak | metrics, drawn
         unknown = dict.fromkeys(DRAWN, np.full(cfg["resamples"], np.nan))
@@ -113,18 +123,40 @@ class Evaluation:
         number = {"n_negatives": len(negatives)}
         return [number | {"name_leak": leak} for leak in self.leaks.of_rows(rows, negatives)]
 
-    def measured(self, rows, scores, counts, paired):
-        """Per row its metrics, with intervals if there are counts, and its draws.
+    def draws(self, rows, scores, table, samples, unflagged):
+        """Column -> DRAWN -> float64 [rows, B], of a dict of columns -> sample -> scores.
 
-        paired: see `paired_scores`.
+        As many resamples are drawn at a time as HELD allows: all of them, for all files at once, or
+        else part by part, for each file anew.
         """
-        measured = measure(rows, scores, paired)  # checks the scores
-        parts = [self.cfg["test"], *self.cfg["shift"]]
-        draws, limits = {}, {}
-        if counts and paired:
-            draws = dict.fromkeys(DRAWN, np.full((len(rows), self.cfg["resamples"]), np.nan))
-        elif counts:
-            draws = row_draws(rows, scores, counts, parts)
+        cfg, resamples = self.cfg, self.cfg["resamples"]
+        if not scores or not resamples:
+            return {}
+        images = sum(len(own) for name, own in samples.items() if name != ALL)
+        step = max(1, HELD // max(1, images))
+        drawn = self.drawn if step >= resamples else Resamples()
+        parts, found = [cfg["test"], *cfg["shift"]], {column: [] for column in scores}
+        for first in range(0, resamples, step):
+            part = cfg | {"resamples": min(step, resamples - first)}
+            counts = counts_of(table, samples, unflagged, self.groups, part, drawn)
+            for column, own in scores.items():
+                found[column].append(row_draws(rows, own, counts, parts))
+            if step < resamples:
+                drawn.next_part()
+        return {
+            column: {metric: np.hstack([part[metric] for part in drawn]) for metric in DRAWN}
+            for column, drawn in found.items()
+        }
+
+    def with_intervals(self, measured, draws):
+        """Per row its metrics, with intervals, and its draws; measured: of `measure`. Without
+        bootstrap no draws; NaN for None, of a detector that scores every pair on its own."""
+        limits = {}
+        if not self.cfg["resamples"]:
+            draws = {}
+        elif draws is None:
+            unknown = np.full((len(measured), self.cfg["resamples"]), np.nan)
+            draws = dict.fromkeys(DRAWN, unknown)
         for metric, drawn in draws.items():
             limits[f"{metric}_low"], limits[f"{metric}_high"] = interval(drawn)
         for i, metrics in enumerate(measured):

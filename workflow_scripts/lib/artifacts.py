@@ -71,6 +71,14 @@ def read_table(path, columns=None):
         raise InputError(f"{path} is not a readable Parquet file ({error})") from error
 
 
+def number_of_rows(path):
+    """The rows of a Parquet file, without reading them. Raises InputError if it is not one."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file ({error})") from error
+
+
 def read_meta(path):
     """The dict that `write_table` stored with a Parquet file; {} if there is none."""
     metadata = pq.read_schema(path).metadata or {}

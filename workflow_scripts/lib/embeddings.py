@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
+from workflow_scripts.lib.artifacts import number_of_rows, read_array, read_meta, read_table
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
 
@@ -23,13 +23,13 @@ BLOCK = 8192  # rows of embeddings that a stream holds at a time
 class Embeddings:
     """Embeddings of one image set or corpus, spread over shards; made by `open_embeddings`.
 
-    arrays: list of array-likes [n_s, d] on disk (`UnitRows`). index: the shards' indexes as one
-    pyarrow Table of N rows, in the arrays' order. meta: what the index says of its making, with the
-    key "encoder".
+    arrays: list of array-likes [n_s, d] on disk (`UnitRows`). index: the shards' `Index` of N rows,
+    in the arrays' order (or a pyarrow Table). meta: what the index says of its making, with the key
+    "encoder".
     """
 
     arrays: list
-    index: pa.Table
+    index: "Index"
     meta: dict
 
     @property
@@ -84,6 +84,28 @@ class Embeddings:
         return found
 
 
+class Index:
+    """The Parquet indexes of shards as one table, of which columns are read when asked for.
+
+    The strings of all images take more memory than most stages that stream embeddings.
+    """
+
+    def __init__(self, paths):
+        self._paths = paths
+
+    def __getitem__(self, name):
+        """A column, a pyarrow ChunkedArray of N values."""
+        return self._table([name])[name]
+
+    def take(self, rows):
+        """The rows with these numbers, a pyarrow Table."""
+        return self._table().take(rows)
+
+    def _table(self, columns=None):
+        tables = [read_table(path, columns) for path in self._paths]
+        return pa.concat_tables(tables, promote_options="default")
+
+
 class UnitRows:
     """An array [n, d] on disk whose rows are scaled to unit norm when read: len, shape, [rows].
 
@@ -102,8 +124,28 @@ class UnitRows:
         """The rows of a slice or with these numbers, int [n]: float32 [n, d]."""
         found = np.array(self.stored[rows], dtype=np.float32)
         norms = np.sqrt(np.einsum("nd,nd->n", found, found))[:, None]
-        np.divide(found, norms, out=found, where=norms > 0)
+        found /= np.where(norms > 0, norms, 1)
         return found
+
+
+class Chosen:
+    """Some rows of an array-like [M, d], in any order, as an array-like [N, d] of float32.
+
+    numbers: int [N], those of the rows.
+    """
+
+    ndim = 2
+
+    def __init__(self, array, numbers):
+        self._array, self._numbers = array, numbers
+        self.shape = (len(numbers), array.shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """The rows of a slice or with these numbers, int [n]: float32 [n, d]."""
+        return self._array[self._numbers[rows]]
 
 
 def read_texts(path):
@@ -140,13 +182,26 @@ class _Joined:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """The rows with these numbers, int [n], in this order."""
+        """The rows of a slice or with these numbers, int [n], in this order."""
+        if isinstance(rows, slice):
+            return self._slice(*rows.indices(len(self)))
         rows = np.asarray(rows)
         shard = np.searchsorted(self._starts, rows, side="right") - 1
         found = np.empty((len(rows), self.shape[1]), self._dtype)
         for i in np.unique(shard):
             here = shard == i
             found[here] = self._arrays[i][rows[here] - self._starts[i]]
+        return found
+
+    def _slice(self, start, stop, step):
+        """Rows in their order, read shard by shard: gathering them by number is slower."""
+        if step != 1:
+            return self[np.arange(start, stop, step)]
+        found = np.empty((max(0, stop - start), self.shape[1]), self._dtype)
+        for array, first in zip(self._arrays, self._starts, strict=False):
+            low, high = max(start, first), min(stop, first + len(array))
+            if low < high:
+                found[low - start : high - start] = array[low - first : high - first]
         return found
 
 
@@ -159,17 +214,16 @@ def open_embeddings(arrays, indexes):
     if not arrays or len(arrays) != len(indexes):
         raise InputError(f"{len(arrays)} embedding files but {len(indexes)} index files")
     maps = [read_array(path) for path in arrays]
-    tables = [read_table(path) for path in indexes]
+    lengths = [number_of_rows(path) for path in indexes]
     metas = [read_meta(path) for path in indexes]
-    for path, index, array, table, meta in zip(arrays, indexes, maps, tables, metas, strict=True):
+    for path, index, array, rows, meta in zip(arrays, indexes, maps, lengths, metas, strict=True):
         if array.ndim != 2 or array.shape[1] != maps[0].shape[1]:
             raise InputError(f"{path} has shape {array.shape}, {arrays[0]} {maps[0].shape}")
-        if len(array) != table.num_rows:
-            raise InputError(f"{path} has {len(array)} rows but {index} {table.num_rows}")
+        if len(array) != rows:
+            raise InputError(f"{path} has {len(array)} rows but {index} {rows}")
         if _encoder(meta) != _encoder(metas[0]):
             raise InputError(f"{index} and {indexes[0]} come from different encoders: embed again.")
-    units = [UnitRows(array) for array in maps]
-    return Embeddings(units, pa.concat_tables(tables, promote_options="default"), metas[0])
+    return Embeddings([UnitRows(array) for array in maps], Index(indexes), metas[0])
 
 
 def split_shards(files, shards):

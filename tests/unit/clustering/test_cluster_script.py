@@ -24,11 +24,13 @@ RESTARTS = {"seed": 3, "spherical": True, "restarts": 2}
 HEADS = {"seed": 3, "heads": 2, "steps": 40, "batch_size": 50, "temperature": 0.1}
 ON_GRAPH = HEADS | {"warmup_steps": 5, "base_lr": 0.05, "hidden": 12, "bottleneck": 6}
 ON_GRAPH |= {"standardise": False, "teacher_momentum": 0.9, "neighbours": 5}
+LLOYD = RESTARTS | {"iterations": 9, "init": "random", "sample": 0}
 METHODS = {
-    "kmeans": RESTARTS | {"iterations": 9, "init": "random", "sample": 0},
+    "kmeans": LLOYD | {"precision": "float32"},
+    "faiss": LLOYD,
     "minibatch": RESTARTS | {"passes": 2, "batch_size": 50},
     "hierarchical": {"seed": 3, "restarts": 2, "iterations": 9, "fine": "auto", "weighted": False,
-                     "init": "kmeans++", "sample": 0},
+                     "init": "kmeans++", "sample": 0, "precision": "float32"},
     "temi": ON_GRAPH | {"beta": 0.6, "prior_momentum": 0.9},
     "scan": ON_GRAPH | {"entropy_weight": 5.0, "entropy_momentum": 0.5},
     "turtle": HEADS | {"inner_steps": 5, "inner_lr": 0.1, "outer_lr": 0.03, "gamma": 10.0,
@@ -54,9 +56,9 @@ def job(tmp_path):
     ends |= {"cost": "cost.json"}
     outputs = SimpleNamespace(**{name: f"{tmp_path}/out/{end}" for name, end in ends.items()})
 
-    def run(cfg, code="code@1", choice=None):
+    def run(cfg, code="code@1", choice=None, init=None):
         graph = tmp_path / "graph.npy" if "neighbours" in cfg else None
-        inputs = {"neighbours": graph, "choice": choice}
+        inputs = {"neighbours": graph, "choice": choice, "init": init}
         cluster(embeddings, index, inputs, cfg, code, WILDCARDS, outputs)
         return outputs
 
@@ -77,6 +79,7 @@ def test_every_method_writes_the_same_files(job, method):
     objective = meta.pop("objective")
     assert np.isfinite(objective)
     meta.pop("best_head", None)
+    assert meta.pop("precision", "float32") == "float32"
     expected = {"encoder": "tiny", "image_set": "photos", "clustering": "five"}
     assert meta == expected | {"seed": 3, "method": method, "k": 5}
     assert read_meta(outputs.history)["objective"] == objective

@@ -71,7 +71,7 @@ def spaces():
 def fit(spaces, k, cfg, files):
     array = SideBySide(spaces) if len(spaces) > 1 else spaces[0]
     images = Embeddings([array], pa.table({}), {})
-    return ensemble.fit(Task(images, k, cfg, None, "", "", tuple(files)))
+    return ensemble.fit(Task(images, k, cfg, None, "", "", members=tuple(files)))
 
 
 def test_members_of_two_spaces(spaces, tmp_path):

@@ -8,7 +8,8 @@ from clustering_cases import blobs, task_of
 from workflow_scripts.lib.clustering import hierarchical, kmeans
 from workflow_scripts.lib.errors import InputError
 
-SHARED = {"seed": 0, "init": "kmeans++", "restarts": 5, "iterations": 20, "sample": 0}
+SHARED = {"seed": 0, "init": "kmeans++", "restarts": 5, "iterations": 20, "sample": 0,
+          "precision": "float32"}  # fmt: skip
 CFG = SHARED | {"fine": "auto", "weighted": False}
 KMEANS = SHARED | {"spherical": True}
 

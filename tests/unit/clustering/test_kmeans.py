@@ -7,11 +7,12 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from workflow_scripts.lib.clustering import kmeans, minibatch
+from workflow_scripts.lib.clustering.rows import sample_rows
 from workflow_scripts.lib.embeddings import Embeddings
 from workflow_scripts.lib.errors import InputError
 
 KMEANS = {"seed": 0, "spherical": True, "restarts": 10, "iterations": 20}
-KMEANS |= {"init": "random", "sample": 0}
+KMEANS |= {"init": "random", "sample": 0, "precision": "float32"}
 MINIBATCH = {"seed": 0, "spherical": True, "restarts": 3, "batch_size": 50, "passes": 10}
 
 
@@ -50,7 +51,7 @@ def slow_objective(sample, centroids, spherical):
 @pytest.mark.parametrize("spherical", [True, False])
 def test_recovers_blobs_and_reports_its_own_objective(spherical):
     sample, labels = blobs()
-    found = fit_kmeans(sample, 8, spherical=spherical)
+    found = fit_kmeans(sample, 8, spherical=spherical, init="kmeans++")
     centroids, objective = found.weights["centroids"], found.meta["objective"]
     assert centroids.shape == (8, 16)
     assert centroids.dtype == np.float32
@@ -178,13 +179,13 @@ def test_more_clusters_than_sampled_rows():
 def test_a_sample_has_its_size_and_keeps_the_order_of_the_rows():
     parts = [np.arange(30, dtype=np.float16)[:, None], np.arange(30, 50, dtype=np.float16)[:, None]]
     images = Embeddings(parts, pa.table({}), {})
-    first, again, other = (kmeans.sample_rows(images, 20, seed)[:, 0] for seed in (0, 0, 1))
+    first, again, other = (sample_rows(images, 20, seed)[:, 0] for seed in (0, 0, 1))
     assert first.dtype == np.float32
     assert len(first) == len(set(first.tolist())) == 20
     assert (np.diff(first) > 0).all()
     assert first.tolist() == again.tolist() != other.tolist()
     for size in (0, 50, 99):
-        assert kmeans.sample_rows(images, size, 0)[:, 0].tolist() == list(range(50))
+        assert sample_rows(images, size, 0)[:, 0].tolist() == list(range(50))
 
 
 # --- mini-batches, and what they share -------------------------------------------------------
@@ -202,7 +203,7 @@ def test_fewer_distinct_rows_than_clusters(fit):
 
 
 def test_unknown_init():
-    with pytest.raises(InputError, match="set it to random or kmeans"):
+    with pytest.raises(InputError, match="set it to random, kmeans"):
         fit_kmeans(blobs()[0], 3, init="first")
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from workflow_scripts import plot_k
 from workflow_scripts.lib.clustering import number
 from workflow_scripts.lib.clustering.centroids import nearest
-from workflow_scripts.lib.clustering.kmeans import lloyd
+from workflow_scripts.lib.clustering.lloyd import lloyd
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.report.tables import write_frame
 

@@ -8,7 +8,7 @@ from sklearn.metrics import pairwise_distances_argmin_min
 
 from workflow_scripts.lib.clustering import centroids, kmeans
 
-CFG = {"seed": 0, "init": "kmeans++", "sample": 0}
+CFG = {"seed": 0, "init": "kmeans++", "sample": 0, "precision": "float32"}
 
 
 def fit(rows, k, **cfg):

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from workflow_scripts.lib.detection import bootstrap
 from workflow_scripts.lib.detection.bootstrap import (
+    Resamples,
     holm,
     interval,
     interval_over_both,
@@ -45,6 +46,18 @@ def test_resamples_depend_on_seed_and_name_only():
     assert np.array_equal(counts[:, :5], resample_counts("far", 50, 5, seed=3))
     assert not np.array_equal(counts, resample_counts("far", 50, 20, seed=4))
     assert not np.array_equal(counts, resample_counts("raf", 50, 20, seed=3))
+
+
+def test_parts_of_the_resamples_are_those_of_all():
+    parts = Resamples(seed=3)
+    found = {"far": [], "near": []}
+    for resamples in (7, 12, 1):
+        for name, own in found.items():
+            own.append(parts(name, 50, resamples))
+            assert parts(name, 50, resamples) is own[-1]
+        parts.next_part()
+    for name, own in found.items():
+        assert np.array_equal(np.hstack(own), resample_counts(name, 50, 20, seed=3))
 
 
 def test_the_only_image_of_a_set_is_always_drawn():

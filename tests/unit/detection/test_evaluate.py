@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from workflow_scripts import evaluate_ood as evaluate_script
 from workflow_scripts import plot_ood
 from workflow_scripts.evaluate_clustering import evaluate_clustering
 from workflow_scripts.evaluate_concepts import evaluate_concepts
@@ -109,6 +110,19 @@ def test_same_files_give_the_same_bytes_and_order_does_not_matter_for_a_row(stud
     keys = ["mining", "seed", "ood_set", "ood_group"]
     one, two = (frame.sort_values(keys, ignore_index=True) for frame in (ood, other))
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_resamples_that_are_drawn_part_by_part_give_the_same_bytes(study, tmp_path, monkeypatch):
+    flags = write_flags(tmp_path / "flags.parquet", {"a": [1, 2]})
+    results = []
+    for held in (evaluate_script.HELD, 7 * sum(SIZES.values())):
+        monkeypatch.setattr(evaluate_script, "HELD", held)
+        folder = tmp_path / str(held)
+        run(study, folder, flags, shift=["blur"], resamples=40)
+        results.append(
+            [(folder / f"{name}.parquet").read_bytes() for name in ("ood", "comparison")]
+        )
+    assert results[0] == results[1]
 
 
 def test_flagged_images_are_left_out_of_rows_of_their_own(study, tmp_path):

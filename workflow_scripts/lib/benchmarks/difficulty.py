@@ -16,7 +16,7 @@ from workflow_scripts.lib.groups import group_sums, scatter_within
 def knn_accuracy(images, labels, k=10, per_class=None, seed=0):
     """Leave-one-out accuracy of a k-nearest-neighbour vote, per class: float64 [C].
 
-    images: `Embeddings` of N images, unit norm. Only the rows used are copied to memory.
+    images: `Embeddings` of N images, unit norm.
     labels: codes or names [N], negative or None = unknown. C and its order: `class_codes`.
     per_class: draw at most this many rows of each class at random, by `seed`, and look for the
         neighbours among them; None takes all. The time grows with the square of the rows.
@@ -24,6 +24,7 @@ def knn_accuracy(images, labels, k=10, per_class=None, seed=0):
     Raises InputError if images and labels differ in number or k is not below the rows used.
     """
     from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
+    from workflow_scripts.lib.embeddings import Chosen
 
     code, counts = _checked(images, labels)
     rows = draw_per_class(code, len(code) if per_class is None else per_class, seed)
@@ -32,7 +33,7 @@ def knn_accuracy(images, labels, k=10, per_class=None, seed=0):
             f"difficulty: {len(rows)} labelled images are too few to vote with {k} neighbours; "
             "derive from a larger image set"
         )
-    found = vote(nearest_neighbours(images.array(rows), k), code[rows])
+    found = vote(nearest_neighbours(Chosen(images.joined(), rows), k), code[rows])
     return _accuracy_per_class(code[rows], found, len(counts))
 
 

@@ -1,53 +1,76 @@
-"""What k-means on all images and on mini-batches share: restarts, objective and assignment.
+"""What the kinds of k-means share: restarts, start, objective and assignment.
 
 Weights are `centroids`, float32 [k, d]. The `spherical` methods compare by cosine, the others by
 squared Euclidean distance.
 """
 
-import faiss
+import functools
+
 import numpy as np
 
+from workflow_scripts.lib import distributed
+from workflow_scripts.lib.clustering.assignment import assigner
 from workflow_scripts.lib.clustering.methods import Clustering
+from workflow_scripts.lib.clustering.rows import blocks, number_of_blocks
+from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
 
-BLOCK_ROWS = 65536
+NOT_FINITE = "the embeddings hold NaN or infinite values; embed the images again"
 START_ROWS = 65536  # that k-means++ chooses among
 
 
-def best_of_restarts(start, cfg):
+def best_of_restarts(start, cfg, unfinished=None):
     """The Clustering of the restart with the best final objective.
 
-    start: function (seed) -> (centroids float32 [k, d], unit norm if spherical; curve, a list of
-    objectives: entry i scores the centroids that iteration i began with, the last one the returned
-    centroids). cfg: seed, restarts, and spherical, where a higher objective is better.
+    start: function (seed, begun, save) -> (centroids float32 [k, d], unit norm if spherical; curve,
+    a list of objectives: entry i scores the centroids that iteration i began with, the last one the
+    returned centroids). begun and save: see `lloyd`; None without `unfinished`. cfg: seed,
+    restarts, and spherical, where a higher objective is better. unfinished: an `Unfinished`, to go
+    on from.
     """
-    seeds = np.random.SeedSequence(cfg["seed"]).generate_state(cfg["restarts"])
+    seeds = np.random.SeedSequence(cfg["seed"]).generate_state(cfg["restarts"]).tolist()
     sign = 1 if cfg["spherical"] else -1
-    best, best_objective = None, None
-    history = {"restart": [], "iteration": [], "objective": []}
-    for restart, seed in enumerate(progress(seeds.tolist(), unit="restart")):
-        centroids, curve = start(seed)
-        history["restart"] += [restart] * len(curve)
-        history["iteration"] += range(len(curve))
-        history["objective"] += curve
-        if best is None or sign * curve[-1] > sign * best_objective:
-            best, best_objective = centroids, curve[-1]
-    return Clustering({"centroids": best}, {"objective": best_objective}, history)
+    curves, best, begun = unfinished.load() if unfinished else ([], None, None)
+    done = len(curves)
+    for seed in progress(seeds[done:], initial=done, total=len(seeds), unit="restart"):
+        save = unfinished and functools.partial(unfinished.save, curves, best)
+        centroids, curve = start(seed, begun, save)
+        begun = None
+        if best is None or sign * curve[-1] > max(sign * other[-1] for other in curves):
+            best = centroids
+        curves = [*curves, curve]
+    if unfinished:
+        unfinished.remove()
+    objective = sign * max(sign * curve[-1] for curve in curves)
+    return Clustering({"centroids": best}, {"objective": objective}, _history(curves))
+
+
+def _history(curves):
+    """The curves of all restarts, one below the other, as columns."""
+    return {
+        "restart": [restart for restart, curve in enumerate(curves) for _ in curve],
+        "iteration": [iteration for curve in curves for iteration in range(len(curve))],
+        "objective": [objective for curve in curves for objective in curve],
+    }
 
 
 def plusplus(sample, k, seed, spherical):
     """k rows of a sample, float32 [k, d], chosen by k-means++ (Arthur and Vassilvitskii, SODA
     2007; scikit-learn's greedy variant).
 
-    sample: float32 [n, d], compared by direction if spherical. It chooses among START_ROWS random
-    rows, or 3 k if that is more (ours; 3 is scikit-learn's habit for mini-batches), since every
-    choice reads all of them.
+    sample: array-like [n, d], compared by direction if spherical. It chooses among START_ROWS
+    random rows, or 3 k if that is more (ours; 3 is scikit-learn's habit for mini-batches), since
+    every choice reads all of them. Raises InputError for rows that are not finite.
     """
     from sklearn.cluster import kmeans_plusplus
 
     size = max(START_ROWS, 3 * k)
+    chosen = slice(None)
     if len(sample) > size:
-        sample = sample[np.random.default_rng(seed).choice(len(sample), size, replace=False)]
+        chosen = np.random.default_rng(seed).choice(len(sample), size, replace=False)
+    sample = sample[chosen]
+    if not np.isfinite(sample).all():
+        raise InputError(NOT_FINITE)
     return kmeans_plusplus(unit_norm(sample) if spherical else sample, k, random_state=seed)[0]
 
 
@@ -57,35 +80,33 @@ def unit_norm(rows):
     return rows / np.maximum(norm, np.finfo(rows.dtype).tiny)
 
 
-def mean_objective(sample, centroids, spherical):
-    """Mean cosine (spherical) or mean squared distance of rows [n, d] to their best centroid."""
-    total = 0.0
-    for i in range(0, len(sample), BLOCK_ROWS):
-        block = sample[i : i + BLOCK_ROWS]
-        own = centroids[nearest([block], centroids, spherical)[0]]
-        values = block * own if spherical else (block - own) ** 2
-        total += values.sum(dtype=np.float64)
-    return float(total / len(sample))
+def mean_objective(rows, centroids, spherical):
+    """Mean cosine (spherical) or mean squared distance of rows to their best centroid.
+
+    rows: array-like [n, d], streamed; several processes share them.
+    """
+    own = blocks(rows, distributed.part(number_of_blocks(rows)))
+    total = nearest(own, centroids, spherical)[1].sum(dtype=np.float64, keepdims=True)
+    distributed.total(total)
+    return float(total[0] / len(rows))
 
 
 def nearest(blocks, centroids, spherical):
-    """The best centroid of every row.
+    """The best centroid of every row, in float32; of equal ones the first.
 
     blocks: iterable of float32 [b, d], streamed. centroids: float32 [k, d].
     Returns (cluster int32 [N], float32 [N]: the cosine to the centroid if spherical, else the
     squared Euclidean distance).
     """
-    index = faiss.IndexFlat(
-        centroids.shape[1], faiss.METRIC_INNER_PRODUCT if spherical else faiss.METRIC_L2
-    )
-    if faiss.get_num_gpus() > 0:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(np.ascontiguousarray(centroids, dtype=np.float32))
+    assign_block = assigner(np.asarray(centroids, np.float32), spherical)
     clusters, values = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
     for block in blocks:
-        value, cluster = index.search(np.ascontiguousarray(block, dtype=np.float32), 1)
-        clusters.append(cluster[:, 0].astype(np.int32))
-        values.append(value[:, 0])
+        block = np.ascontiguousarray(block, dtype=np.float32)
+        cluster = assign_block(block)
+        own = centroids[cluster]
+        other = own if spherical else np.subtract(block, own, out=own)
+        values.append(np.einsum("nd,nd->n", block if spherical else other, other))
+        clusters.append(cluster.astype(np.int32))
     return np.concatenate(clusters), np.concatenate(values)
 
 

@@ -10,8 +10,10 @@ the nearest upper centroid. The paper's resampling of centroids is left out.
 import numpy as np
 
 from workflow_scripts.lib.clustering import centroids
-from workflow_scripts.lib.clustering.kmeans import lloyd, sample_rows
-from workflow_scripts.lib.clustering.methods import check_k
+from workflow_scripts.lib.clustering.assignment import resolved
+from workflow_scripts.lib.clustering.lloyd import lloyd, one_pass
+from workflow_scripts.lib.clustering.methods import Clustering, check_k
+from workflow_scripts.lib.clustering.rows import sample_rows
 from workflow_scripts.lib.errors import InputError
 
 
@@ -20,12 +22,13 @@ def fit(task):
 
     task.cfg: fine (number of small clusters or "auto"), weighted, sample (number of random images
     to fit on, 0: all), restarts (of the second level; the first has one start), iterations, init
-    (of both levels, see `lloyd`), seed.
+    and precision (of both levels, see `kmeans`), seed.
     Objective, which picks the restart: the mean cosine of small centroids to their upper centroid,
     each counted once or, if weighted, by its images. The history is that of the second level.
     Raises InputError if there are fewer images than small clusters, or fewer small clusters than k.
     """
-    cfg = task.cfg | {"spherical": True}
+    precision = resolved(task.cfg["precision"])
+    cfg = task.cfg | {"spherical": True, "precision": precision}
     sample = sample_rows(task.images, cfg["sample"], cfg["seed"])
     check_k(task.k, len(sample))
     small, sizes = small_clusters(sample, number_of_small(cfg["fine"], task.k, len(sample)), cfg)
@@ -36,7 +39,8 @@ def fit(task):
         )
     if cfg["weighted"]:  # a longer row pulls its centroid more, and goes to the same one
         small = small * (sizes / sizes.mean()).astype(np.float32)[:, None]
-    return centroids.best_of_restarts(lambda seed: lloyd(small, task.k, cfg, seed), cfg)
+    found = centroids.best_of_restarts(lambda seed, *_: lloyd(small, task.k, cfg, seed), cfg)
+    return Clustering(found.weights, found.meta | {"precision": precision}, found.history)
 
 
 def number_of_small(fine, k, n):
@@ -53,14 +57,13 @@ def number_of_small(fine, k, n):
 
 
 def small_clusters(sample, fine, cfg):
-    """The first level: spherical k-means of unit rows, float32 [n, d], by one start.
+    """The first level: spherical k-means of unit rows, an array-like [n, d], by one start.
 
     Returns (centroids float32 [f, d], sizes int64 [f]) of the f <= fine clusters that have images.
     """
     seed = int(np.random.SeedSequence([cfg["seed"], 1]).generate_state(1)[0])
     found, _ = lloyd(sample, fine, cfg, seed)
-    members, _ = centroids.nearest([sample], found, spherical=True)
-    sizes = np.bincount(members, minlength=fine)
+    _, sizes, _ = one_pass(sample, found, spherical=True, precision="float32")
     return found[sizes > 0], sizes[sizes > 0]
 
 

@@ -27,8 +27,8 @@ class Task:
     and `seed`. neighbours: int32 [N, m], row numbers of every image's nearest neighbours, best
     first and without the image itself; None for methods that do not use them. state_path: where a
     long training keeps its state, to go on from there after a kill. code: digest of the code that
-    trains; a state of other code is not used. members: files of the weights of other clusterings,
-    for an ensemble.
+    trains; a state of other code is not used. init: a file of first centroids, or None. members:
+    files of the weights of other clusterings, for an ensemble.
     """
 
     images: Embeddings
@@ -37,6 +37,7 @@ class Task:
     neighbours: np.ndarray | None
     state_path: str
     code: str
+    init: str | None = None
     members: tuple = ()
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from workflow_scripts.lib.clustering import centroids
 from workflow_scripts.lib.clustering.methods import check_k
+from workflow_scripts.lib.clustering.rows import BLOCK_ROWS
 
 assign = centroids.assign
 scores = centroids.scores
@@ -20,7 +21,7 @@ def fit(task):
     embeddings = task.images.joined()
     check_k(task.k, len(embeddings))
     return centroids.best_of_restarts(
-        lambda seed: run_passes(embeddings, task.k, task.cfg, seed), task.cfg
+        lambda seed, *_: run_passes(embeddings, task.k, task.cfg, seed), task.cfg
     )
 
 
@@ -63,7 +64,7 @@ def _float_rows(embeddings, rows, spherical):
 
 
 def _streamed_objective(embeddings, found, spherical):
-    total, size = 0.0, centroids.BLOCK_ROWS
+    total, size = 0.0, BLOCK_ROWS
     for i in range(0, len(embeddings), size):
         rows = np.arange(i, min(i + size, len(embeddings)))
         block = _float_rows(embeddings, rows, spherical)

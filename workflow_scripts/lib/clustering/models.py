@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from workflow_scripts.lib.config.base import (
     Block,
@@ -21,6 +21,23 @@ from workflow_scripts.lib.config.names import Names
 
 METHOD = Field(description="Kind of clustering.")
 INIT = Field("kmeans++", description="First centroids, random or by k-means++ (scikit-learn's).")
+SAMPLE = Field(
+    0, description="Fit on this many random images; 0 uses all. All images are assigned."
+)
+PRECISION = Field(
+    "auto",
+    description="Numbers that images are assigned in while it trains; auto is bfloat16 where "
+    "processor or GPU have it, else float32. The result is always assigned in float32.",
+)
+PROCESSES = Field(
+    1, description="Processes that share the images of one job, and its threads, by torchrun."
+)
+
+
+def _word_or_file(init):
+    if init not in ("kmeans++", "random") and not init.endswith(".npy"):
+        raise wrong(f": {init!r} is neither random, kmeans++ nor a .npy file of centroids")
+    return init
 
 
 class Clustering(Block):
@@ -49,11 +66,24 @@ class KMeans(Centroids):
     """k-means on the embeddings."""
 
     method: Literal["kmeans"] = METHOD
+    iterations: Count = Field(30, description="Iterations per start, at most.")
+    init: Annotated[str, AfterValidator(_word_or_file)] = Field(
+        "kmeans++",
+        description="First centroids: random images, by k-means++ (scikit-learn's), or a .npy file "
+        "of [k, dimensions], for a single start.",
+    )
+    sample: Natural = SAMPLE
+    precision: Literal["auto", "float32", "bfloat16"] = PRECISION
+    processes: Count = PROCESSES
+
+
+class Faiss(Centroids):
+    """k-means of faiss, for comparison: the same algorithm with all images in memory."""
+
+    method: Literal["faiss"] = METHOD
     iterations: Count = Field(30, description="Iterations per start.")
     init: Literal["kmeans++", "random"] = INIT
-    sample: Natural = Field(
-        0, description="Fit on this many random images; 0 uses all. All images are assigned."
-    )
+    sample: Natural = SAMPLE
 
 
 class MiniBatch(Centroids):
@@ -79,9 +109,9 @@ class Hierarchical(Clustering):
     restarts: Count = Field(10, description="Starts of the second level; the best objective wins.")
     iterations: Count = Field(30, description="Iterations per start, of both levels.")
     init: Literal["kmeans++", "random"] = INIT
-    sample: Natural = Field(
-        0, description="Fit on this many random images; 0 uses all. All images are assigned."
-    )
+    sample: Natural = SAMPLE
+    precision: Literal["auto", "float32", "bfloat16"] = PRECISION
+    processes: Count = PROCESSES
 
 
 class Distillation(Clustering):
@@ -189,4 +219,15 @@ class Sweep(Block):
     seeds: whole(ge=2) = Field(5, description="Repetitions for every k.")
 
 
-AnyClustering = one_of(KMeans, MiniBatch, Hierarchical, Temi, Scan, Turtle, Ensemble)
+class Neighbours(Block):
+    """How the nearest neighbours of every image are found, which TEMI and SCANv2 learn from."""
+
+    exact: Natural = Field(
+        2_000_000,
+        description="Compare all images with all up to this many; above, only those of near cells, "
+        "with the recall in the log and in results/neighbours/.",
+    )
+    probes: Count = Field(32, description="Cells that are searched for the images of one cell.")
+
+
+AnyClustering = one_of(KMeans, Faiss, MiniBatch, Hierarchical, Temi, Scan, Turtle, Ensemble)

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib.clustering.centroids import nearest
-from workflow_scripts.lib.clustering.kmeans import lloyd
+from workflow_scripts.lib.clustering.lloyd import lloyd
 from workflow_scripts.lib.clustering.metrics import ari, contingency
 from workflow_scripts.lib.errors import InputError
 
 PARTS = 3  # two that are clustered, one that both clusterings assign
 LEAST = 5  # images per cluster in such a part, on average
-KMEANS = {"spherical": True, "init": "kmeans++", "iterations": 20}
+KMEANS = {"spherical": True, "init": "kmeans++", "iterations": 20, "precision": "float32"}
 
 
 def numbers(cfg, n):

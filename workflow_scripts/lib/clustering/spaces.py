@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow.compute as pc
 
-from workflow_scripts.lib.embeddings import Embeddings, open_embeddings, open_sets
+from workflow_scripts.lib.embeddings import Chosen, Embeddings, open_embeddings, open_sets
 from workflow_scripts.lib.errors import InputError
 
 
@@ -22,20 +22,6 @@ class SideBySide:
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
         return np.concatenate([space[rows] for space in self.spaces], axis=1)
-
-
-class _Reordered:
-    """Rows of an array [M, d] in another order, as an array-like [N, d]."""
-
-    def __init__(self, array, order):
-        self._array, self._order = array, order
-        self.shape = (len(order), array.shape[1])
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __getitem__(self, rows):
-        return self._array[self._order[rows]]
 
 
 def open_spaces(arrays, indexes, shards):
@@ -59,5 +45,5 @@ def open_spaces(arrays, indexes, shards):
                 f"spaces: {encoder} lacks {order.null_count} of {first.rows} images of "
                 f"{next(iter(sets))}; give every encoder the same images with the same ids"
             )
-        spaces.append(_Reordered(images.joined(), order.to_numpy()))
+        spaces.append(Chosen(images.joined(), order.to_numpy()))
     return Embeddings([SideBySide(spaces)], first.index, first.meta)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from workflow_scripts.lib.benchmarks.models import Benchmark
-from workflow_scripts.lib.clustering.models import AnyClustering, Sweep
+from workflow_scripts.lib.clustering.models import AnyClustering, Neighbours, Sweep
 from workflow_scripts.lib.concepts.models import AnyMining, AnyNegatives
 from workflow_scripts.lib.config.base import Block, Named, OneOrMore, Several, optional
 from workflow_scripts.lib.config.names import Names
@@ -67,6 +67,9 @@ class Config(Block):
     )
     clusterings: Named[AnyClustering] = Field(
         {}, description="Ways to cluster the training images."
+    )
+    neighbours: Neighbours = Field(
+        {}, validate_default=True, description="How the nearest neighbours of images are found."
     )
     sweep: Sweep = Field(
         {}, validate_default=True, description="How the number of clusters is found for `k: auto`."

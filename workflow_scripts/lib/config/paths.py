@@ -54,6 +54,7 @@ def paths_in_run(config, studies=None):
             for block in study[section]:
                 if config[section][block]["method"] == "given":
                     yield f"{section}.{block}.file", config[section][block]["file"]["path"]
+        yield from _centroid_paths(study, config)
         for image_set in study_sources(study, config):
             block = config["image_sets"][image_set]
             for key in ("label_names", "groups"):
@@ -61,6 +62,14 @@ def paths_in_run(config, studies=None):
                     yield f"image_sets.{image_set}.{key}", block[key]["path"]
         for encoder, (image_sets, corpora) in encoders_of(study, config).items():
             yield from _encoder_paths(encoder, image_sets, corpora, config)
+
+
+def _centroid_paths(block, config):
+    """The first centroids that the clusterings of a study or benchmark begin with."""
+    for name in block["clusterings"]:
+        init = config["clusterings"][name].get("init", "")
+        if init.endswith(".npy"):
+            yield f"clusterings.{name}.init", init
 
 
 def _tree_paths(name, study, config):
@@ -95,6 +104,7 @@ def _benchmark_paths(name, config):
     benchmark = config["benchmarks"][name]
     if benchmark["tree"]:
         yield f"benchmarks.{name}.tree", benchmark["tree"]
+    yield from _centroid_paths(benchmark, config)
     for name in clustering_encoders(benchmark, config):
         encoder = config["encoders"][name]
         if encoder["method"] == "precomputed":

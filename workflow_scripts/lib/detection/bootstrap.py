@@ -31,11 +31,32 @@ def resample_counts(name, n, resamples=1000, seed=0):
     name: of the image set; together with seed and n it fixes the result. n: number of images.
     Returns uint8 [n, resamples] (50 MB for 1,000 resamples of 50,000 images).
     """
-    rng = np.random.default_rng([seed, *name.encode()])
-    counts = np.empty((resamples, n), np.uint8)
-    for row in counts:
-        row[:] = np.bincount(rng.integers(0, n, n, dtype=np.int32), minlength=n)
-    return np.ascontiguousarray(counts.T)
+    return Resamples(seed)(name, n, resamples)
+
+
+class Resamples:
+    """`resample_counts` part by part: of every set the next resamples, until all are drawn.
+
+    Within a part, a name and n have the same counts whenever they are asked for.
+    """
+
+    def __init__(self, seed=0):
+        self._seed, self._generators, self._part = seed, {}, {}
+
+    def __call__(self, name, n, resamples):
+        """The counts of this part, uint8 [n, resamples]."""
+        if (name, n) not in self._part:
+            start = np.random.default_rng([self._seed, *name.encode()])
+            rng = self._generators.setdefault((name, n), start)
+            counts = np.empty((n, resamples), np.uint8)
+            for i in range(resamples):
+                counts[:, i] = np.bincount(rng.integers(0, n, n, dtype=np.int32), minlength=n)
+            self._part[name, n] = counts
+        return self._part[name, n]
+
+    def next_part(self):
+        """Go on to further resamples, and forget the counts of this part."""
+        self._part = {}
 
 
 def metric_draws(samples, pairs):

@@ -1,0 +1,155 @@
+"""k-means beside faiss and scikit-learn: CPU seconds to the same objective, in one table.
+
+Rows are generated: unit norm, a common mean and a spectrum that falls as a power, as embeddings of
+CLIP have them. All begin at the same random rows (SuperKmeans at its own) and do the same number of
+iterations; ours scores its result with one pass more. Ours reads float16 from a file, the others
+have float32 in memory. The objective is the mean cosine to the nearest centroid, of all computed
+alike, in float32. Runs are interleaved, and the least of the rounds counts. No test looks at these
+numbers.
+
+    OMP_NUM_THREADS=1 .venv/bin/python tests/benchmarks/kmeans.py --rows 100000 --clusters 1000
+"""
+
+import argparse
+import gc
+import os
+import platform
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import sklearn.cluster
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from workflow_scripts.lib.clustering import kmeans
+from workflow_scripts.lib.clustering.centroids import mean_objective, unit_norm
+from workflow_scripts.lib.clustering.methods import Task
+from workflow_scripts.lib.embeddings import Embeddings, UnitRows, write_rows
+
+BLOCK = 10_000
+
+
+def clip_like(n, d, seed=0):
+    """Yield blocks of generated unit rows, float32 [BLOCK, d]."""
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(size=d)
+    scale = np.arange(1, d + 1) ** -0.5
+    scale *= 0.55 * np.linalg.norm(mean) / np.linalg.norm(scale)
+    topics = rng.normal(size=(5000, d)) * scale
+    for start in range(0, n, BLOCK):
+        rows = min(BLOCK, n - start)
+        found = mean + topics[rng.integers(0, len(topics), rows)]
+        found += 0.7 * rng.normal(size=(rows, d)) * scale
+        yield unit_norm(found.astype(np.float32))
+
+
+def ours(precision):
+    def run(images, rows, init, cfg):
+        task = Task(images, len(np.load(init)), cfg | {"precision": precision}, None, "-", "", init)
+        return kmeans.fit(task).weights["centroids"]
+
+    return run
+
+
+def faiss_kmeans(images, rows, init, cfg):
+    init = np.load(init)
+    return _by_faiss(faiss.Kmeans, rows, len(init), cfg, init_centroids=init)
+
+
+def super_kmeans(images, rows, init, cfg):
+    return _by_faiss(faiss.SuperKmeans, rows, len(np.load(init)), cfg)
+
+
+def _by_faiss(kind, rows, k, cfg, **start):
+    options = {"min_points_per_centroid": 1, "max_points_per_centroid": len(rows)}
+    model = kind(rows.shape[1], k, niter=cfg["iterations"], spherical=True, **options)
+    model.train(rows, **start)
+    return model.centroids
+
+
+def scikit_learn(images, rows, init, cfg):
+    init = np.load(init)
+    model = sklearn.cluster.KMeans(len(init), init=init, n_init=1, max_iter=cfg["iterations"])
+    return model.fit(rows).cluster_centers_
+
+
+PEERS = {
+    "faiss": (faiss_kmeans, f"faiss {faiss.__version__}"),
+    "ours, bfloat16": (ours("bfloat16"), f"torch {torch.__version__}"),
+    "ours, float32": (ours("float32"), f"numpy {np.__version__}"),
+    "faiss SuperKmeans": (super_kmeans, f"faiss {faiss.__version__}"),
+    "scikit-learn (Euclidean)": (scikit_learn, f"scikit-learn {sklearn.__version__}"),
+}
+
+
+def measured(run, *arguments):
+    """What a run returns, and its CPU seconds."""
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    found = run(*arguments)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return found, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def processor():
+    """The name of the processor, and whether it multiplies bfloat16."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), "?")
+    flags = {"avx512_bf16", "amx_bf16"} & {flag for line in lines for flag in line.split()}
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    return (
+        f"{platform.machine()}, {name}, {', '.join(sorted(flags)) or 'no bf16'}, {threads} threads"
+    )
+
+
+def benchmark(options, folder):
+    rows = np.concatenate(list(clip_like(options.rows, options.dimensions)))
+    write_rows(folder / "rows.npy", [rows], rows.shape)
+    stored = UnitRows(np.load(folder / "rows.npy", mmap_mode="r"))
+    images = Embeddings([stored], pa.table({}), {})
+    chosen = np.random.default_rng(1).choice(len(rows), options.clusters, replace=False)
+    np.save(folder / "init.npy", rows[np.sort(chosen)])
+    cfg = {"seed": 0, "spherical": True, "restarts": 1, "iterations": options.iterations}
+    cfg |= {"sample": 0, "init": "init.npy"}
+    seconds, objectives = {}, {}
+    for _ in range(options.rounds):
+        for name in options.peers:
+            run = PEERS[name][0]
+            found, spent = measured(run, images, rows, str(folder / "init.npy"), cfg)
+            seconds[name] = min(spent, seconds.get(name, np.inf))
+            centroids = unit_norm(np.asarray(found, np.float32))
+            objectives[name] = mean_objective(rows, centroids, spherical=True)
+    return seconds, objectives
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--dimensions", type=int, default=512)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    options = parser.parse_args()
+    if not hasattr(faiss, "SuperKmeans"):
+        options.peers = [name for name in options.peers if name != "faiss SuperKmeans"]
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, objectives = benchmark(options, Path(folder))
+    print(f"{options.rows:,} x {options.dimensions}, {options.clusters:,} clusters,")
+    print(f"{options.iterations} iterations, least of {options.rounds} rounds; {processor()}\n")
+    print("| k-means | CPU s | of faiss's | mean cosine | version |")
+    print("| --- | ---: | ---: | ---: | --- |")
+    for name, spent in seconds.items():
+        ratio = f"{spent / seconds['faiss']:.2f}" if "faiss" in seconds else ""
+        print(f"| {name} | {spent:.1f} | {ratio} | {objectives[name]:.5f} | {PEERS[name][1]} |")
+
+
+if __name__ == "__main__":
+    main()
