@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from workflow_scripts.lib.clustering.methods import Clustering
+from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
 from workflow_scripts.lib.replacing import replacing
@@ -41,11 +42,6 @@ class Training:
     optimisers: dict
     generator: torch.Generator
     history: list
-
-
-def default_device():
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def to_tensor(rows, device):
@@ -193,7 +189,7 @@ def fingerprint(task, arrays):
         "code": task.code,
         "cfg": task.cfg,
         "k": task.k,
-        "device": default_device().type,
+        "device": torch_device().type,
         "shapes": [list(array.shape) for array in arrays],
         "data": digest.hexdigest(),
     }

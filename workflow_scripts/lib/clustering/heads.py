@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from workflow_scripts.lib.clustering import epochs
 from workflow_scripts.lib.clustering.methods import check_k
+from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
 
 WEIGHT_DECAY = 1e-4
@@ -160,7 +161,7 @@ def _start(images, k, cfg):
     turn as slowly as theirs under AdamW; its scales are 1.
     """
     generator = torch.Generator().manual_seed(cfg["seed"])
-    device = epochs.default_device()
+    device = torch_device()
     d, heads, hidden, bottleneck = images.dim, cfg["heads"], cfg["hidden"], cfg["bottleneck"]
     standard = standardisation(images, cfg["standardise"])
 
@@ -233,6 +234,6 @@ def scores(block, weights, cfg):
 
 def _of_one_head(block, weights, cfg):
     """Log-probabilities [b, K], a tensor, of embeddings [b, d] under one head's weights."""
-    device = epochs.default_device()
+    device = torch_device()
     head = {name: torch.from_numpy(value)[None].to(device) for name, value in weights.items()}
     return log_probabilities(head, epochs.to_tensor(block, device), cfg["temperature"])[0]

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 
 from workflow_scripts.lib.clustering import epochs
 from workflow_scripts.lib.clustering.methods import check_k
+from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
 
 
@@ -80,7 +81,7 @@ def _of_one_encoder(block, weights, cfg):
 
     d: the sum over spaces; the embeddings of an image stand side by side.
     """
-    device = epochs.default_device()
+    device = torch_device()
     task = {name: torch.from_numpy(value)[None].to(device) for name, value in weights.items()}
     dims = [task[f"prototypes_{s}"].shape[-1] for s in range(len(task) // 2)]
     views = epochs.to_tensor(block, device).split(dims, dim=-1)
@@ -143,7 +144,7 @@ def adam(parameters, lr):
 def _start(dims, k, cfg):
     """Random directions with norm 1; classifiers at zero."""
     generator = torch.Generator().manual_seed(cfg["seed"])
-    device = epochs.default_device()
+    device = torch_device()
     shape = (cfg["heads"], k)
     task, classifiers = {}, {}
     for s, d in enumerate(dims):

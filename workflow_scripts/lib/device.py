@@ -1,0 +1,40 @@
+"""The device that a process computes on. Which card it sees is `cards`' business.
+
+A process that sees no card imports no torch here.
+"""
+
+import os
+from pathlib import Path
+
+DEVICES = ("nvidia*", "dxg", "kfd")  # in /dev: NVIDIA's, also below Windows, and AMD's
+
+
+def has_gpu():
+    """Whether this process sees a graphics card that torch can use."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return False
+    if not any(path for name in DEVICES for path in Path("/dev").glob(name)):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def torch_device():
+    """The torch.device to compute on: the process's card if it sees one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if has_gpu() else "cpu")
+
+
+def has_bfloat16(device):
+    """Whether a torch.device multiplies bfloat16 matrices in hardware, faster than float32.
+
+    A CPU does with AVX512-BF16 or AMX (x86), or with BF16 of Armv8.6.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
