@@ -134,6 +134,11 @@ def clustering_processes(wildcards):
     return CONFIG["clusterings"][wildcards.clustering].get("processes", 1)
 
 
+def clustering_gpu(wildcards):
+    """The cards of a clustering: scikit-learn, which does mini-batches, uses none."""
+    return int(CONFIG["clusterings"][wildcards.clustering]["method"] != "minibatch")
+
+
 def spaces_to_cluster(wildcards):
     """Embeddings of an image set by all encoders of a clustering, one after the other."""
     own = configuration.own_encoders(wildcards.clustering, CONFIG)
@@ -178,7 +183,7 @@ rule cluster:
         "../envs/workflow.yaml"
     threads: clustering_threads
     resources:
-        gpu=1,
+        gpu=clustering_gpu,
         processes=clustering_processes,
     params:
         cfg=clustering_config,
@@ -248,7 +253,7 @@ rule rank_clusters:
     conda:
         "../envs/workflow.yaml"
     resources:
-        gpu=1,
+        gpu=clustering_gpu,
     params:
         cfg=ranking_config,
         code=code("rank_clusters", clustering_module),

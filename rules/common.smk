@@ -23,6 +23,11 @@ IS_MAIN = workflow.is_main_process
 
 # Threads that wait must sleep: spinning ones slow two jobs on the same cores down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Blocks of rows go back to the system when they are freed, where they would leave holes between
+# what is kept; huge pages make up for the time that new memory takes.
+os.environ.setdefault(
+    "GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1000000:glibc.malloc.hugetlb=1"
+)
 
 
 try:

@@ -27,6 +27,8 @@ rule derive_images:
         image_set=derived_by("sample", "holdout", "imbalance", "long_tail", "difficulty"),
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=lambda wildcards: int(derivation(wildcards).get("classifier") == "knn"),
     params:
         cfg=derivation,
         code=code("derive_images"),

@@ -299,6 +299,7 @@ CHANGES = [
     ("how folders are listed", edit("lib/images/folder.py"),
      {"list_images": 3, "collect_quarantine": 1, "summarise": 1, **PAGES}),
     ("how logs are written", edit("lib/job.py"), {}),
+    ("which card a job takes", edit("lib/cards.py"), {}),
     ("a module that nothing imports", unrelated_helper, {}),
     ("**packages**",),
     ("a new version of timm", new_version("timm"), {}),

@@ -6,6 +6,8 @@ A process that sees no card imports no torch here.
 import os
 from pathlib import Path
 
+import numpy as np
+
 DEVICES = ("nvidia*", "dxg", "kfd")  # in /dev: NVIDIA's, also below Windows, and AMD's
 
 
@@ -18,6 +20,15 @@ def has_gpu():
     import torch
 
     return torch.cuda.is_available()
+
+
+def placed(array):
+    """A NumPy array of float32 as a tensor on the process's card; without a card as it is."""
+    if array is None or not has_gpu():
+        return array
+    import torch
+
+    return torch.from_numpy(np.require(array, requirements="W")).to("cuda")
 
 
 def torch_device():
@@ -38,3 +49,11 @@ def has_bfloat16(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     known = torch.cpu.get_capabilities()
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def resolved(precision, device=None):
+    """The precision that "auto" stands for, bfloat16 where `has_bfloat16`, else float32; another
+    one as it is. device: a torch.device; None is the process's."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_bfloat16(device or torch_device()) else "float32"

@@ -16,10 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "workflow_scripts"
-UNCOUNTED = (SCRIPTS / "lib/job.py",)  # logging and progress, which no result shows
+UNCOUNTED = (SCRIPTS / "lib/job.py",)  # logging, progress and cards, which no result shows
 # Package as it is imported -> the distributions that bring it.
 PACKAGES = {
     "PIL": ("pillow",),
+    "array_api_compat": ("array-api-compat",),
     "bokeh": ("bokeh",),
     "faiss": ("faiss-gpu", "faiss-cpu"),
     "numpy": ("numpy",),

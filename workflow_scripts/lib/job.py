@@ -1,4 +1,4 @@
-"""What every rule script does around its work: log file, progress, clear errors, recipe."""
+"""What every rule script does around its work: log file, cards, progress, clear errors, recipe."""
 
 import contextlib
 import contextvars
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from workflow_scripts.lib import cards
 from workflow_scripts.lib.errors import InputError
 
 TERMINAL_SECONDS = 10  # between two lines of a job in the terminal
@@ -47,12 +48,14 @@ class progress(tqdm):
 def job(snakemake):
     """Run the body of a rule script: stderr and logging go to the rule's log file.
 
+    The body sees as many graphics cards as the rule's resource `gpu` says, see `cards.reserve`.
     An InputError ends the job with its message alone; any other error with its traceback.
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     RECIPE.set(functools.cache(lambda: recipe_of(snakemake)))
     started = time.monotonic()
+    cards.reserve(snakemake.resources.get("gpu", 0))
     if sys.stderr.isatty():
         TERMINAL.set((sys.stderr, "/".join([snakemake.rule, *snakemake.wildcards])))
     with path.open("w", encoding="utf-8", buffering=1) as log, contextlib.redirect_stderr(log):

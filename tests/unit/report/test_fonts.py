@@ -95,7 +95,7 @@ import sys
 from types import SimpleNamespace
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.sheets import concept_sheet
-with job(SimpleNamespace(rule="draw_concepts", wildcards=[], log=[sys.argv[1]])):
+with job(SimpleNamespace(rule="draw_concepts", wildcards=[], log=[sys.argv[1]], resources={})):
     concept_sheet([], [("a name with \\ue000", "2 votes", [])])
 """
 

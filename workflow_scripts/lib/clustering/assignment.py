@@ -8,17 +8,10 @@ centroids is subtracted first, which moves all similarities of a row by the same
 
 import numpy as np
 
-from workflow_scripts.lib.device import has_bfloat16, has_gpu, torch_device
+from workflow_scripts.lib.device import has_gpu, torch_device
 
 TILE = 4_000_000  # similarities that are held at a time, 16 MB as float32
 LEAST_ROWS = 1024  # of a product, so that reading the centroids does not take longer than it
-
-
-def resolved(precision):
-    """The precision that "auto" stands for here, "float32" or "bfloat16"; others as they are."""
-    if precision != "auto":
-        return precision
-    return "bfloat16" if has_bfloat16(torch_device()) else "float32"
 
 
 def assigner(centroids, spherical, precision="float32"):

@@ -10,10 +10,10 @@ the nearest upper centroid. The paper's resampling of centroids is left out.
 import numpy as np
 
 from workflow_scripts.lib.clustering import centroids
-from workflow_scripts.lib.clustering.assignment import resolved
 from workflow_scripts.lib.clustering.lloyd import lloyd, one_pass
 from workflow_scripts.lib.clustering.methods import Clustering, check_k
 from workflow_scripts.lib.clustering.rows import sample_rows
+from workflow_scripts.lib.device import resolved
 from workflow_scripts.lib.errors import InputError
 
 

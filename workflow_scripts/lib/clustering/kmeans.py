@@ -6,11 +6,11 @@ import numpy as np
 
 from workflow_scripts.lib.artifacts import read_array
 from workflow_scripts.lib.clustering import centroids
-from workflow_scripts.lib.clustering.assignment import resolved
 from workflow_scripts.lib.clustering.lloyd import lloyd
 from workflow_scripts.lib.clustering.methods import Clustering
 from workflow_scripts.lib.clustering.rows import check_sample, sample_rows
 from workflow_scripts.lib.clustering.unfinished import Unfinished
+from workflow_scripts.lib.device import resolved
 from workflow_scripts.lib.errors import InputError
 
 assign = centroids.assign

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
 
 
@@ -44,8 +45,7 @@ def with_weights(cfg, files):
 
 
 def _device(name):
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    device = torch_device()
+    if name == "cuda" and device.type == "cpu":
         raise InputError("encoder device is cuda but torch sees no GPU: set device to auto or cpu.")
-    return torch.device(name)
+    return device if name == "auto" else torch.device(name)
