@@ -1,6 +1,7 @@
 """Processes that torchrun starts: their parts, sums and failures."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from workflow_scripts.lib import distributed
 from workflow_scripts.lib.errors import InputError
+
+MODULE = "tests.unit.test_distributed"
 
 
 def main(folder, n, fail=False):
@@ -32,12 +35,18 @@ def main(folder, n, fail=False):
         json.dump(found, file)
 
 
-def launch(folder, **arguments):
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def launch(folder, processes=2, **arguments):
     with (folder / "log").open("w") as log:
         old, sys.stderr = sys.stderr, log
         try:
             arguments |= {"folder": str(folder)}
-            distributed.launch("tests.unit.test_distributed", arguments, folder / "job", 2, 2)
+            distributed.launch(MODULE, arguments, folder / "job", processes, 2)
         finally:
             sys.stderr = old
 
@@ -49,6 +58,21 @@ def test_two_processes_share_rows_and_sum(tmp_path):
     shared = {"size": 2, "counts": [1] * 7, "sums": [21, 1], "tensor": [1, 1, 1], "start": [7]}
     assert one == two == shared
     assert not (tmp_path / "job").exists()
+
+
+def test_two_nodes_share_rows_and_sum(tmp_path, monkeypatch):
+    """TORCHRUN starts torchrun once for every node; here both are on this machine."""
+    start = f"{sys.executable} -m torch.distributed.run --nnodes=2 --master-addr=127.0.0.1"
+    start += f" --master-port={free_port()}"
+    (tmp_path / "nodes.sh").write_text(
+        f'{start} --node-rank=0 "$@" & {start} --node-rank=1 "$@" && wait $!\n'
+    )
+    monkeypatch.setenv("TORCHRUN", f"sh {tmp_path / 'nodes.sh'}")
+    launch(tmp_path, processes=1, n=7)
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert one.pop("rows") + two.pop("rows") == list(range(7))
+    assert one == two
+    assert one["counts"] == [1] * 7
 
 
 def test_a_failure_of_one_process_ends_all(tmp_path):

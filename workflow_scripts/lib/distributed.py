@@ -77,9 +77,10 @@ def launch(module, arguments, path, processes, threads):
     """Run the function `main(**arguments)` of a module in several processes.
 
     module: its dotted name. arguments: a JSON-able dict. path: where they are kept meanwhile.
-    threads: of all processes together. Logs go to where this process logs. The environment
-    variable TORCHRUN is a command to start the processes with; it is needed for several nodes, and
-    without it all are on this one. Raises InputError if a process fails; the log says why.
+    processes, threads: of one node, threads of all its processes together. Logs go to where this
+    process logs. The environment variable TORCHRUN is a command that starts them, with torchrun's
+    options for several nodes; without it there is one, this machine. Raises InputError if a process
+    fails; the log says why.
     """
     start = shlex.split(os.environ.get("TORCHRUN", ""))
     start = start or [sys.executable, "-m", "torch.distributed.run", "--standalone"]

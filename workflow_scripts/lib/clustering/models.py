@@ -30,7 +30,7 @@ PRECISION = Field(
     "processor or GPU have it, else float32. The result is always assigned in float32.",
 )
 PROCESSES = Field(
-    1, description="Processes that share the images of one job, and its threads, by torchrun."
+    1, description="Processes that share the images and the threads of one job, by torchrun."
 )
 
 
