@@ -38,3 +38,11 @@ def has_bfloat16(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     known = torch.cpu.get_capabilities()
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def resolved(precision, device):
+    """The precision that "auto" is on a torch.device, bfloat16 where `has_bfloat16`, else float32;
+    another one as it is."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_bfloat16(device) else "float32"

@@ -22,6 +22,7 @@ from workflow_scripts.rank_clusters import rank_clusters
 
 RESTARTS = {"seed": 3, "spherical": True, "restarts": 2}
 HEADS = {"seed": 3, "heads": 2, "steps": 40, "batch_size": 50, "temperature": 0.1}
+HEADS |= {"precision": "float32"}
 ON_GRAPH = HEADS | {"warmup_steps": 5, "base_lr": 0.05, "hidden": 12, "bottleneck": 6}
 ON_GRAPH |= {"standardise": False, "teacher_momentum": 0.9, "neighbours": 5}
 METHODS = {

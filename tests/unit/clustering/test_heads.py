@@ -25,7 +25,7 @@ from workflow_scripts.lib.embeddings import Embeddings
 CFG = {
     "seed": 0, "steps": 40, "warmup_steps": 5, "batch_size": 32, "base_lr": 0.05,
     "standardise": False, "heads": 3, "hidden": 12, "bottleneck": 6, "temperature": 0.1,
-    "teacher_momentum": 0.9, "neighbours": 5,
+    "precision": "float32", "teacher_momentum": 0.9, "neighbours": 5,
     "beta": 0.6, "prior_momentum": 0.9, "entropy_weight": 5.0, "entropy_momentum": 0.0,
 }  # fmt: skip
 

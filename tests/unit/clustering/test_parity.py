@@ -13,6 +13,7 @@ from workflow_scripts.lib.clustering import epochs, heads, scan, temi
 
 CFG = {
     "temperature": 0.1,
+    "precision": "float32",
     "teacher_momentum": 0.9,
     "beta": 0.6,
     "prior_momentum": 0.9,

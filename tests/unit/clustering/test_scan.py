@@ -32,6 +32,7 @@ CFG = {
     "entropy_weight": 5.0,
     "entropy_momentum": 0.5,
     "temperature": 0.1,
+    "precision": "float32",
     "teacher_momentum": 0.9,
     "neighbours": 5,
 }

@@ -19,6 +19,7 @@ from workflow_scripts.rank_clusters import rank_clusters
 
 CFG = {"method": "turtle", "seed": 3, "heads": 2, "steps": 40, "batch_size": 50, "inner_steps": 5,
        "inner_lr": 0.1, "outer_lr": 0.03, "gamma": 10.0, "warm_start": False, "temperature": 0.1,
+       "precision": "float32",
        "k": 5, "spaces": {"one": 2, "two": 1}}  # fmt: skip
 
 

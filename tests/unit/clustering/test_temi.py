@@ -34,6 +34,7 @@ CFG = {
     "bottleneck": 6,
     "beta": 0.6,
     "temperature": 0.1,
+    "precision": "float32",
     "teacher_momentum": 0.9,
     "prior_momentum": 0.9,
     "neighbours": 5,

@@ -35,6 +35,7 @@ CFG = {
     "gamma": 10.0,
     "warm_start": False,
     "temperature": 0.1,
+    "precision": "float32",
     "heads": 3,
 }
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from workflow_scripts.lib.clustering.methods import Clustering
-from workflow_scripts.lib.device import torch_device
+from workflow_scripts.lib.device import resolved, torch_device
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
 from workflow_scripts.lib.replacing import replacing
@@ -44,9 +44,17 @@ class Training:
     history: list
 
 
-def to_tensor(rows, device):
-    """A float32 tensor of array rows, on the device; the rows are copied first."""
-    return torch.from_numpy(np.array(rows)).to(device).float()
+def product_type(cfg, device):
+    """The torch.dtype of matrix products in training, by cfg["precision"] (`device.resolved`)."""
+    return getattr(torch, resolved(cfg["precision"], device))
+
+
+def products_in(dtype, device):
+    """A context in which torch casts matrices to this dtype before it multiplies them.
+
+    Weights, and all that the code casts to float, stay float32.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)
 
 
 # ---- epochs and batches ---------------------------------------------------------------------
@@ -190,6 +198,7 @@ def fingerprint(task, arrays):
         "cfg": task.cfg,
         "k": task.k,
         "device": torch_device().type,
+        "precision": resolved(task.cfg["precision"], torch_device()),
         "shapes": [list(array.shape) for array in arrays],
         "data": digest.hexdigest(),
     }

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.lib.clustering import epochs
+from workflow_scripts.lib.clustering import epochs, gather
 from workflow_scripts.lib.clustering.methods import check_k
 from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
@@ -32,13 +32,15 @@ def log_probabilities(heads, x, temperature):
 
     heads: hidden_weight [H, d, hidden], hidden_bias [H, 1, hidden], bottleneck_weight
     [H, hidden, bottleneck], bottleneck_bias [H, 1, bottleneck], prototypes [H, K, bottleneck]
-    (directions of the last layer), scale [H, K, 1] (their norms).
+    (directions of the last layer), scale [H, K, 1] (their norms). In `epochs.products_in`
+    bfloat16 the three products are; norms and the softmax stay float32.
     """
     x = x.expand(len(heads["scale"]), -1, -1)
     x = F.gelu(torch.baddbmm(heads["hidden_bias"], x, heads["hidden_weight"]))
-    x = torch.baddbmm(heads["bottleneck_bias"], x, heads["bottleneck_weight"])
+    x = torch.baddbmm(heads["bottleneck_bias"], x, heads["bottleneck_weight"]).float()
     last_layer = heads["scale"] / temperature * F.normalize(heads["prototypes"], dim=-1)
-    return F.log_softmax(torch.bmm(F.normalize(x, dim=-1), last_layer.mT), dim=-1)
+    logits = torch.bmm(F.normalize(x, dim=-1), last_layer.mT).float()
+    return F.log_softmax(logits, dim=-1)
 
 
 def update_teacher(teacher, student, momentum):
@@ -91,7 +93,7 @@ def train_heads(loss, task):
     task: a `Task` with neighbours, of which the first cfg["neighbours"] are used. Embeddings are
         cast batch by batch. task.cfg: steps (of the optimiser), warmup_steps, batch_size (pairs),
         base_lr, perhaps final_lr, standardise (see `standardisation`), heads, hidden, bottleneck,
-        temperature, teacher_momentum, neighbours, seed, and what the loss needs.
+        temperature, teacher_momentum, neighbours, precision, seed, and what the loss needs.
     Raises InputError on sizes that do not fit together.
 
     Our choices: a batch has at most N pairs; the best head has the lowest mean loss over the last
@@ -102,9 +104,10 @@ def train_heads(loss, task):
     _check_neighbours(len(embeddings), task.neighbours, cfg)
     neighbours = task.neighbours[:, : cfg["neighbours"]]
     training = _start(task.images, task.k, cfg)
+    features = gather.resident([embeddings], torch_device())
 
     def train_epoch(epoch, first, last):
-        return _train_epoch(training, loss, embeddings, neighbours, epoch, first, last, cfg)
+        return _train_epoch(training, loss, features, neighbours, epoch, first, last, cfg)
 
     epochs.run_epochs(training, train_epoch, task, (embeddings, neighbours))
     found = epochs.best_clustering(training.tensors["teacher"], training.history)
@@ -188,30 +191,41 @@ def _start(images, k, cfg):
     return epochs.Training(tensors, {"student": adamw(student)}, generator, [])
 
 
-def _train_epoch(training, loss, embeddings, neighbours, epoch, first, last, cfg):
-    """Run the steps of one epoch over a fresh permutation; return its row of the history."""
+def _train_epoch(training, loss, features, neighbours, epoch, first, last, cfg):
+    """Run the steps of one epoch over a fresh permutation; return its row of the history.
+
+    features: a list of the embeddings alone, as `gather.batches` takes them.
+    """
     for name in LAST_LAYER:
         training.tensors["student"][name].requires_grad_(epoch > 0)
     generator, prior = training.generator, training.tensors["loss"]["prior"]
     mean, deviation = training.tensors["standard"].values()
     log = epochs.EpochLog(prior)
-    for step, rows in epochs.batches(len(embeddings), first, last, cfg["batch_size"], generator):
-        column = torch.randint(neighbours.shape[1], (len(rows),), generator=generator).numpy()
-        pairs = np.concatenate([rows, neighbours[rows, column]])
-        x = (epochs.to_tensor(embeddings[pairs], prior.device) - mean) / deviation
+    pairs = _pairs(neighbours, first, last, cfg["batch_size"], generator)
+    dtype = epochs.product_type(cfg, prior.device)
+    for step, (x,) in gather.batches(features, pairs, prior.device):
+        x = ((x - mean) / deviation).to(dtype)
         log.add(*_train_step(training, loss, x, learning_rate(step, cfg), cfg))
     return log.row(epoch, first, last)
 
 
+def _pairs(neighbours, first, last, size, generator):
+    """Yield (step, rows int64 [2B]): B images, then a random neighbour of each."""
+    for step, rows in epochs.batches(len(neighbours), first, last, size, generator):
+        column = torch.randint(neighbours.shape[1], (len(rows),), generator=generator).numpy()
+        yield step, np.concatenate([rows, neighbours[rows, column]])
+
+
 def _train_step(training, loss, x, lr, cfg):
-    """One step on pairs x [2B, d], B images above their neighbours.
+    """One step on pairs x [2B, d], B images above their neighbours, of the dtype of products.
 
     Returns (loss [H], the teacher's clusters of the images [H, B]).
     """
     parts = training.tensors
-    with torch.no_grad():
-        teacher = log_probabilities(parts["teacher"], x, cfg["temperature"])
-    student = log_probabilities(parts["student"], x, cfg["temperature"])
+    with epochs.products_in(x.dtype, x.device):
+        with torch.no_grad():
+            teacher = log_probabilities(parts["teacher"], x, cfg["temperature"])
+        student = log_probabilities(parts["student"], x, cfg["temperature"])
     losses = loss(student, teacher, parts["loss"]["prior"], cfg)
     losses.mean().backward()
     adamw_step(training.optimisers["student"], lr)
@@ -236,4 +250,4 @@ def _of_one_head(block, weights, cfg):
     """Log-probabilities [b, K], a tensor, of embeddings [b, d] under one head's weights."""
     device = torch_device()
     head = {name: torch.from_numpy(value)[None].to(device) for name, value in weights.items()}
-    return log_probabilities(head, epochs.to_tensor(block, device), cfg["temperature"])[0]
+    return log_probabilities(head, gather.as_tensor(block, device), cfg["temperature"])[0]

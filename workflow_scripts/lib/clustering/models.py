@@ -83,7 +83,17 @@ class Hierarchical(Clustering):
     )
 
 
-class Distillation(Clustering):
+class Trained(Clustering):
+    """What the clusterings share that torch trains."""
+
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "auto",
+        description="Numbers of the matrix products in training; auto is bfloat16 where the "
+        "processor or the card has it. Weights, softmax and losses are float32 always.",
+    )
+
+
+class Distillation(Trained):
     """What TEMI and SCAN share, heads trained on pairs of neighbours."""
 
     neighbours: Count = Field(50, description="Nearest neighbours per image.")
@@ -126,7 +136,7 @@ class Scan(Distillation):
     )
 
 
-class Turtle(Clustering):
+class Turtle(Trained):
     """TURTLE (ICML 2024), clusters that linear classifiers learn easily (re-derived).
 
     Steps, inner steps, batch size and gamma are the public code's; the rest is ours.

@@ -23,7 +23,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.lib.clustering import epochs
+from workflow_scripts.lib.clustering import epochs, gather
 from workflow_scripts.lib.clustering.methods import check_k
 from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
@@ -41,7 +41,7 @@ def train_turtle(spaces, task):
     spaces: list of embeddings [N, d_s] of the same images, one array per representation space (one
     is enough), unit norm; float32 or float16, may be memory maps (cast batch by batch).
     task: a `Task`; its cfg has steps (outer), inner_steps, batch_size (images), inner_lr,
-    outer_lr, gamma, warm_start (bool), temperature, heads (task encoders) and seed.
+    outer_lr, gamma, warm_start (bool), temperature, heads (task encoders), precision and seed.
     The weights are prototypes_s [K, d_s] and scale_s [K, 1] for space s = 0, 1, ...; the history's
     loss is the outer objective. Raises InputError on sizes that do not fit together.
     """
@@ -54,12 +54,14 @@ def train_turtle(spaces, task):
     check_k(task.k, n, least=2)
     training = _start([space.shape[1] for space in spaces], task.k, cfg)
     like = training.tensors["task"]["scale_0"][..., 0]
+    features = gather.resident(spaces, like.device)
+    dtype = epochs.product_type(cfg, like.device)
 
     def train_epoch(epoch, first, last):
         log = epochs.EpochLog(like)
-        for _, rows in epochs.batches(n, first, last, cfg["batch_size"], training.generator):
-            views = [epochs.to_tensor(space[rows], like.device) for space in spaces]
-            log.add(*_train_step(training, views, cfg))
+        numbered = epochs.batches(n, first, last, cfg["batch_size"], training.generator)
+        for _, views in gather.batches(features, numbered, like.device):
+            log.add(*_train_step(training, [view.to(dtype) for view in views], cfg))
         return log.row(epoch, first, last)
 
     epochs.run_epochs(training, train_epoch, task, spaces)
@@ -84,7 +86,7 @@ def _of_one_encoder(block, weights, cfg):
     device = torch_device()
     task = {name: torch.from_numpy(value)[None].to(device) for name, value in weights.items()}
     dims = [task[f"prototypes_{s}"].shape[-1] for s in range(len(task) // 2)]
-    views = epochs.to_tensor(block, device).split(dims, dim=-1)
+    views = gather.as_tensor(block, device).split(dims, dim=-1)
     return task_log_probabilities(task, views, cfg["temperature"])[0]
 
 
@@ -97,7 +99,7 @@ def task_log_probabilities(task, views, temperature):
     parts = []
     for s, x in enumerate(views):
         layer = task[f"scale_{s}"] / temperature * F.normalize(task[f"prototypes_{s}"], dim=-1)
-        parts.append(F.log_softmax(x @ layer.mT, dim=-1))
+        parts.append(F.log_softmax((x @ layer.mT).float(), dim=-1))
     return torch.logsumexp(torch.stack(parts), dim=0) - math.log(len(parts))
 
 
@@ -110,15 +112,15 @@ def fit_classifiers(classifiers, optimiser, views, labels, steps):
     for _ in range(steps):
         for s, x in enumerate(views):
             residual = classifier_log_probabilities(classifiers, s, x).exp() - labels
-            classifiers[f"weight_{s}"].grad = residual.mT @ x / len(x)
+            classifiers[f"weight_{s}"].grad = (residual.mT @ x).float() / len(x)
             classifiers[f"bias_{s}"].grad = residual.mean(dim=1)
         optimiser.step()
 
 
 def classifier_log_probabilities(classifiers, s, x):
     """log-softmax(weight_s x + bias_s), [H, B, K]."""
-    bias = classifiers[f"bias_{s}"].unsqueeze(1)
-    return F.log_softmax(x @ classifiers[f"weight_{s}"].mT + bias, dim=-1)
+    products = (x @ classifiers[f"weight_{s}"].mT).float()
+    return F.log_softmax(products + classifiers[f"bias_{s}"].unsqueeze(1), dim=-1)
 
 
 def turtle_objective(task, classifiers, gamma):
@@ -163,6 +165,7 @@ def _start(dims, k, cfg):
 def _train_step(training, views, cfg):
     """Fit the classifiers to the task encoder's labels, then move the task encoder.
 
+    views: list of embeddings [B, d_s], of the dtype of products.
     Returns (objective [H], the task encoder's clusters [H, B]).
     """
     classifiers = training.tensors["classifiers"]
@@ -171,10 +174,11 @@ def _train_step(training, views, cfg):
         for value in classifiers.values():
             value.zero_()
         inner.state.clear()  # Adam's moments begin at zero again
-    task = task_log_probabilities(training.tensors["task"], views, cfg["temperature"])
-    labels = task.detach().exp()
-    fit_classifiers(classifiers, inner, views, labels, cfg["inner_steps"])
-    fitted = [classifier_log_probabilities(classifiers, s, x) for s, x in enumerate(views)]
+    with epochs.products_in(views[0].dtype, views[0].device):
+        task = task_log_probabilities(training.tensors["task"], views, cfg["temperature"])
+        labels = task.detach().exp()
+        fit_classifiers(classifiers, inner, views, labels, cfg["inner_steps"])
+        fitted = [classifier_log_probabilities(classifiers, s, x) for s, x in enumerate(views)]
     objective = turtle_objective(task, fitted, cfg["gamma"])
     objective.sum().backward()
     outer.step()
