@@ -1,10 +1,10 @@
-# make demo | make studies | make deep-clustering | make figures | make test | make schema; needs Python 3.11+ and make, nothing else.
+# make demo | make studies | make deep-clustering | make figures | make test | make test-gpu | make schema; needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test schema lock
+.PHONY: demo studies deep-clustering figures test test-gpu schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -33,6 +33,10 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+# The tests that need a graphics card.
+test-gpu: .venv/installed-dev
+	$(BIN)/python -m pytest -m gpu
 
 # Renew the JSON schema for editors after a change of the config's models.
 schema: .venv/installed

@@ -203,14 +203,18 @@ def positives_file(wildcards):
     ).format(train=study["train"], corpus=study["corpus"], **wildcards)
 
 
+def far_from_images(wildcards):
+    """Whether negatives of a study are to be far from the training images."""
+    blocks = CONFIG["studies"][wildcards.study]["negatives"]
+    return any(CONFIG["negatives"][name]["distance_to"] == "images" for name in blocks)
+
+
 def positives_and_candidates(wildcards):
     """What the choice of negatives reads: one list of positives, corpora, concept trees, given lists
     of names and, where distances are to images, the training images."""
     study = CONFIG["studies"][wildcards.study]
-    by_images = any(
-        CONFIG["negatives"][name]["distance_to"] == "images" for name in study["negatives"]
-    )
-    train = embeddings_of(wildcards.encoder, [study["train"]] if by_images else [])
+    sets = [study["train"]] if far_from_images(wildcards) else []
+    train = embeddings_of(wildcards.encoder, sets)
     return texts_of(wildcards.encoder, configuration.study_corpora(study, CONFIG)) | {
         "train": train["embeddings"],
         "train_index": train["index"],
@@ -241,6 +245,8 @@ rule mine_negatives:
         "results/logs/mine_negatives/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=lambda wildcards: int(far_from_images(wildcards)),
     params:
         cfg=negatives_config,
         code=code("mine_negatives", negatives_modules),

@@ -72,6 +72,8 @@ rule score_images:
         "results/logs/score_images/{study}/{encoder}/{clustering}/{mining}/seed{seed}.log",
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=1,
     params:
         cfg=scoring_config,
         code=code("score_images", detector_modules),

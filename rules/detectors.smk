@@ -144,6 +144,8 @@ rule score_with_detector:
         scored=one_of([scored_name(CONFIG)] if "detector" in CONFIG else []),
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=1,
     params:
         cfg=config_for_detector,
         code=code("score_with_detector", modules_of_detector),

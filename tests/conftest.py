@@ -7,7 +7,17 @@ from detectors import store
 from filelock import FileLock
 from projects import Project, make_hostile_project, make_project
 
+from workflow_scripts.lib.device import has_gpu
+
 pytest_plugins = ["browser"]
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that are marked `gpu` need a graphics card."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not has_gpu():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a graphics card"))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.concepts.similarity import top_concepts
+from workflow_scripts.lib.device import placed
 from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, read_texts
 from workflow_scripts.lib.job import job, progress
 
@@ -18,7 +19,7 @@ def match_concepts(embeddings, index, texts, concepts, top, output):
     check_same_encoder(images.meta, meta)
     vectors = read_texts(texts)
     blocks = progress(images.blocks(), unit="block")
-    ids, cosines = top_concepts(blocks, vectors, min(top, len(vectors)))
+    ids, cosines = top_concepts(blocks, placed(vectors), min(top, len(vectors)))
     columns = {
         "image_id": images.ids,
         "concept_ids": pa.FixedSizeListArray.from_arrays(ids.ravel(), ids.shape[1]),

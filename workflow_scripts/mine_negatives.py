@@ -23,6 +23,7 @@ from workflow_scripts.lib.concepts.negatives import (
     unrelated,
 )
 from workflow_scripts.lib.concepts.positives import read_corpora
+from workflow_scripts.lib.device import placed
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import Impossible, reason
 from workflow_scripts.lib.job import job
@@ -76,7 +77,7 @@ def mine_negatives(inputs, cfg, meta, output):
     """
     corpora, vectors = read_corpora(cfg["corpora"], inputs.texts, inputs.concepts)
     chosen = read_table(inputs.positives, ["concept", "concept_id"])
-    images, given = some_images(inputs.train, inputs.train_index), iter(inputs.given)
+    images, given = placed(some_images(inputs.train, inputs.train_index)), iter(inputs.given)
     names = chosen["concept"].to_pylist()
     positive_vectors = vectors[chosen["concept_id"].to_numpy()]
     parts, missing, lacking = [SCHEMA.empty_table()], {}, {}

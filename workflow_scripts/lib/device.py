@@ -6,6 +6,8 @@ A process that sees no card imports no torch here.
 import os
 from pathlib import Path
 
+import numpy as np
+
 DEVICES = ("nvidia*", "dxg", "kfd")  # in /dev: NVIDIA's, also below Windows, and AMD's
 
 
@@ -18,6 +20,15 @@ def has_gpu():
     import torch
 
     return torch.cuda.is_available()
+
+
+def placed(array):
+    """A NumPy array of float32 as a tensor on the process's card; without a card as it is."""
+    if array is None or not has_gpu():
+        return array
+    import torch
+
+    return torch.from_numpy(np.require(array, requirements="W")).to("cuda")
 
 
 def torch_device():

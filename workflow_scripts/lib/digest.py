@@ -20,6 +20,7 @@ UNCOUNTED = (SCRIPTS / "lib/job.py",)  # logging, progress and cards, which no r
 # Package as it is imported -> the distributions that bring it.
 PACKAGES = {
     "PIL": ("pillow",),
+    "array_api_compat": ("array-api-compat",),
     "bokeh": ("bokeh",),
     "faiss": ("faiss-gpu", "faiss-cpu"),
     "numpy": ("numpy",),

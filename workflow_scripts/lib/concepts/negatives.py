@@ -8,6 +8,7 @@ and one block in `models.py`.
 
 import numpy as np
 
+from workflow_scripts.lib.arrays import array_namespace, beside, to_numpy
 from workflow_scripts.lib.concepts.similarity import split_rows
 from workflow_scripts.lib.errors import Impossible, InputError
 
@@ -101,7 +102,7 @@ def neglabel(texts, positives, pos, quantile=0.99, share=0.15, limit=None, image
         any positive (near duplicates of a positive; CSP uses .95). None keeps them.
     images: float32 [n, d] unit-norm in-distribution images, whose cosines then measure d in place
         of the positives' (after InterNeg, CVPR 2026; the quantile over single images is our
-        reading). None measures by the positives.
+        reading), on a card if they are there. None measures by the positives.
     Returns rows of `texts` int64 [M] in their final order and d float32 [M]. The order is the
     original's: parts of speech as they first occur among the candidates, lowest d first.
     Raises InputError if there are no positives, Impossible if nothing is left.
@@ -147,10 +148,11 @@ def _distances(texts, positives, quantile, limit, images):
 
 
 def _quantiles(texts, others, quantile):
-    """A quantile of the cosines of every text to the other embeddings: float32 [C]."""
-    found = [np.empty(0, np.float32)]
+    """A quantile of the cosines of every text to the other embeddings: float32 [C] of NumPy."""
+    xp, found = array_namespace(others), [np.empty(0, np.float32)]
     for part in split_rows([texts], len(others)):
-        found.append(np.quantile(part @ others.T, quantile, axis=1).astype(np.float32))
+        sims = beside(part, others) @ others.T
+        found.append(to_numpy(xp.quantile(sims, quantile, axis=1)).astype(np.float32))
     return np.concatenate(found)
 
 

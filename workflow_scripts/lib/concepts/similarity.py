@@ -1,10 +1,13 @@
 """Zero-shot similarity: the best matching concepts of every image, over a whole corpus.
 
-The images are streamed, so the N x V matrix of cosines never exists.
+The images are streamed, so the N x V matrix of cosines never exists. Embeddings are NumPy arrays
+or, on a graphics card, torch tensors (`lib/arrays.py`). Not by faiss.knn, which does not say which
+of equal cosines it returns.
 """
 
 import numpy as np
 
+from workflow_scripts.lib.arrays import array_namespace, beside, device, to_numpy
 from workflow_scripts.lib.errors import InputError
 
 # Cosines held at a time: 64 MB of float32, still enough rows for a fast matrix product.
@@ -41,7 +44,8 @@ def tiles(blocks, texts):
 
 
 def _check_finite(embeddings, name):
-    if not np.isfinite(embeddings).all():
+    xp = array_namespace(embeddings)
+    if not xp.all(xp.isfinite(embeddings)):
         raise InputError(f"{name} hold NaN or infinite values; embed them again")
 
 
@@ -49,9 +53,9 @@ def top_concepts(blocks, texts, m):
     """The m concepts with the highest cosine for every image (ClusterMine step 2, m = 1).
 
     blocks: iterable of float32 [b, d] unit-norm image embeddings.
-    texts: float32 [V, d] unit-norm concept embeddings.
-    Returns ids int32 [N, m] and cosines float32 [N, m], best first. Of equal float32 cosines the
-    lower concept id comes first, and is the one kept at the cut.
+    texts: float32 [V, d] unit-norm concept embeddings. The work is done where they are.
+    Returns ids int32 [N, m] and cosines float32 [N, m] of NumPy, best first. Of equal float32
+    cosines the lower concept id comes first, and is the one kept at the cut.
     Raises InputError if m is not in 1..V, widths differ, or a value is not finite.
     """
     if not 1 <= m <= len(texts):
@@ -62,9 +66,9 @@ def top_concepts(blocks, texts, m):
     ids = [np.empty((0, m), np.int32)]
     cosines = [np.empty((0, m), np.float32)]
     for part in tiles(blocks, {"concepts": texts}):
-        part_ids, part_cosines = top_of_rows(part @ texts.T, m)
-        ids.append(part_ids)
-        cosines.append(part_cosines)
+        part_ids, part_cosines = top_of_rows(beside(part, texts) @ texts.T, m)
+        ids.append(to_numpy(part_ids))
+        cosines.append(to_numpy(part_cosines))
     return np.concatenate(ids), np.concatenate(cosines)
 
 
@@ -78,17 +82,16 @@ def top_of_rows(sims, m):
     Columns are put into at least m groups. The m-th largest group maximum is a lower bound of the
     row's m-th largest value, so only the few values that reach it need sorting.
     """
-    n, v = sims.shape
+    xp, n, v = array_namespace(sims), *sims.shape
     width = min(GROUP, v // m)
     groups = v // width
-    maxima = sims[:, : groups * width].reshape(n, width, groups).max(axis=1)
-    bound = np.partition(maxima, groups - m, axis=1)[:, groups - m]
-    reached = sims >= bound[:, None]
-    if reached.flags.c_contiguous:
-        rows, ids = np.divmod(np.flatnonzero(reached), v)
-    else:  # in the order of the memory, which is faster
-        ids, rows = np.divmod(np.flatnonzero(reached.T), n)
+    parts = xp.reshape(sims[:, : groups * width], (n, width, groups))
+    bound = xp.sort(xp.max(parts, axis=1), axis=1, stable=False)[:, groups - m]
+    (reached,) = xp.nonzero(xp.reshape(sims >= bound[:, None], (-1,)))
+    rows, ids = reached // v, reached % v
     values = sims[rows, ids]
-    order = np.lexsort((ids, -values, rows))
-    best = np.searchsorted(rows[order], np.arange(n))[:, None] + np.arange(m)
-    return ids[order][best].astype(np.int32), values[order][best]
+    order = xp.argsort(-values, stable=True)
+    order = order[xp.argsort(rows[order], stable=True)]
+    first = xp.searchsorted(rows, xp.arange(n, dtype=rows.dtype, device=device(sims)))
+    best = order[first[:, None] + xp.arange(m, device=device(sims))]
+    return xp.astype(ids[best], xp.int32), values[best]

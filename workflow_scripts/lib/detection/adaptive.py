@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from workflow_scripts.lib.arrays import array_namespace, beside, device, to_numpy
 from workflow_scripts.lib.detection.texts import entropy, neglabel
 
 # Images adapted to at a time; bounds the memory, changes no score.
@@ -47,17 +48,22 @@ def adaneg(
             groups,
             seed,
         )
-        return adaptive + np.float32(weight) * plain
+        return adaptive + weight * plain
 
     def score(*arrays):
         steps = range(0, len(arrays[0]), STEP)
-        return np.concatenate([score_step(*(a[s : s + STEP] for a in arrays)) for s in steps])
+        scores = [score_step(*(a[s : s + STEP] for a in arrays)) for s in steps]
+        return array_namespace(*arrays).concat(scores)
 
     return score
 
 
 class _Proxies:
-    """AdaNeg's memory of one side: the labels written to, their images and entropies."""
+    """AdaNeg's memory of one side: the labels written to, their images and entropies.
+
+    What is written is decided on the host, for all images of a step at once; images and proxies
+    stay where the texts are.
+    """
 
     def __init__(self, texts, places):
         self.texts = texts
@@ -70,37 +76,42 @@ class _Proxies:
 
         sims: [b, V] cosines to the texts, which stay those of labels without images.
         """
-        adapted = sims.T.copy()
+        xp = array_namespace(sims)
+        adapted = xp.asarray(sims.T, copy=True)
         if self.sums:
-            adapted[list(self.sums)] = self._proxies(list(self.sums)) @ images.T
-        rows = np.flatnonzero(sure)
-        nearest = sims[rows].argmax(axis=1)
-        entropies = -entropy(sims[rows], temperature)
-        written, proxies = [], [np.empty((0, images.shape[1]), np.float32)]
-        for row, label, own in zip(rows.tolist(), nearest.tolist(), entropies, strict=True):
+            adapted[list(self.sums), :] = self._proxies(list(self.sums)) @ images.T
+        rows = np.flatnonzero(to_numpy(sure))
+        chosen = sims[beside(rows, sims)]
+        nearest, entropies = xp.argmax(chosen, axis=1), -entropy(chosen, temperature)
+        decided = zip(rows.tolist(), to_numpy(nearest).tolist(), to_numpy(entropies), strict=True)
+        none = xp.zeros((0, images.shape[1]), dtype=images.dtype, device=device(images))
+        written, proxies = [], [none]
+        for row, label, own in decided:
             if self._write(images[row], label, own):
                 written.append((row, label))
                 proxies.append(self._proxies([label]))
-        cosines = np.concatenate(proxies) @ images.T
-        for (row, label), from_now_on in zip(written, cosines, strict=True):
-            adapted[label, row:] = from_now_on[row:]
+        cosines = xp.concat(proxies) @ images.T
+        for number, (row, label) in enumerate(written):
+            adapted[label, row:] = cosines[number, row:]
         return adapted.T
 
     def _proxies(self, labels):
-        both = self.texts[labels] + np.stack([self.sums[label] for label in labels])
-        return both / np.linalg.norm(both, axis=1, keepdims=True)
+        xp = array_namespace(self.texts)
+        both = self.texts[labels] + xp.stack([self.sums[label] for label in labels])
+        return both / xp.linalg.vector_norm(both, axis=1, keepdims=True)
 
     def _write(self, image, label, entropy):
         """Keep an image if there is room or another is less sure; returns whether it was kept."""
         kept = self.images.setdefault(label, [])
         entropies = self.entropies.setdefault(label, [])
+        xp = array_namespace(image)
         if len(kept) < self.places:
-            kept.append(image.copy())
+            kept.append(xp.asarray(image, copy=True))
             entropies.append(entropy)
         elif kept and entropy < max(entropies):
             worst = int(np.argmax(entropies))
-            kept[worst], entropies[worst] = image.copy(), entropy
+            kept[worst], entropies[worst] = xp.asarray(image, copy=True), entropy
         else:
             return False
-        self.sums[label] = np.sum(kept, axis=0)
+        self.sums[label] = xp.sum(xp.stack(kept), axis=0)
         return True

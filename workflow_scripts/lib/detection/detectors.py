@@ -1,7 +1,8 @@
 """OOD scores of images against positives, negatives or training images. Higher = more ID.
 
 A detector is a function of cosines, `f(positive_sims, **parameters)` or
-`f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. A new one is one
+`f(positive_sims, negative_sims, **parameters)`, that returns float32 [b]. Cosines are arrays of
+NumPy or, on a graphics card, torch tensors (`lib/arrays.py`). A new one is one
 function, one entry in `methods.METHODS` and one block in `models.py`. Detectors that prepare
 something first are functions of what they need, `f(*sources, **parameters)`, that return
 such a score function of (images, positive_sims, negative_sims); they are marked `fitted`. Those
@@ -14,8 +15,10 @@ from functools import partial
 
 import numpy as np
 
+from workflow_scripts.lib.arrays import array_namespace, to_numpy
 from workflow_scripts.lib.concepts.similarity import tiles
 from workflow_scripts.lib.detection.methods import METHODS, function_of
+from workflow_scripts.lib.device import placed
 from workflow_scripts.lib.errors import Impossible, InputError, reason
 from workflow_scripts.lib.job import progress
 
@@ -94,11 +97,14 @@ def score_blocks(
     negatives None for detectors that need none; nearest int32 [N] and cosines float32 [N] are the
     positive with the highest cosine, the first of equals (None without positives).
     Every block is multiplied once with the positives and once with each list of negatives; memory
-    holds a few products of at most `similarity.TILE` cosines, whatever the number of images.
+    holds a few products of at most `similarity.TILE` cosines, whatever the number of images. On a
+    card all but the scores stays there.
     Raises InputError for an unknown method, a missing source or embeddings that do not fit.
     """
     if positives is not None and not len(positives):
         raise InputError("there are no positives to score against; mine at least one concept")
+    positives = placed(positives)
+    negatives = {name: placed(texts) for name, texts in negatives.items()}
     sources = {"positives": positives, "train": train, "clusters": clusters}
     plan = _plan(sources, negatives, detectors, missing)
     failed = {} if missing is None else missing
@@ -115,22 +121,24 @@ def score_blocks(
     for part in tiles(blocks, texts):
         rows = None if own is None else own[start : start + len(part)]
         start += len(part)
-        positive_sims = None
+        part, positive_sims = placed(part), None
         if positives is not None:
             positive_sims = _cosines(part, positives)
-            best = positive_sims.argmax(axis=1)
-            nearest.append(best.astype(np.int32))
-            cosines.append(positive_sims[np.arange(len(part)), best])
+            best, cosine = _nearest(positive_sims)
+            nearest.append(best)
+            cosines.append(cosine)
         for name, score in plan.get(None, []):
             if (name, None) not in failed:
                 with _recorded((name, None), missing):
-                    scores[name, None].append(score(part, positive_sims, None, rows))
+                    found = score(part, positive_sims, None, rows)
+                    scores[name, None].append(to_numpy(found))
         for against in used:
             negative_sims = _cosines(part, used[against])
             for name, score in plan[against]:
                 if (name, against) not in failed:
                     with _recorded((name, against), missing):
-                        scores[name, against].append(score(part, positive_sims, negative_sims))
+                        found = score(part, positive_sims, negative_sims)
+                        scores[name, against].append(to_numpy(found))
     empty = np.empty(0, np.float32)
     scores = {
         key: np.concatenate([empty, *values]) for key, values in scores.items() if key not in failed
@@ -168,6 +176,14 @@ def with_temperatures(detectors, encoder):
 def _cosines(images, texts):
     """[b, V], stored concepts first: a group of negatives is then rows of contiguous memory."""
     return (texts @ images.T).T
+
+
+def _nearest(sims):
+    """The first of the highest cosines of every row, int32 [b], and that cosine, of NumPy."""
+    xp = array_namespace(sims)
+    best = xp.argmax(sims, axis=1)
+    cosines = xp.take_along_axis(sims, best[:, None], axis=1)[:, 0]
+    return to_numpy(best).astype(np.int32), to_numpy(cosines)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workflow_scripts.lib.arrays import array_namespace, beside, device
 from workflow_scripts.lib.concepts.similarity import split_rows, top_concepts, top_of_rows
 from workflow_scripts.lib.errors import Impossible
 from workflow_scripts.lib.groups import group_sums, scatter_within
@@ -18,9 +19,10 @@ def knn(train, k=10):
     train: the training images' `Embeddings`, streamed for every tile of images.
     k: our default is small, since k must stay below the images of a class to mean "in its midst"
         (the paper takes 50 for CIFAR-10, 1000 for ImageNet-1K).
-    Returns the score function of (images [b, d], ..., own). own: int [b], an image's row among the
-    training images, -1 if it is none of them; None for all. A training image is no neighbour of
-    itself, so its score is that of a fit without it; an exact copy with another id is a neighbour.
+    Returns the score function of (images [b, d], ..., own), whose scores are NumPy's. own: int [b],
+    an image's row among the training images, -1 if it is none of them; None for all. A training
+    image is no neighbour of itself, so its score is that of a fit without it; an exact copy with
+    another id is a neighbour.
     Raises Impossible if there are fewer than k (other) training images.
     """
     if not 1 <= k <= train.rows:
@@ -36,6 +38,7 @@ def knn(train, k=10):
         ids, best = np.empty((len(images), 0), int), np.empty((len(images), 0), np.float32)
         start = 0
         for block in train.blocks():
+            block = beside(block, images)
             found, cosines = top_concepts([images], block, min(wanted, len(block)))
             ids = np.concatenate([ids, start + found.astype(int)], axis=1)
             best = np.concatenate([best, cosines], axis=1)
@@ -92,22 +95,25 @@ def mahalanobis(clusters, shrinkage=0.01):
     centre = means.mean(axis=0)
     whiten = basis / np.sqrt(shrunk)
     whitened = (means - centre) @ whiten
-    norms = (whitened**2).sum(axis=1)
+    fit = (centre, whiten, whitened, (whitened**2).sum(axis=1))
 
     def score(images, positive_sims=None, negative_sims=None, own=None):
-        scores, start = [np.empty(0, np.float32)], 0
+        xp, start = array_namespace(images), 0
+        scores = [xp.astype(images[:0, 0], xp.float32)]
+        middle, turn, points, lengths = (beside(array, images) for array in fit)
         for part in split_rows([images], max(len(means), size)):
-            part = part.astype(np.float64)
-            z = (part - centre) @ whiten
-            distances = (z**2).sum(axis=1) + (norms - 2 * z @ whitened.T).min(axis=1)
+            part = xp.astype(part, xp.float64)
+            z = (part - middle) @ turn
+            distances = xp.sum(z**2, axis=1) + xp.min(lengths - 2 * z @ points.T, axis=1)
             if own is not None:
                 rows = own[start : start + len(part)]
                 cluster = np.where(rows >= 0, clusters.clusters[rows], -1)
                 fitted = np.flatnonzero(cluster >= 0)
-                distances[fitted] = without(part[fitted], cluster[fitted])
-            scores.append(-np.maximum(distances, 0).astype(np.float32))
+                places = beside(fitted, images)
+                distances[places] = without(part[places], cluster[fitted])
+            scores.append(-xp.astype(xp.clip(distances, min=0), xp.float32))
             start += len(part)
-        return np.concatenate(scores)
+        return xp.concat(scores)
 
     without = None if clusters.clusters is None else _left_out(clusters, spectrum, basis, shrinkage)
     return score
@@ -125,33 +131,36 @@ def _left_out(gaussians, spectrum, basis, shrinkage):
     Returns a function of (images float64 [b, d], their clusters int [b]) that gives float64 [b].
     """
     counts = np.bincount(gaussians.clusters[gaussians.clusters >= 0])
-    total, trace, size = counts.sum(), spectrum.sum(), len(spectrum)
+    total, trace, size = int(counts.sum()), float(spectrum.sum()), len(spectrum)
     centre = gaussians.means.mean(axis=0)
-    means = (gaussians.means - centre) @ basis
+    fit = (centre, basis, (gaussians.means - centre) @ basis, spectrum)
 
     def distances(images, cluster):
-        z = (images - centre) @ basis
-        u = z - means[cluster]
-        n = counts[cluster]
-        ratio = n / np.maximum(n - 1, 1)  # of a cluster of one image u is 0
-        rest = (total * trace - ratio * (u**2).sum(axis=1)) / (total - 1)
-        diagonal = (1 - shrinkage) * total / (total - 1) * spectrum
+        xp = array_namespace(images)
+        middle, turn, means, variances = (beside(array, images) for array in fit)
+        own, n = beside(cluster, images), beside(counts[cluster].astype(float), images)
+        z = (images - middle) @ turn
+        u = z - means[own]
+        ratio = n / xp.clip(n - 1, min=1)  # of a cluster of one image u is 0
+        rest = (total * trace - ratio * xp.sum(u**2, axis=1)) / (total - 1)
+        diagonal = (1 - shrinkage) * total / (total - 1) * variances
         inverse = 1 / (diagonal + (shrinkage * rest / size)[:, None])
         taken = (1 - shrinkage) * ratio / (total - 1)
         q = inverse * u
-        length = (u * q).sum(axis=1)
+        length = xp.sum(u * q, axis=1)
         left = 1 - taken * length
-        if (np.minimum(left, rest / trace) < SMALLEST).any():
+        if xp.any(xp.minimum(left, rest / trace) < SMALLEST):
             raise Impossible(
                 "mahalanobis: the covariance has no inverse without one of the training images "
                 f"that are scored; raise shrinkage above {shrinkage} or take fewer clusters"
             )
-        along = (z * q).sum(axis=1)[:, None] - q @ means.T
+        along = xp.sum(z * q, axis=1)[:, None] - q @ means.T
         found = inverse @ (means**2).T - 2 * (z * inverse) @ means.T
-        found += (z**2 * inverse).sum(axis=1)[:, None] + (taken / left)[:, None] * along**2
+        found += xp.sum(z**2 * inverse, axis=1)[:, None] + (taken / left)[:, None] * along**2
         alone = ratio**2 * length / left
-        found[np.arange(len(z)), cluster] = np.where(n > 1, alone, np.inf)
-        return found.min(axis=1)
+        rows = xp.arange(len(z), device=device(images))
+        found[rows, own] = xp.where(n > 1, alone, xp.inf)
+        return xp.min(found, axis=1)
 
     return distances
 

@@ -1,5 +1,7 @@
 """OOD scores from the cosines of images to positive and negative concepts.
 
+Cosines are arrays of NumPy or torch (`lib/arrays.py`), and so are the scores.
+
 A model that was trained with a logit scale a and, as SigLIP, a bias b has the logits a s + b. With
 temperature 1 / a the scores here are those of its logits: b cancels in every softmax and adds the
 constant b / a to `max_logit` and `energy`, so that no AUROC or FPR95 depends on it. SigLIP's own
@@ -8,6 +10,7 @@ probability sigmoid(a s + b) of the best positive rises with `max_logit`: it ran
 
 import numpy as np
 
+from workflow_scripts.lib.arrays import array_namespace, beside, device
 from workflow_scripts.lib.concepts.similarity import top_of_rows
 from workflow_scripts.lib.errors import Impossible
 
@@ -21,7 +24,7 @@ def max_logit(positive_sims):
 
     positive_sims: float32 [b, P] cosines.
     """
-    return positive_sims.max(axis=1).astype(np.float32)
+    return array_namespace(positive_sims).max(positive_sims, axis=1)
 
 
 def mcm(positive_sims, temperature=1.0):
@@ -29,7 +32,7 @@ def mcm(positive_sims, temperature=1.0):
 
     positive_sims: float32 [b, P] cosines. Temperature 1 on raw cosines is the authors' setting.
     """
-    return (1 / _sum_exp(positive_sims.T, temperature)).astype(np.float32)
+    return _float32(1 / _sum_exp(positive_sims.T, temperature))
 
 
 def energy(positive_sims, temperature=0.01):
@@ -38,8 +41,9 @@ def energy(positive_sims, temperature=0.01):
     positive_sims: float32 [b, P] cosines. Temperature .01 is CLIP's logit scale of 100; the score
     is in units of cosines.
     """
-    mass = np.log(_sum_exp(positive_sims.T, temperature))
-    return (positive_sims.max(axis=1) + temperature * mass).astype(np.float32)
+    xp = array_namespace(positive_sims)
+    mass = xp.log(_sum_exp(positive_sims.T, temperature))
+    return _float32(xp.max(positive_sims, axis=1) + temperature * mass)
 
 
 def entropy(positive_sims, temperature=0.01):
@@ -47,14 +51,14 @@ def entropy(positive_sims, temperature=0.01):
 
     positive_sims: float32 [b, P] cosines.
     """
-    sims = positive_sims.T
-    top, mass, weighted = sims.max(axis=0), 0.0, 0.0
+    xp, sims = array_namespace(positive_sims), positive_sims.T
+    top, mass, weighted = xp.max(sims, axis=0), 0.0, 0.0
     for start in range(0, len(sims), CHUNK):
-        logits = (sims[start : start + CHUNK] - top) / np.float32(temperature)
-        weights = np.exp(logits)
-        mass = mass + weights.sum(axis=0).astype(np.float64)
-        weighted = weighted + (weights * logits).sum(axis=0)
-    return (weighted / mass - np.log(mass)).astype(np.float32)
+        logits = (sims[start : start + CHUNK] - top) / temperature
+        weights = xp.exp(logits)
+        mass = mass + xp.astype(xp.sum(weights, axis=0), xp.float64)
+        weighted = weighted + xp.sum(weights * logits, axis=0)
+    return _float32(weighted / mass - xp.log(mass))
 
 
 def neglabel(positive_sims, negative_sims, temperature=0.01, groups=100, seed=0):
@@ -76,12 +80,11 @@ def neglabel(positive_sims, negative_sims, temperature=0.01, groups=100, seed=0)
             "negatives"
         )
     order = np.random.default_rng(seed).permutation(size * groups)
-    top = positive_sims.max(axis=1)
-    positive = _sum_exp(positive_sims.T, temperature)
-    total = np.zeros(len(positive_sims))
-    for group in order.reshape(groups, size):
-        total += positive / (positive + _sum_exp(negative_sims.T, temperature, top, group))
-    return (total / groups).astype(np.float32)
+    top = array_namespace(positive_sims).max(positive_sims, axis=1)
+    positive, total = _sum_exp(positive_sims.T, temperature), 0.0
+    for group in beside(order.reshape(groups, size), negative_sims):
+        total = total + positive / (positive + _sum_exp(negative_sims.T, temperature, top, group))
+    return _float32(total / groups)
 
 
 def negrefine(positives, negatives, temperature=0.01, groups=100, seed=0, top=5, weight=2.0):
@@ -100,11 +103,12 @@ def negrefine(positives, negatives, temperature=0.01, groups=100, seed=0, top=5,
         mass = neglabel(positive_sims, negative_sims, temperature, groups, seed)
         p, positive_top = top_of_rows(positive_sims, min(top, len(positives)))
         n, negative_top = top_of_rows(negative_sims, min(top, len(negatives)))
-        dots = (positives[p] @ negatives[n].swapaxes(1, 2)).astype(np.float64)
-        s_p, s_n = positive_top[:, :, None], negative_top[:, None, :].astype(np.float64)
-        both = (s_p + s_n) / np.sqrt(np.maximum(2 + 2 * dots, 1e-12))
-        margin = (both - s_n).max(axis=(1, 2))
-        return (mass + weight / (1 + np.exp(-margin / temperature))).astype(np.float32)
+        xp = array_namespace(positive_sims)
+        dots = xp.astype(positives[p] @ negatives[n].mT, xp.float64)
+        s_p, s_n = positive_top[:, :, None], xp.astype(negative_top, xp.float64)[:, None, :]
+        both = (s_p + s_n) / xp.sqrt(xp.clip(2 + 2 * dots, min=1e-12))
+        margin = xp.max(both - s_n, axis=(1, 2))
+        return _float32(mass + weight / (1 + xp.exp(-margin / temperature)))
 
     return score
 
@@ -114,13 +118,19 @@ def _sum_exp(sims, temperature, top=None, rows=None):
 
     top: float32 [b], default the maxima. A sum too large for float32 is infinite.
     """
-    top = sims.max(axis=0) if top is None else top
-    rows = np.arange(len(sims)) if rows is None else rows
-    total = np.zeros(sims.shape[1])
+    xp = array_namespace(sims)
+    top = xp.max(sims, axis=0) if top is None else top
+    rows = xp.arange(len(sims), device=device(sims)) if rows is None else rows
+    total = xp.zeros(sims.shape[1], dtype=xp.float64, device=device(sims))
     with np.errstate(over="ignore"):
         for start in range(0, len(rows), CHUNK):
             part = sims[rows[start : start + CHUNK]]
             part -= top
-            part *= np.float32(1 / temperature)
-            total += np.exp(part, out=part).sum(axis=0)
+            part *= 1 / temperature
+            total += xp.sum(xp.exp(part), axis=0)
     return total
+
+
+def _float32(scores):
+    xp = array_namespace(scores)
+    return xp.astype(scores, xp.float32)
