@@ -15,6 +15,7 @@ from workflow_scripts.lib.clustering.heads import (
     adamw,
     adamw_step,
     folded,
+    head_by_head,
     learning_rate,
     log_probabilities,
     standardisation,
@@ -53,6 +54,18 @@ def test_stacked_heads_equal_single_modules():
             z = second(torch.nn.functional.gelu(first(x)))
             logits = last(z / z.norm(dim=1, keepdim=True))
         torch.testing.assert_close(found[h], (logits / 0.1).log_softmax(-1), rtol=1e-4, atol=1e-4)
+
+
+def test_heads_one_by_one_equal_all_at_once():
+    heads = {name: value.requires_grad_() for name, value in random_heads().items()}
+    (x,) = random_tensors(9, 7, seed=20)
+    found = {}
+    for function in (head_by_head, log_probabilities):
+        out = function(heads, x, 0.1)
+        gradients = torch.autograd.grad(out.square().mean(), heads.values())
+        found[function] = [out, *gradients]
+    for one, other in zip(*found.values(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_teacher_by_hand():

@@ -228,6 +228,16 @@ def test_assign_streams_blocks_and_scores_are_its_log_probabilities():
     np.testing.assert_allclose(np.exp(scores), expected, rtol=1e-4)
 
 
+def test_what_is_found_in_blocks_of_any_size_is_in_their_order():
+    (logits,) = random_tensors(57, 4)
+    blocks = [logits[:1], logits[1:2], logits[2:30], logits[30:30], logits[30:]]
+    clusters, probabilities = epochs.most_probable(iter(block.log_softmax(-1) for block in blocks))
+    best = logits.double().softmax(-1).max(-1)
+    np.testing.assert_array_equal(clusters, best.indices)
+    np.testing.assert_allclose(probabilities, best.values, rtol=1e-6)
+    assert [array.dtype for array in epochs.most_probable([])] == [np.int32, np.float32]
+
+
 # --- kill and resume ------------------------------------------------------------------------
 
 

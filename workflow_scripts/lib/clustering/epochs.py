@@ -173,14 +173,19 @@ def best_head(loss):
 def most_probable(blocks):
     """The best cluster (int32 [N]) and its probability (float32 [N]) of every row.
 
-    blocks: iterable of tensors of log-probabilities [b, K], streamed.
+    blocks: iterable of tensors of log-probabilities [b, K], streamed. What is found is kept in
+    two buffers that grow by half: small arrays between the large blocks would keep the memory of
+    these from being used again.
     """
-    clusters, probabilities = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    clusters, probabilities, n = np.empty(0, np.int32), np.empty(0, np.float32), 0
     for block in blocks:
         best, cluster = block.max(dim=-1)
-        clusters.append(cluster.cpu().numpy().astype(np.int32))
-        probabilities.append(best.exp().cpu().numpy())
-    return np.concatenate(clusters), np.concatenate(probabilities)
+        rows, n = slice(n, n + len(block)), n + len(block)
+        if n > len(clusters):
+            clusters.resize(n + n // 2, refcheck=False)
+            probabilities.resize(n + n // 2, refcheck=False)
+        clusters[rows], probabilities[rows] = cluster.cpu().numpy(), best.exp().cpu().numpy()
+    return clusters[:n], probabilities[:n]
 
 
 # ---- the state of an unfinished training ----------------------------------------------------

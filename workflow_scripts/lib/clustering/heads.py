@@ -43,6 +43,16 @@ def log_probabilities(heads, x, temperature):
     return F.log_softmax(logits, dim=-1)
 
 
+def head_by_head(heads, x, temperature):
+    """`log_probabilities`, on a CPU one head after the other: their tensors are then small enough
+    for its cache and for memory that is used again."""
+    if x.is_cuda:
+        return log_probabilities(heads, x, temperature)
+    parts = zip(*(value.split(1) for value in heads.values()), strict=True)
+    single = (dict(zip(heads, part, strict=True)) for part in parts)
+    return torch.cat([log_probabilities(head, x, temperature) for head in single])
+
+
 def update_teacher(teacher, student, momentum):
     """EMA of the student's parameters (dicts as in `log_probabilities`), in place."""
     for name, parameter in teacher.items():
@@ -224,8 +234,8 @@ def _train_step(training, loss, x, lr, cfg):
     parts = training.tensors
     with epochs.products_in(x.dtype, x.device):
         with torch.no_grad():
-            teacher = log_probabilities(parts["teacher"], x, cfg["temperature"])
-        student = log_probabilities(parts["student"], x, cfg["temperature"])
+            teacher = head_by_head(parts["teacher"], x, cfg["temperature"])
+        student = head_by_head(parts["student"], x, cfg["temperature"])
     losses = loss(student, teacher, parts["loss"]["prior"], cfg)
     losses.mean().backward()
     adamw_step(training.optimisers["student"], lr)
