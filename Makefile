@@ -1,10 +1,11 @@
-# make demo | make studies | make deep-clustering | make figures | make test | make test-gpu | make schema; needs Python 3.11+ and make, nothing else.
+# make demo | make studies | make deep-clustering | make figures; needs Python 3.11+ and make, nothing else.
+# For developers: make test | make test-slurm | make test-gpu | make benchmark | make schema | make lock.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test test-gpu benchmark schema lock
+.PHONY: demo studies deep-clustering figures test test-slurm test-gpu benchmark schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -32,7 +33,14 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --ignore tests/slurm
+
+# The workflow on a real SLURM on this machine, about 8 minutes on 2 cores; -k 'queue or memory' takes one.
+# Where SLURM cannot be installed or started, the tests are skipped and say why.
+test-slurm: .venv/installed-dev
+	@command -v slurmctld >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update && apt-get install --yes --no-install-recommends slurm-wlm munge; } >/dev/null 2>&1 || true
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --durations 9 tests/slurm $(ARGS)
 
 # The tests that need a graphics card.
 test-gpu: .venv/installed-dev
@@ -40,8 +48,8 @@ test-gpu: .venv/installed-dev
 
 # Times and memory beside peers; what it said last is in tests/benchmarks/README.md.
 benchmark: .venv/installed
-	for script in tests/benchmarks/*.py; do OMP_NUM_THREADS=1 \
-	  $(BIN)/python $$script || exit 1; done
+	for script in tests/benchmarks/*.py; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
 
 # Renew the JSON schema for editors after a change of the config's models.
 schema: .venv/installed

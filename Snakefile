@@ -36,6 +36,7 @@ include: "rules/summary.smk"
 include: "rules/ablations.smk"
 include: "rules/benchmarks.smk"
 include: "rules/reproduction.smk"
+include: "rules/start.smk"
 
 
 rule all:

@@ -35,6 +35,7 @@ rule tabulate_ablation:
         **table("results/tables/ablations/{ablation}", "ablation {ablation}"),
     log:
         "results/logs/tabulate_ablation/{ablation}.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -57,6 +58,7 @@ rule plot_ablation:
         ),
     log:
         "results/logs/plot_ablation/{ablation}.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -106,6 +106,7 @@ rule write_comparison:
         "results/logs/write_comparison/{comparison}.log",
     wildcard_constraints:
         comparison="deep_clustering|multiple_classes",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -130,6 +131,7 @@ rule plot_benchmark:
         "results/logs/plot_benchmark/{benchmark}.{metric}.log",
     wildcard_constraints:
         metric="acc|nmi",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -69,6 +69,7 @@ rule plot_k:
         ),
     log:
         "results/logs/plot_k/{encoder}/{image_set}.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -65,6 +65,13 @@ def source(path):
     return place
 
 
+def in_place(paths):
+    """Files of the user's as inputs: where they are, not in the storage that holds the results, if
+    Snakemake is given one (`--default-storage-provider`).
+    """
+    return [path if path.startswith("results/") else local(path) for path in paths]
+
+
 wildcard_constraints:
     encoder=r"[\w.]+",
     image_set=r"[\w.]+",
@@ -180,7 +187,7 @@ def encoder_threads(wildcards):
 
 def encoder_weights(wildcards):
     """The encoder's weights on disk; none for a pretrained tag."""
-    return weights_files(CONFIG["encoders"][wildcards.encoder], source)
+    return in_place(weights_files(CONFIG["encoders"][wildcards.encoder], source))
 
 
 # ---- embeddings ---------------------------------------------------------------------------------
@@ -249,9 +256,9 @@ def precomputed_files(files, kind):
     from workflow_scripts.lib.encoders.clip_retrieval import clip_retrieval_files
 
     if "clip_retrieval" not in files:
-        return [source(files["embeddings"])], [source(files["index"])]
+        return in_place([source(files["embeddings"])]), in_place([source(files["index"])])
     try:
-        return clip_retrieval_files(source(files["clip_retrieval"]), kind)
+        return tuple(map(in_place, clip_retrieval_files(source(files["clip_retrieval"]), kind)))
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -270,13 +277,13 @@ def tree_files(trees):
             ]
         elif folder:
             files.append(folder)
-    return files
+    return in_place(files)
 
 
 def label_tables(*image_sets):
     """The tables that name these sets' labels, as input files, for the sets that have one."""
     paths = [source(block["path"]) for block in label_name_blocks(image_sets) if block]
-    return [f"{path}/data.noun" if os.path.isdir(path) else path for path in paths]
+    return in_place(f"{path}/data.noun" if os.path.isdir(path) else path for path in paths)
 
 
 def label_columns(*image_sets):
@@ -295,7 +302,7 @@ def group_blocks(image_sets):
 def group_tables(image_sets):
     """The tables that group the images of these sets, as input files, for the sets that have one."""
     blocks = group_blocks(image_sets).values()
-    return [source(block["path"]) for block in blocks if block and "path" in block]
+    return in_place(source(block["path"]) for block in blocks if block and "path" in block)
 
 
 def label_name_blocks(image_sets):

@@ -57,7 +57,7 @@ def centres_and_texts(wildcards):
 def given_files(section, names):
     """The files of the blocks of a section with a given list of names, in the order of the blocks."""
     blocks = [CONFIG[section][name] for name in names]
-    return [source(block["file"]["path"]) for block in blocks if block["method"] == "given"]
+    return in_place(source(block["file"]["path"]) for block in blocks if block["method"] == "given")
 
 
 def given_modules(section, names):

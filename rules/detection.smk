@@ -257,6 +257,7 @@ rule tabulate_clusters:
         table="results/studies/{study}/cluster_names.parquet",
     log:
         "results/logs/tabulate_clusters/{study}.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

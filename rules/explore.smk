@@ -321,6 +321,7 @@ rule explore_provenance:
         page=explorer("results/explore/{study}/provenance.html", "provenance"),
     log:
         "results/logs/explore_provenance/{study}.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

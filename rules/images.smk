@@ -119,9 +119,10 @@ def images_to_list(wildcards):
     kind, options = container_of(wildcards.image_set)
     if is_rendered(wildcards.image_set):
         return {"source": options["path"]}
-    files = {"source": in_config(ancient(source(options["path"])))}
-    root = in_config(ancient(image_folder(wildcards.image_set)))
-    return files | ({"root": root} if kind == "list" else {})
+    places = {"source": source(options["path"])}
+    if kind == "list":
+        places["root"] = image_folder(wildcards.image_set)
+    return {name: in_config(ancient(local(place))) for name, place in places.items()}
 
 
 rule list_images:
@@ -200,8 +201,9 @@ def derived_by(*methods):
 def stored_images(image_set):
     """The container of a set's images, and where the images are in it."""
     name = source_of(image_set)
+    (folder,) = in_place([image_folder(name)])
     return {
-        "source": in_config(ancient(image_folder(name))),
+        "source": in_config(ancient(folder)),
         "locators": in_config(f"results/images/{name}/locators.parquet"),
     }
 

@@ -66,6 +66,7 @@ rule write_table:
         "results/logs/write_table/{table}.log",
     wildcard_constraints:
         table=one_of([*OF_EVERY_STUDY, *OF_SOME_STUDIES]),
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -146,6 +147,7 @@ rule collect_duplicates:
         **table("results/tables/duplicates", "duplicates"),
     log:
         "results/logs/collect_duplicates.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -166,6 +168,7 @@ rule plot_ood:
         **figure("results/figures/{study}", "plot_ood", of="study {study}", shows="AUROC"),
     log:
         "results/logs/plot_ood/{study}.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -14,7 +14,7 @@ def published_and_ours(wildcards):
     blocks = [CONFIG["reproductions"][name] for name in CONFIG["reproduce"]]
     return {
         "ood": [f"results/studies/{block['study']}/ood.parquet" for block in blocks],
-        "published": [source(block["published"]) for block in blocks],
+        "published": in_place(source(block["published"]) for block in blocks),
     }
 
 
@@ -54,6 +54,7 @@ rule compare_published:
         **table("results/tables/reproduction", "reproduction"),
     log:
         "results/logs/compare_published.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -20,6 +20,7 @@ rule tabulate_means:
         tex="results/tables/means.tex",
     log:
         "results/logs/tabulate_means.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -80,6 +81,7 @@ rule summarise:
         html=table_page("results/tables/summary.html", "summary"),
     log:
         "results/logs/summarise.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

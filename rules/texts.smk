@@ -27,9 +27,9 @@ def word_lists(wildcards):
     block = CONFIG["corpora"][wildcards.corpus]
     folders = [f for f in block["files"] + block["exclude"] if os.path.isdir(located(f["path"]))]
     return {
-        "files": [database_file(file, "data") for file in block["files"]],
-        "exclude": [database_file(file, "data") for file in block["exclude"]],
-        "indexes": [database_file(file, "index") for file in folders],
+        "files": in_place(database_file(file, "data") for file in block["files"]),
+        "exclude": in_place(database_file(file, "data") for file in block["exclude"]),
+        "indexes": in_place(database_file(file, "index") for file in folders),
     }
 
 
@@ -95,7 +95,7 @@ rule conjugate_corpus:
 
 def encoder_tokenizer(wildcards):
     """The tokenizer's files, if the encoder has one of its own on disk."""
-    return tokenizer_files(CONFIG["encoders"][wildcards.encoder], source)
+    return in_place(tokenizer_files(CONFIG["encoders"][wildcards.encoder], source))
 
 
 def encoder_and_prompts(wildcards):

@@ -17,7 +17,9 @@ from types import SimpleNamespace
 from workflow_scripts.lib import job as jobs
 name, log, seconds = sys.argv[1:]
 jobs.TERMINAL_SECONDS = float(seconds)
-snakemake = SimpleNamespace(rule="embed_images", wildcards=["clip", name], log=[log], resources={})
+snakemake = SimpleNamespace(
+    rule="embed_images", wildcards=["clip", name], output=[], log=[log], resources={}
+)
 with jobs.job(snakemake):
     for _ in jobs.progress(range(40), unit="images", mininterval=0.05):
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What every rule script does around its work: log file, cards, progress, clear errors, recipe."""
+"""What every rule script does around its work: lock, log, cards, progress, clear errors, recipe."""
 
 import contextlib
 import contextvars
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from workflow_scripts.lib import cards
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.locking import locked
 
 TERMINAL_SECONDS = 10  # between two lines of a job in the terminal
 TERMINAL = contextvars.ContextVar("terminal", default=None)
@@ -49,7 +50,8 @@ def job(snakemake):
     """Run the body of a rule script: stderr and logging go to the rule's log file.
 
     The body sees as many graphics cards as the rule's resource `gpu` says, see `cards.reserve`.
-    An InputError ends the job with its message alone; any other error with its traceback.
+    An InputError ends the job with its message alone; any other error with its traceback. A job
+    whose outputs another one still writes ends before that, and leaves the log to the other.
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,11 @@ def job(snakemake):
     cards.reserve(snakemake.resources.get("gpu", 0))
     if sys.stderr.isatty():
         TERMINAL.set((sys.stderr, "/".join([snakemake.rule, *snakemake.wildcards])))
-    with path.open("w", encoding="utf-8", buffering=1) as log, contextlib.redirect_stderr(log):
+    with (
+        _lock_of(snakemake),
+        path.open("w", encoding="utf-8", buffering=1) as log,
+        contextlib.redirect_stderr(log),
+    ):
         logging.basicConfig(
             stream=log, level=logging.INFO, format="%(asctime)s %(message)s", force=True
         )
@@ -72,6 +78,18 @@ def job(snakemake):
             sys.exit(1)
         seconds, memory = time.monotonic() - started, peak_memory()
         logging.info("%s done in %.1f s, %s MB", snakemake.rule, seconds, f"{memory:,.0f}")
+
+
+@contextlib.contextmanager
+def _lock_of(snakemake):
+    """Hold the lock of the job's outputs, if it has any; end the job if another one holds it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            for output in snakemake.output[:1]:
+                stack.enter_context(locked(output))
+        except InputError as error:
+            sys.exit(f"Error in {snakemake.rule}: {error}")
+        yield
 
 
 def peak_memory():

@@ -1,0 +1,39 @@
+"""Before the first job of a run: no job of an earlier run still writes what this one makes, and no log
+tells of an earlier success.
+"""
+
+from snakemake.exceptions import WorkflowError
+from workflow_scripts.lib.locking import lock_of, running_writers
+from workflow_scripts.lib.slurm import queued_jobs
+
+
+def check_earlier_runs(jobs):
+    """Raise a WorkflowError if jobs of an earlier run in this folder are not over."""
+    if queued := queued_jobs(os.getcwd()):
+        raise WorkflowError(
+            f"SLURM jobs of an earlier run in this folder are not over: wait for them, or end them "
+            f"with `scancel {' '.join(queued)}`"
+        )
+    outputs = [job.output[0] for job in jobs if job.output]
+    for output, writer in running_writers(outputs).items():
+        raise WorkflowError(
+            f"{output} is still being written by {writer}, which an earlier run started: "
+            f"wait until it ends, or end it"
+        )
+    for output in outputs:  # the locks of jobs that were killed
+        lock_of(output).unlink(missing_ok=True)
+
+
+def empty_logs(jobs):
+    """Remove the logs of jobs that are to run. Snakemake does so when it starts a job, which on a
+    cluster may be killed before that.
+    """
+    for log in [log for job in jobs for log in job.log]:
+        Path(log).unlink(missing_ok=True)
+
+
+onstart:
+    if not workflow.touch:
+        to_run = list(workflow.dag.needrun_jobs())
+        check_earlier_runs(to_run)
+        empty_logs(to_run)

@@ -1,0 +1,63 @@
+"""What an earlier run left, jobs and logs, is seen to before the first job starts."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from changes import set_key
+from test_failures import running_job
+
+TEMI = "results/clusters/tinyclip/photos/temi_3/seed0.parquet"
+LOG = "results/logs/evaluate_clustering/mini.log"
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def orphan(finished, tmp_path):
+    """A project and the PID of its job that goes on for ever, whose main process was killed."""
+    project = finished.copy(tmp_path / "project")
+    set_key("clusterings.temi_3.steps", 10_000_000)(project)
+    project.run("-n")
+    assert (project.folder / LOG).exists()  # a dry run removes none
+    main = subprocess.Popen(
+        project.command("--cores", "2"),
+        cwd=project.folder,
+        env=os.environ | project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    lock = project.folder / Path(TEMI).with_name(".seed0.parquet.lock")
+    wait_for(lock.exists)
+    pid = wait_for(lambda: running_job(project, "cluster.py"))
+    os.kill(main.pid, signal.SIGKILL)
+    main.wait()
+    yield project, pid
+    if running_job(project, "cluster.py") == pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_new_run_ends_while_a_job_of_a_killed_one_still_writes(orphan):
+    project, pid = orphan
+    assert not (project.folder / LOG).exists()  # its job was to run, and got no further
+    set_key("clusterings.temi_3.steps", 41)(project)
+    project.run("--unlock")
+    done = project.run(check=False)
+    assert done.returncode == 1
+    assert f"{TEMI} is still being written by process {pid}" in done.stdout
+    assert "rule cluster:" not in done.stdout
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: running_job(project, "cluster.py") is None)
+    assert project.rules_run()["cluster"] == 1
+    assert (project.folder / TEMI).exists()
+    assert project.rules_run("-n") == {}
