@@ -56,7 +56,7 @@ def consensus(votes, sizes, k, cfg):
     from sklearn.cluster import KMeans, kmeans_plusplus
 
     n, members = votes.shape
-    columns = (votes + np.cumsum([0, *sizes[:-1]])).astype(np.int32).ravel()
+    columns = (votes.astype(np.int32) + np.cumsum([0, *sizes[:-1]], dtype=np.int32)).ravel()
     ends = np.arange(0, n * members + 1, members, dtype=np.int32)
     rows = csr_matrix((np.ones(n * members, np.float32), columns, ends), (n, sum(sizes)))
 
@@ -104,9 +104,9 @@ def _together(block, weights, cfg):
 
 
 def _votes(block, weights, cfg):
-    """Every member's cluster of every image, int64 [b, R]."""
+    """Every member's cluster of every image, int32 [b, R]."""
     found = [scores.argmax(axis=1) for scores in _each(block, weights, cfg)]
-    return np.stack(found, axis=1)
+    return np.stack(found, axis=1).astype(np.int32)
 
 
 def _each(block, weights, cfg):

@@ -52,19 +52,19 @@ def frequency(evidence, minimum_count=1, top_n=None):
     return mined_columns(evidence, concepts)
 
 
-def union(evidence, minimum_count=2, minimum_share=0.25, **parameters):
+def union(evidence, minimum_count=2, minimum_share=0.5, **parameters):
     """The names that a cluster votes for, and those that many images match best (ours).
 
     The union of `clustermine` and `frequency`. A name that a cluster votes for needs no second
-    image. Any other needs `minimum_count` images and `minimum_share` of the images of the median
-    cluster: a fixed count alone lets more and more wrong names in as images are added.
+    image. Any other needs `minimum_count` images and `minimum_share` of the images that the name of
+    the median cluster has, in whatever clusters: about the images of a class, with fewer clusters
+    than classes or more. A fixed count alone lets more and more wrong names in as images are added.
     parameters: as in `clustermine`. The columns are those of names without clusters.
     """
     by_vote, _ = _names_by_vote(evidence, **parameters)
-    sizes = np.bincount(evidence.clusters)
-    least = max(1, minimum_count, minimum_share * np.median(sizes[sizes > 0]))
-    by_count = np.flatnonzero(np.bincount(evidence.votes) >= least)
-    return mined_columns(evidence, np.concatenate([by_vote, by_count]))
+    votes = np.bincount(evidence.votes, minlength=evidence.n_concepts)
+    least = max(1, minimum_count, minimum_share * np.median(votes[by_vote]))
+    return mined_columns(evidence, np.concatenate([by_vote, np.flatnonzero(votes >= least)]))
 
 
 def given(evidence, names):

@@ -89,7 +89,9 @@ class Union(NamesByVote):
     method: Literal["union"] = MINING
     minimum_count: Count = Field(2, description="Least images per name that no cluster votes for.")
     minimum_share: Weight = Field(
-        0.25, description="Least images of such a name, as a share of the median cluster's."
+        0.5,
+        description="Least images of such a name, as a share of those that the name of the median "
+        "cluster has.",
     )
 
 
