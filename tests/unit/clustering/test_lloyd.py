@@ -212,8 +212,8 @@ class Killed(Exception):
 @pytest.mark.parametrize("saves", [2, 15])  # in the first restart, and in the second
 def test_a_killed_run_goes_on_with_the_same_bytes(saves, tmp_path, monkeypatch, caplog):
     sample = clip_like(800)
-    monkeypatch.setattr(unfinished, "CHECKPOINT_SECONDS", 0)
     whole = fit(sample, 20)
+    monkeypatch.setattr(unfinished, "CHECKPOINT_SECONDS", 0)
     state = tmp_path / "state"
     task = task_of(sample, 20, CFG, state_path=state)
     save, done = unfinished.Unfinished.save, []
@@ -237,19 +237,24 @@ def test_a_killed_run_goes_on_with_the_same_bytes(saves, tmp_path, monkeypatch, 
     assert not caplog.records or "anew" not in caplog.text
 
 
-def test_a_state_of_other_code_or_none_at_all_is_not_used(tmp_path, monkeypatch, caplog):
+def test_a_state_of_another_run_is_not_used(tmp_path, monkeypatch, caplog):
     sample = clip_like(800)
-    state = tmp_path / "state"
+    write_array(tmp_path / "init.npy", sample[:20])
     monkeypatch.setattr(unfinished, "CHECKPOINT_SECONDS", 0)
-    task = task_of(sample, 20, CFG, state_path=state)
-    with monkeypatch.context() as patched:
-        patched.setattr(unfinished.Unfinished, "remove", lambda self: None)
-        kmeans.fit(task)
-    assert state.exists()
-    fitted = kmeans.fit(task_of(sample, 20, CFG, state_path=state, code="code@2"))
-    assert "k-means starts anew: other code" in caplog.text
-    assert fitted.history == fit(sample, 20).history
-    state.write_bytes(b"no state")
+    task = task_of(sample, 20, CFG, state_path=tmp_path / "state")
+    own = str(tmp_path / "init.npy")
+    for other in (replace(task, code="code@2"), replace(task, init=own), replace(task, k=19)):
+        with monkeypatch.context() as patched:
+            patched.setattr(unfinished.Unfinished, "remove", lambda self: None)
+            kmeans.fit(task)
+        caplog.clear()
+        found = kmeans.fit(other)
+        assert "k-means starts anew: other code, settings, seed or data" in caplog.text
+        assert (
+            found.history
+            == kmeans.fit(replace(other, state_path=str(tmp_path / "another"))).history
+        )
+    (tmp_path / "state").write_bytes(b"no state")
     kmeans.fit(task)
     assert "not readable" in caplog.text
 

@@ -69,9 +69,13 @@ class Unfinished:
 
 
 def _fingerprint(task, rows, precision):
-    """What a state must share with a run, as JSON; of the data 64 evenly spaced rows."""
+    """What a state must share with a run, as JSON; of the data 64 evenly spaced rows, of own first
+    centroids all."""
     chosen = np.linspace(0, len(rows) - 1, 64).astype(np.int64)
     run = {"code": task.code, "cfg": task.cfg, "k": task.k, "precision": precision}
     run |= {"shape": list(rows.shape)}
-    run |= {"data": hashlib.sha256(np.ascontiguousarray(rows[chosen]).tobytes()).hexdigest()}
+    digest = hashlib.sha256(np.ascontiguousarray(rows[chosen]).tobytes())
+    if task.init:
+        digest.update(Path(task.init).read_bytes())
+    run |= {"data": digest.hexdigest()}
     return json.dumps(run, sort_keys=True)

@@ -1,0 +1,42 @@
+"""A k-means job of several processes, and one that begins at centroids of the user's."""
+
+import numpy as np
+import pytest
+from changes import set_key
+
+from workflow_scripts.lib.artifacts import read_table
+
+CLUSTERS = "results/clusters/tinyclip/photos/kmeans_3/seed0.parquet"
+
+
+def clusters(project):
+    return read_table(project.folder / CLUSTERS)["cluster"].to_pylist()
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    return finished.copy(tmp_path / "copy")
+
+
+def test_processes_are_no_part_of_the_recipe_and_change_nothing(project):
+    before = clusters(project)
+    set_key("clusterings.kmeans_3.processes", 2)(project)
+    assert project.rules_run("-n") == {}
+    project.run(CLUSTERS, "--cores", "2", "--forcerun", "cluster")
+    assert clusters(project) == before
+    log = project.folder / "results/logs/cluster/tinyclip/photos/kmeans_3/seed0.log"
+    assert "process 0: k-means of 24 rows in float32" in log.read_text()
+    assert not list((project.folder / CLUSTERS).parent.glob("*.job"))
+
+
+def test_own_centroids_are_a_file_of_the_user(project):
+    d = np.load(next(project.folder.glob("results/embeddings/tinyclip/images/photos/*.npy"))).shape
+    set_key("clusterings.kmeans_3.init", "start.npy")(project)
+    missing = project.run("-n", CLUSTERS, check=False)
+    assert "clusterings.kmeans_3.init: start.npy does not exist" in missing.stdout
+    rng = np.random.default_rng(0)
+    np.save(project.folder / "start.npy", rng.normal(size=(3, d[1])))
+    assert project.rules_run("--cores", "1", CLUSTERS) == {"cluster": 1}
+    assert project.rules_run("-n", CLUSTERS) == {}
+    np.save(project.folder / "start.npy", rng.normal(size=(3, d[1])))
+    assert project.rules_run("-n", CLUSTERS) == {"cluster": 1}
