@@ -71,7 +71,9 @@ def losses_of_our_steps(method):
         for name in heads.LAST_LAYER:
             student[name].requires_grad_(step >= FROZEN)
         batch = wave_batch(step)
-        losses.append(heads._train_step(training, method._batch_loss, batch, LR, CFG)[0].tolist())
+        losses.append(
+            heads._train_step(training, method._batch_loss, batch, 1, LR, CFG)[0].tolist()
+        )
     return losses
 
 

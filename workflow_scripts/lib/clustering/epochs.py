@@ -18,6 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from workflow_scripts.lib import distributed
+from workflow_scripts.lib.clustering import shared
 from workflow_scripts.lib.clustering.methods import Clustering
 from workflow_scripts.lib.device import resolved, torch_device
 from workflow_scripts.lib.errors import InputError
@@ -68,7 +70,7 @@ def run_epochs(training, train_epoch, task, arrays):
     data that is trained on, [N, ...] each.
     The state is written at the end of an epoch, at most every CHECKPOINT_SECONDS, and removed at
     the end. A run with the same code, data, k and cfg goes on from it and ends with the same
-    bytes; any other state is ignored with a warning.
+    bytes; any other state is ignored with a warning. Of several processes the first one writes.
     """
     run = fingerprint(task, arrays)
     if Path(task.state_path).exists():
@@ -80,11 +82,12 @@ def run_epochs(training, train_epoch, task, arrays):
     for epoch in epochs:
         row = train_epoch(epoch, ends[epoch - 1] if epoch else 0, ends[epoch])
         training.history.append(row)
-        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS and not distributed.rank():
             _save(task.state_path, run, training)
             saved = time.monotonic()
         log_epoch(row)
-    Path(task.state_path).unlink(missing_ok=True)
+    if not distributed.rank():
+        Path(task.state_path).unlink(missing_ok=True)
 
 
 def epoch_ends(n, cfg):
@@ -111,12 +114,13 @@ class EpochLog:
         self.used = torch.zeros_like(like, dtype=torch.bool)
 
     def add(self, loss, clusters):
-        """One step's loss [H] and clusters [H, B]."""
+        """One step's loss [H], times the process's share of the batch, and clusters [H, B]."""
         self.loss += loss
         self.used.scatter_(1, clusters, True)
 
     def row(self, epoch, first, last):
         """The epoch's row of the history."""
+        shared.sum_log(self.loss, self.used)
         return {
             "epoch": epoch,
             "step": last,
@@ -204,6 +208,7 @@ def fingerprint(task, arrays):
         "k": task.k,
         "device": torch_device().type,
         "precision": resolved(task.cfg["precision"], torch_device()),
+        "processes": distributed.size(),
         "shapes": [list(array.shape) for array in arrays],
         "data": digest.hexdigest(),
     }

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.lib.clustering import epochs, gather
+from workflow_scripts.lib.clustering import epochs, gather, shared
 from workflow_scripts.lib.clustering.methods import check_k
 from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
@@ -96,10 +96,11 @@ def train_heads(loss, task):
     """Train heads with a loss; the Clustering of the one whose loss is lowest, with the weights of
     its teacher (see `log_probabilities`, without H).
 
-    loss: called in every step with (student, teacher, prior, cfg), where student and teacher are
-        log-probabilities [H, 2B, K] of B images above their B neighbours, the teacher's without
-        gradient, and prior [H, K] are running class probabilities that begin at 1 / K and that
-        the loss updates in place; gives the loss of every head [H].
+    loss: called in every step with (student, teacher, prior, part, cfg), where student and teacher
+        are log-probabilities [H, 2B, K] of B images above their B neighbours, the teacher's without
+        gradient, prior [H, K] are running class probabilities that begin at 1 / K and that the
+        loss updates in place, and part is this process's share of the batch (`shared`); gives the
+        loss of every head [H].
     task: a `Task` with neighbours, of which the first cfg["neighbours"] are used. Embeddings are
         cast batch by batch. task.cfg: steps (of the optimiser), warmup_steps, batch_size (pairs),
         base_lr, perhaps final_lr, standardise (see `standardisation`), heads, hidden, bottleneck,
@@ -113,6 +114,7 @@ def train_heads(loss, task):
     check_k(task.k, len(embeddings), least=2)
     _check_neighbours(len(embeddings), task.neighbours, cfg)
     neighbours = task.neighbours[:, : cfg["neighbours"]]
+    shared.join(min(cfg["batch_size"], len(embeddings)))
     training = _start(task.images, task.k, cfg)
     features = gather.resident([embeddings], torch_device())
 
@@ -212,32 +214,39 @@ def _train_epoch(training, loss, features, neighbours, epoch, first, last, cfg):
     mean, deviation = training.tensors["standard"].values()
     log = epochs.EpochLog(prior)
     pairs = _pairs(neighbours, first, last, cfg["batch_size"], generator)
+    part = shared.share(min(cfg["batch_size"], len(neighbours)))
     dtype = epochs.product_type(cfg, prior.device)
     for step, (x,) in gather.batches(features, pairs, prior.device):
         x = ((x - mean) / deviation).to(dtype)
-        log.add(*_train_step(training, loss, x, learning_rate(step, cfg), cfg))
+        log.add(*_train_step(training, loss, x, part, learning_rate(step, cfg), cfg))
     return log.row(epoch, first, last)
 
 
 def _pairs(neighbours, first, last, size, generator):
-    """Yield (step, rows int64 [2B]): B images, then a random neighbour of each."""
+    """Yield (step, rows int64 [2B]): B images, then a random neighbour of each.
+
+    Of several processes each gets its part of the batch's pairs.
+    """
     for step, rows in epochs.batches(len(neighbours), first, last, size, generator):
         column = torch.randint(neighbours.shape[1], (len(rows),), generator=generator).numpy()
+        rows, column = shared.own(rows), shared.own(column)
         yield step, np.concatenate([rows, neighbours[rows, column]])
 
 
-def _train_step(training, loss, x, lr, cfg):
+def _train_step(training, loss, x, part, lr, cfg):
     """One step on pairs x [2B, d], B images above their neighbours, of the dtype of products.
 
-    Returns (loss [H], the teacher's clusters of the images [H, B]).
+    part: this process's share of the batch. Returns (that part of the loss [H], the teacher's
+    clusters of the images [H, B]).
     """
     parts = training.tensors
     with epochs.products_in(x.dtype, x.device):
         with torch.no_grad():
             teacher = head_by_head(parts["teacher"], x, cfg["temperature"])
         student = head_by_head(parts["student"], x, cfg["temperature"])
-    losses = loss(student, teacher, parts["loss"]["prior"], cfg)
+    losses = part * loss(student, teacher, parts["loss"]["prior"], part, cfg)
     losses.mean().backward()
+    shared.sum_gradients(training.optimisers["student"])
     adamw_step(training.optimisers["student"], lr)
     update_teacher(parts["teacher"], parts["student"], cfg["teacher_momentum"])
     return losses.detach(), teacher[:, : len(x) // 2].argmax(dim=-1)

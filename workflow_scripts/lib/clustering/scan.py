@@ -10,7 +10,7 @@ batch, averaged. entropy_momentum is ours.
 
 import torch
 
-from workflow_scripts.lib.clustering import heads
+from workflow_scripts.lib.clustering import heads, shared
 
 assign = heads.assign
 scores = heads.scores
@@ -41,23 +41,25 @@ def scan_loss(student_a, student_b, teacher_a, teacher_b, probabilities, entropy
     return -(forward + backward).mean(dim=1) / 2 + entropy_weight * negative_entropy
 
 
-def class_probabilities(prior, student, momentum):
+def class_probabilities(prior, student, momentum, part=1):
     """EMA of each view's batch-mean student probabilities, [2, H, K]; `prior` becomes their mean.
 
-    prior [H, K]: the EMA so far; student: log-probabilities [H, 2B, K] of both views. Momentum 0
+    prior [H, K]: the EMA so far; student: log-probabilities [H, 2B, K] of both views; part: the
+    process's share of the batch. Momentum 0
     gives the plain batch means (SCAN's), whose entropy is biased downwards where clusters outnumber
     the images of a batch. The gradient flows through the batch's share 1 - momentum alone, which
     weakens the entropy's pull by this factor, and the EMA lags behind: for batches of 32 and 102
     clusters, 0.5 and 0.7 filled the clusters in our trials, 0.9 left 5 of them.
     """
     means = torch.stack([view.exp().mean(dim=1) for view in student.chunk(2, dim=1)])
+    means = shared.whole_mean(means, part)
     probabilities = momentum * prior + (1 - momentum) * means
     prior.copy_(probabilities.detach().mean(dim=0))
     return probabilities
 
 
-def _batch_loss(student, teacher, prior, cfg):
-    probabilities = class_probabilities(prior, student, cfg["entropy_momentum"])
+def _batch_loss(student, teacher, prior, part, cfg):
+    probabilities = class_probabilities(prior, student, cfg["entropy_momentum"], part)
     return scan_loss(
         *student.chunk(2, dim=1), *teacher.chunk(2, dim=1), probabilities, cfg["entropy_weight"]
     )

@@ -6,7 +6,7 @@ command for over-clustering ImageNet has `standardise` (there --embed_norm).
 
 import torch
 
-from workflow_scripts.lib.clustering import heads
+from workflow_scripts.lib.clustering import heads, shared
 
 assign = heads.assign
 scores = heads.scores
@@ -36,14 +36,15 @@ def temi_loss(student_a, student_b, teacher_a, teacher_b, prior, beta):
     return -(weight * (forward + backward)).mean(dim=1) / 2
 
 
-def update_prior(prior, teacher, momentum):
+def update_prior(prior, teacher, momentum, part=1):
     """EMA of the batch-mean teacher probabilities, in place.
 
-    prior [H, K]; teacher: log-probabilities [H, B, K] of both views.
+    prior [H, K]; teacher: log-probabilities [H, B, K] of both views; part: the process's share of
+    the batch.
     """
-    prior.lerp_(teacher.exp().mean(dim=1), 1 - momentum)
+    prior.lerp_(shared.whole_mean(teacher.exp().mean(dim=1), part), 1 - momentum)
 
 
-def _batch_loss(student, teacher, prior, cfg):
-    update_prior(prior, teacher, cfg["prior_momentum"])
+def _batch_loss(student, teacher, prior, part, cfg):
+    update_prior(prior, teacher, cfg["prior_momentum"], part)
     return temi_loss(*student.chunk(2, dim=1), *teacher.chunk(2, dim=1), prior, cfg["beta"])

@@ -23,7 +23,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.lib.clustering import epochs, gather
+from workflow_scripts.lib.clustering import epochs, gather, shared
 from workflow_scripts.lib.clustering.methods import check_k
 from workflow_scripts.lib.device import torch_device
 from workflow_scripts.lib.errors import InputError
@@ -52,6 +52,8 @@ def train_turtle(spaces, task):
             "give embeddings of the same images, in the same order"
         )
     check_k(task.k, n, least=2)
+    size = min(cfg["batch_size"], n)
+    shared.join(size)
     training = _start([space.shape[1] for space in spaces], task.k, cfg)
     like = training.tensors["task"]["scale_0"][..., 0]
     features = gather.resident(spaces, like.device)
@@ -59,9 +61,11 @@ def train_turtle(spaces, task):
 
     def train_epoch(epoch, first, last):
         log = epochs.EpochLog(like)
-        numbered = epochs.batches(n, first, last, cfg["batch_size"], training.generator)
+        drawn = epochs.batches(n, first, last, size, training.generator)
+        numbered = ((step, shared.own(rows)) for step, rows in drawn)
         for _, views in gather.batches(features, numbered, like.device):
-            log.add(*_train_step(training, [view.to(dtype) for view in views], cfg))
+            views = [view.to(dtype) for view in views]
+            log.add(*_train_step(training, views, shared.share(size), cfg))
         return log.row(epoch, first, last)
 
     epochs.run_epochs(training, train_epoch, task, spaces)
@@ -103,17 +107,18 @@ def task_log_probabilities(task, views, temperature):
     return torch.logsumexp(torch.stack(parts), dim=0) - math.log(len(parts))
 
 
-def fit_classifiers(classifiers, optimiser, views, labels, steps):
+def fit_classifiers(classifiers, optimiser, views, labels, steps, part=1):
     """Steps of a linear softmax classifier per space on its mean cross-entropy, in place.
 
     classifiers: weight_s [H, K, d_s] and bias_s [H, K]; optimiser: theirs; views: a list of
-    embeddings [B, d_s]; labels: probabilities [H, B, K].
+    embeddings [B, d_s]; labels: probabilities [H, B, K]; part: the process's share of the batch.
     """
     for _ in range(steps):
         for s, x in enumerate(views):
             residual = classifier_log_probabilities(classifiers, s, x).exp() - labels
-            classifiers[f"weight_{s}"].grad = (residual.mT @ x).float() / len(x)
-            classifiers[f"bias_{s}"].grad = residual.mean(dim=1)
+            classifiers[f"weight_{s}"].grad = part * (residual.mT @ x).float() / len(x)
+            classifiers[f"bias_{s}"].grad = part * residual.mean(dim=1)
+        shared.sum_gradients(optimiser)
         optimiser.step()
 
 
@@ -123,16 +128,17 @@ def classifier_log_probabilities(classifiers, s, x):
     return F.log_softmax(products + classifiers[f"bias_{s}"].unsqueeze(1), dim=-1)
 
 
-def turtle_objective(task, classifiers, gamma):
+def turtle_objective(task, classifiers, gamma, part=1):
     """The outer objective of every task encoder, [H].
 
-    task: log-probabilities [H, B, K]; classifiers: list over spaces of [H, B, K], without gradient.
+    task: log-probabilities [H, B, K]; classifiers: list over spaces of [H, B, K], without gradient;
+    part: the process's share of the batch.
     sum over spaces of the mean cross-entropy - sum_c tau(c) log q(c), minus gamma times the
     entropy of the batch-mean tau, with tau = exp(task).
     """
     labels = task.exp()
     cross_entropy = -(labels * sum(classifiers)).sum(dim=-1).mean(dim=-1)
-    mean = labels.mean(dim=1)
+    mean = shared.whole_mean(labels.mean(dim=1), part)
     log_mean = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
     return cross_entropy + gamma * (mean * log_mean).sum(dim=-1)
 
@@ -162,11 +168,11 @@ def _start(dims, k, cfg):
     return epochs.Training({"task": task, "classifiers": classifiers}, optimisers, generator, [])
 
 
-def _train_step(training, views, cfg):
+def _train_step(training, views, part, cfg):
     """Fit the classifiers to the task encoder's labels, then move the task encoder.
 
-    views: list of embeddings [B, d_s], of the dtype of products.
-    Returns (objective [H], the task encoder's clusters [H, B]).
+    views: list of embeddings [B, d_s], of the dtype of products. part: the process's share of the
+    batch. Returns (that part of the objective [H], the task encoder's clusters [H, B]).
     """
     classifiers = training.tensors["classifiers"]
     outer, inner = training.optimisers["task"], training.optimisers["classifiers"]
@@ -177,10 +183,11 @@ def _train_step(training, views, cfg):
     with epochs.products_in(views[0].dtype, views[0].device):
         task = task_log_probabilities(training.tensors["task"], views, cfg["temperature"])
         labels = task.detach().exp()
-        fit_classifiers(classifiers, inner, views, labels, cfg["inner_steps"])
+        fit_classifiers(classifiers, inner, views, labels, cfg["inner_steps"], part)
         fitted = [classifier_log_probabilities(classifiers, s, x) for s, x in enumerate(views)]
-    objective = turtle_objective(task, fitted, cfg["gamma"])
+    objective = part * turtle_objective(task, fitted, cfg["gamma"], part)
     objective.sum().backward()
+    shared.sum_gradients(outer)
     outer.step()
     outer.zero_grad()
     return objective.detach(), labels.argmax(dim=-1)
