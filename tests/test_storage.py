@@ -1,10 +1,37 @@
 """Results in a storage of Snakemake's plugins: the user's own files stay where they are."""
 
+import json
 import re
+import shutil
 
+import pytest
 from projects import make_project
 
 FILES = re.compile(r"^    (?:input|output|log): (.+)$", re.MULTILINE)
+
+
+def storage(folder):
+    """Options that keep the results in a folder, which is to be there."""
+    return ["--default-storage-provider", "fs", "--default-storage-prefix", str(folder)]
+
+
+def recipes_above(project, rule):
+    """The params with which a rule's files were made, as Snakemake remembers them."""
+    files = (project.folder / ".snakemake/metadata").rglob("*")
+    noted = [json.loads(file.read_text()) for file in files if file.is_file()]
+    return {tuple(made["params"]) for made in noted if made["rule"] == rule}
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="the plugin copies files by rsync")
+def test_recipes_reach_through_the_storage(finished, tmp_path):
+    project, bucket = finished.copy(tmp_path / "project"), tmp_path / "bucket"
+    bucket.mkdir()
+    for folder in ("results", ".snakemake"):
+        shutil.rmtree(project.folder / folder)
+    graph = "results/neighbours/tinyclip/photos/k3.npy"
+    project.run(graph, *storage(bucket))
+    assert (bucket / graph).read_bytes() == (finished.folder / graph).read_bytes()
+    assert recipes_above(project, "find_neighbours") == recipes_above(finished, "find_neighbours")
 
 
 def test_results_go_to_the_storage_and_the_users_files_do_not(tmp_path):
@@ -17,10 +44,9 @@ def test_results_go_to_the_storage_and_the_users_files_do_not(tmp_path):
     project.write_config(config)
     bucket = tmp_path / "bucket"
     bucket.mkdir()
-    storage = ["--default-storage-provider", "fs", "--default-storage-prefix", str(bucket)]
     shown = [
         file.partition(" (")[0]
-        for line in FILES.findall(project.run("-n", *storage).stdout)
+        for line in FILES.findall(project.run("-n", *storage(bucket)).stdout)
         for file in line.split(", ")
     ]
     stored = {file for file in shown if file.startswith(f"{bucket}/")}

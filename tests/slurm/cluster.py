@@ -45,8 +45,10 @@ JobAcctGatherParams=OverMemoryKill
 OverTimeLimit=0
 KillWait=5
 MinJobAge=600
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus} RealMemory={memory}
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus} RealMemory={memory}
+GresTypes=gpu
+NodeName=DEFAULT CPUs={cpus} RealMemory={memory} {gres}
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]}
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]}
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -62,18 +64,22 @@ def why_not():
 
 
 @contextlib.contextmanager
-def running(folder, cpus=2, memory=8000):
+def running(folder, cpus=8, memory=24000, gpu=False):
     """Start a SLURM in a new folder; yield the environment for its commands; end it.
 
-    cpus, memory (MB): what each of the two nodes says that it has.
+    cpus, memory (MB), gpu: what each of the two nodes says that it has; the GPU is /dev/null.
     """
     folder.mkdir()
     config = folder / "slurm.conf"
-    ports, host = free_ports(3), socket.gethostname().split(".")[0]
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    config.write_text(
-        CONFIG.format(folder=folder, ports=ports, host=host, user=user, cpus=cpus, memory=memory)
-    )
+    values = {
+        "folder": folder,
+        "ports": free_ports(3),
+        "host": socket.gethostname().split(".")[0],
+        "user": pwd.getpwuid(os.geteuid()).pw_name,
+        "gres": "Gres=gpu:1" if gpu else "",
+    }
+    config.write_text(CONFIG.format(cpus=cpus, memory=memory, **values))
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n" if gpu else "")
     (folder / "state").mkdir()
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o400)

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluste
 CORPUS = "results/corpora/words.parquet"
 MANIFEST = "results/images/photos/manifest.parquet"
 TEMI = "results/clusters/tinyclip/photos/temi_3/seed0.parquet"
+SHARD = "results/embeddings/tinyclip/images/strange/00000.npy"
 PROFILE = "profiles/slurm/profile.yaml"
 TIMES = ("logs/", "hashes.parquet", "sources.json", "state.json", "provenance.html", ".cost.json")
 # Memory that the job holds for longer than SLURM takes to look at it.
@@ -43,7 +44,7 @@ def slurm(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm") / "slurm"
     with contextlib.ExitStack() as stack:
         try:
-            environment = stack.enter_context(cluster.running(folder, cpus=8, memory=24000))
+            environment = stack.enter_context(cluster.running(folder))
         except TimeoutError as error:
             pytest.skip(f"SLURM does not start here: {error}")
         yield environment
@@ -80,8 +81,8 @@ class SlurmProject(Project):
         (self.folder / file).write_text(text.replace(old, new))
 
     def jobs(self, states="all"):
-        """The SLURM jobs of this project in order: number, state, memory, node and comment."""
-        fields = "%i|%T|%m|%N|%k|%Z"
+        """The SLURM jobs of this project: number, state, memory, node, GPUs and comment."""
+        fields = "%i|%T|%m|%N|%b|%k|%Z"
         command = ["squeue", f"--states={states}", "--noheader", "--sort=i", f"--format={fields}"]
         done = subprocess.run(
             command, env=os.environ | self.environment, text=True, capture_output=True, check=True
@@ -123,9 +124,10 @@ def test_a_study_is_byte_identical_to_a_local_run(slurm, finished, tmp_path):
     for file in files(project):
         names = [one.folder / "results" / file for one in (project, finished)]
         assert filecmp.cmp(*names, shallow=False), file
-    _, states, _, nodes, comments = zip(*project.jobs(), strict=True)
+    _, states, _, nodes, gpus, comments = zip(*project.jobs(), strict=True)
     assert set(states) == {"COMPLETED"}
     assert set(nodes) == {"n1", "n2"}
+    assert set(gpus) == {"N/A"}
     assert len(states) == 19, "of 47 jobs: 12 run beside Snakemake, others are grouped"
     assert "rule_mine_mine_concepts_mine_negatives" in comments
     assert ran.count("localrule ") == 12 + 1  # with `all`
@@ -154,6 +156,18 @@ def test_a_training_that_runs_out_of_time_goes_on_from_its_state(slurm, finished
     assert filecmp.cmp(project.folder / TEMI, finished.folder / TEMI, shallow=False)
     log = (project.folder / "results/logs/cluster/tinyclip/photos/temi_3/seed0.log").read_text()
     assert "step 3:" not in log  # the end of the first epoch
+
+
+def test_a_job_asks_for_a_gpu_where_there_is_one(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    (project.folder / SHARD).unlink()
+    with cluster.running(tmp_path / "slurm", gpu=True) as environment:
+        project = SlurmProject(project.folder, environment)
+        project.run(SHARD)
+        ((_, state, _, _, gpus, comment),) = project.jobs()
+    assert (state, gpus) == ("COMPLETED", "gres:gpu:1")
+    assert comment.startswith("rule_embed_images_")
+    assert filecmp.cmp(project.folder / SHARD, finished.folder / SHARD, shallow=False)
 
 
 @pytest.fixture

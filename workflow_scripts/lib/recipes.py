@@ -39,9 +39,10 @@ class Recipes:
     def of_file(self, path):
         """The recipe of a file, 12 hex digits; of the user's own files a digest of the content."""
         if path not in self._of_file:
-            rule = self._producer(path)
+            made = self._as_made(path)
+            rule = self._producer(made)
             self._of_file[path] = (
-                self._of(rule, Wildcards(fromdict=rule.get_wildcards(path)))
+                self._of(rule, Wildcards(fromdict=rule.get_wildcards(made)))
                 if rule
                 else self._source_digest(path)[:12]
             )
@@ -67,6 +68,13 @@ class Recipes:
             return False
         params = params_of(self._workflow.get_rule(rule), wildcards)
         return sorted(made_with) == sorted(map(repr, params.values()))
+
+    def _as_made(self, path):
+        """A path as it is in the outputs of rules: another one, if a storage holds the results."""
+        stored = self._workflow.storage_settings.default_storage_provider
+        if not stored or not path.startswith("results/"):
+            return path
+        return str(self._workflow.modifier.path_modifier.apply_default_storage(path))
 
     def _producer(self, path):
         """The rule that makes a file, None for the user's own."""
