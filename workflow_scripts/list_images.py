@@ -33,7 +33,7 @@ def list_images(source, manifest, locators, quarantine, cfg, root=None, threads=
     listing = scan(source, cfg, read_hashes(record) if cfg["state"] else {}, root, threads)
     rows = listing.rows
     logging.info("%d images, %d files in quarantine", len(rows), len(listing.rejected))
-    if all(row["label"] is None for row in rows):
+    if not listing.labelled:
         logging.info("no image has a label (labels: %s)", cfg["labels"])
     lost = [row["reason"] for row in listing.rejected if row["lost"]]
     limit = cfg["maximum_quarantine"]

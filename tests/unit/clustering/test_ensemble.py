@@ -14,7 +14,14 @@ from workflow_scripts.lib.clustering.spaces import SideBySide
 from workflow_scripts.lib.embeddings import Embeddings
 from workflow_scripts.lib.errors import InputError
 
-KMEANS = {"method": "kmeans", "init": "random", "iterations": 3, "sample": 0, "restarts": 1}
+KMEANS = {
+    "precision": "float32",
+    "method": "kmeans",
+    "init": "random",
+    "iterations": 3,
+    "sample": 0,
+    "restarts": 1,
+}
 KMEANS |= {"spherical": True}
 CFG = {"seed": 0, "restarts": 30, "iterations": 50}
 
@@ -55,7 +62,8 @@ def members(folder, spaces, numbers, k=5):
     for seed, number in enumerate(numbers):
         cfg, place = KMEANS | {"seed": seed}, folder / f"{seed}.safetensors"
         images = Embeddings([spaces[number]], pa.table({}), {})
-        save_file(kmeans.fit(Task(images, k, cfg, None, "", "")).weights, place)
+        task = Task(images, k, cfg, None, str(folder / "state"), "")
+        save_file(kmeans.fit(task).weights, place)
         files.append(place)
         blocks.append({"cfg": cfg, "spaces": [number]})
     return {"members": blocks} | CFG, files

@@ -28,6 +28,11 @@ class Listing(NamedTuple):
         """The rows of all shards, in the order of the manifest."""
         return [row for shard in self.shards for row in shard]
 
+    @property
+    def labelled(self):
+        """Whether an image has a label."""
+        return any(row["label"] is not None for shard in self.shards for row in shard)
+
 
 def scan(source, cfg, known, root=None, threads=1):
     """List an image set.
