@@ -12,8 +12,8 @@ def queued_jobs(folder):
     """
     command = ["squeue", "--me", "--noheader", "--format=%i|%Z|%k"]
     try:
-        done = subprocess.run(command, text=True, capture_output=True, check=False)
-    except FileNotFoundError:
+        done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=60)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return []
     rows = [line.split("|", 2) for line in done.stdout.splitlines()]
     here = Path(folder).resolve()
