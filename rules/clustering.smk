@@ -136,8 +136,9 @@ def clustering_processes(wildcards):
 
 
 def clustering_gpu(wildcards):
-    """The cards of a clustering: scikit-learn, which does mini-batches, uses none."""
-    return int(CONFIG["clusterings"][wildcards.clustering]["method"] != "minibatch")
+    """The cards of a clustering, one for each process; scikit-learn's mini-batches use none."""
+    method = CONFIG["clusterings"][wildcards.clustering]["method"]
+    return 0 if method == "minibatch" else clustering_processes(wildcards)
 
 
 def spaces_to_cluster(wildcards):
@@ -254,7 +255,7 @@ rule rank_clusters:
     conda:
         "../envs/workflow.yaml"
     resources:
-        gpu=clustering_gpu,
+        gpu=lambda wildcards: min(1, clustering_gpu(wildcards)),
     params:
         cfg=ranking_config,
         code=code("rank_clusters", clustering_module),

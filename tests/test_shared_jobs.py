@@ -1,10 +1,10 @@
-"""A k-means job of several processes, and one that begins at centroids of the user's."""
+"""Jobs of several processes, and one that begins at centroids of the user's."""
 
 import numpy as np
 import pytest
 from changes import set_key
 
-from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.artifacts import read_meta, read_table
 
 CLUSTERS = "results/clusters/tinyclip/photos/kmeans_3/seed0.parquet"
 
@@ -27,6 +27,18 @@ def test_processes_are_no_part_of_the_recipe_and_change_nothing(project):
     log = project.folder / "results/logs/cluster/tinyclip/photos/kmeans_3/seed0.log"
     assert "process 0: k-means of 24 rows in float32" in log.read_text()
     assert not list((project.folder / CLUSTERS).parent.glob("*.job"))
+
+
+def test_heads_are_trained_by_several_processes(project):
+    file = project.folder / CLUSTERS.replace("kmeans_3", "temi_3")
+    set_key("clusterings.temi_3.precision", "float32")(project)
+    project.run(str(file.relative_to(project.folder)), "--cores", "2")
+    before = read_meta(file)["objective"]
+    set_key("clusterings.temi_3.processes", 2)(project)
+    project.run(str(file.relative_to(project.folder)), "--cores", "2", "--forcerun", "cluster")
+    assert read_meta(file)["objective"] == pytest.approx(before, rel=1e-3)
+    log = project.folder / "results/logs/cluster/tinyclip/photos/temi_3/seed0.log"
+    assert "process 0: step 40" in log.read_text()
 
 
 def test_own_centroids_are_a_file_of_the_user(project):

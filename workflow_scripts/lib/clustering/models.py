@@ -122,6 +122,7 @@ class Trained(Clustering):
         description="Numbers of the matrix products in training; auto is bfloat16 where the "
         "processor or the card has it. Weights, softmax and losses are float32 always.",
     )
+    processes: Count = PROCESSES
 
 
 class Distillation(Trained):
