@@ -1,0 +1,200 @@
+"""Memory and CPU time of stages as images grow, and what that makes of a million and a billion.
+
+    OMP_NUM_THREADS=1 .venv/bin/python tests/benchmarks/sizes.py
+
+Every stage runs on generated float16 embeddings of 512 dimensions, at two sizes, in a process of
+its own. Of memory the peak of what is the process's alone counts (anonymous and shared memory, not
+the pages of mapped files, which the system takes back). The slope between the sizes is what an
+image costs; sizes beyond are extrapolated from it. No test looks at these numbers.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from machine import processor, used
+
+D, K, WORDS, NEIGHBOURS = 512, 1000, 20_000, 25
+BLOCK = 10_000
+EXTRAPOLATED = {"1 M": 1_000_000, "11 M": 11_000_000, "1 B": 1_000_000_000}
+KMEANS = {
+    "method": "kmeans", "spherical": True, "iterations": 1, "sample": 0, "init": "random",
+    "restarts": 1, "precision": "auto",
+}  # fmt: skip
+TEMI = {
+    "method": "temi", "steps": 20, "warmup_steps": 5, "batch_size": 1024, "base_lr": 1e-4,
+    "standardise": False, "heads": 4, "hidden": 512, "bottleneck": 256, "temperature": 0.1,
+    "teacher_momentum": 0.996, "neighbours": NEIGHBOURS, "beta": 0.6, "prior_momentum": 0.9,
+    "precision": "auto",
+}  # fmt: skip
+
+
+def make(folder, n):
+    """Write embeddings of n images in two shards, of words, and a graph of random neighbours."""
+    from workflow_scripts.lib.artifacts import write_array, write_table
+    from workflow_scripts.lib.embeddings import IMAGE_INDEX, write_rows
+
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((K, D), dtype=np.float32)
+    meta = {"encoder": {"model": "generated", "dim": D}}
+
+    def blocks(rows):
+        for start in range(0, rows, BLOCK):
+            size = min(BLOCK, rows - start)
+            noise = rng.standard_normal((size, D), dtype=np.float32)
+            yield centres[rng.integers(0, K, size)] + 1.5 * noise
+
+    for shard, rows in enumerate((n // 2, n - n // 2)):
+        write_rows(folder / f"{shard:05d}.npy", blocks(rows), (rows, D))
+        ids = [f"n01440764/n01440764_{shard}_{i}.JPEG" for i in range(rows)]
+        columns = [pa.array(ids), pa.array(["n01440764"] * rows), pa.array([f"{0:064x}"] * rows)]
+        index = pa.table(columns, schema=IMAGE_INDEX)
+        write_table(folder / f"{shard:05d}.parquet", index, meta)
+    write_array(folder / "words.npy", centres[rng.integers(0, K, WORDS)].astype(np.float16))
+    write_table(folder / "words.parquet", {"concept": [str(i) for i in range(WORDS)]}, meta)
+    graph = rng.integers(0, n, (n, NEIGHBOURS), dtype=np.int32)
+    write_array(folder / "graph.npy", graph)
+
+
+class Stages:
+    """What is measured; a method per stage."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.embeddings = sorted(map(str, folder.glob("0*.npy")))
+        self.index = [str(Path(path).with_suffix(".parquet")) for path in self.embeddings]
+
+    def images(self):
+        from workflow_scripts.lib.embeddings import open_embeddings
+
+        return open_embeddings(self.embeddings, self.index)
+
+    def read_ids(self):
+        """Opening embeddings and their ids."""
+        return self.images().ids
+
+    def match_concepts(self):
+        """Best 5 of 20,000 words."""
+        from workflow_scripts.match_concepts import match_concepts
+
+        words = (self.folder / "words.npy", self.folder / "words.parquet")
+        match_concepts(self.embeddings, self.index, *words, 5, self.folder / "similarity.parquet")
+
+    def cluster_kmeans(self):
+        """k-means of 1,000 clusters, one iteration and the assignment."""
+        self._cluster(KMEANS, {})
+
+    def cluster_temi(self):
+        """TEMI of 1,000 clusters, 20 steps and the assignment."""
+        self._cluster(TEMI, {"neighbours": self.folder / "graph.npy"})
+
+    def _cluster(self, cfg, inputs):
+        from workflow_scripts.cluster import cluster
+
+        names = ("clusters", "model", "history", "cost")
+        outputs = SimpleNamespace(**{name: str(self.folder / f"{name}.out") for name in names})
+        cfg = cfg | {"k": K, "seed": 0}
+        cluster(self.embeddings, self.index, inputs, cfg, "code", {"encoder": "e"}, outputs)
+
+    def score_images(self):
+        """MCM and NegLabel, 1,000 positives and 3,000 negatives."""
+        from workflow_scripts.lib.detection.detectors import score_embeddings
+        from workflow_scripts.lib.embeddings import read_texts
+
+        words = read_texts(self.folder / "words.npy")
+        detectors = {
+            "mcm": {"method": "mcm", "temperature": 1.0},
+            "neglabel": {"method": "neglabel", "temperature": 0.01, "groups": 100, "seed": 0},
+        }
+        score_embeddings(self.images(), words[:K], {"n": words[K : K + 3000]}, detectors)
+
+
+def anonymous():
+    """Bytes of memory that are this process's alone."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in status)
+    return sum(int(fields[name].split()[0]) * 1024 for name in ("RssAnon", "RssShmem"))
+
+
+def measure(stage, folder):
+    """Run a stage here; print the peak of its memory (bytes) and its CPU seconds as JSON."""
+    peak, done = 0, threading.Event()
+
+    def watch():
+        nonlocal peak
+        while not done.is_set():
+            peak = max(peak, anonymous())
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    before = used()
+    getattr(Stages(folder), stage)()
+    seconds = used() - before
+    done.set()
+    watcher.join()
+    print(json.dumps({"memory": peak, "seconds": seconds}))
+
+
+def measured(stage, folder):
+    """`measure` in a process of its own."""
+    command = [sys.executable, __file__, "--stage", stage, "--folder", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(sizes, found):
+    """Print what an image costs, and what follows for more images."""
+    few, many = sizes
+    heads = [f"{unit}, {name}" for name in EXTRAPOLATED for unit in ("GB", "CPU h")]
+    print(f"| stage | MB at {few:,} | bytes an image | CPU us an image | {' | '.join(heads)} |")
+    print("| --- |" + " ---: |" * (3 + len(heads)))
+    for stage, (one, other) in found.items():
+        slopes = [(other[key] - one[key]) / (many - few) for key in ("memory", "seconds")]
+        memory, seconds = (max(0, slope) for slope in slopes)
+        cells = []
+        for n in EXTRAPOLATED.values():
+            cells.append(f"{(one['memory'] + memory * (n - few)) / 1e9:,.1f}")
+            cells.append(f"{(one['seconds'] + seconds * (n - few)) / 3600:,.2f}")
+        start = f"{one['memory'] / 1e6:,.0f} | {memory:,.0f} | {seconds * 1e6:,.1f}"
+        print(
+            f"| {getattr(Stages, stage).__doc__[:-1]} (`{stage}`) | {start} | {' | '.join(cells)} |"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs=2, default=[100_000, 400_000])
+    parser.add_argument("--stage")
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    if options.stage:
+        measure(options.stage, options.folder)
+        return
+    stages = [name for name in vars(Stages) if not name.startswith("_") and name != "images"]
+    found = {stage: [] for stage in stages}
+    with tempfile.TemporaryDirectory() as folder:
+        for n in options.sizes:
+            place = Path(folder, str(n))
+            place.mkdir()
+            make(place, n)
+            for stage in stages:
+                found[stage].append(measured(stage, place))
+    print(f"measured at {options.sizes[0]:,} and {options.sizes[1]:,} images; {processor()}\n")
+    table(options.sizes, found)
+    print()
+
+
+if __name__ == "__main__":
+    main()
