@@ -82,8 +82,9 @@ class SlurmProject(Project):
 
     def jobs(self, states="all"):
         """The SLURM jobs of this project: number, state, memory, node, GPUs and comment."""
-        fields = "%i|%T|%m|%N|%b|%k|%Z"
-        command = ["squeue", f"--states={states}", "--noheader", "--sort=i", f"--format={fields}"]
+        fields = ("JobID", "State", "MinMemory", "NodeList", "tres-per-job", "Comment", "WorkDir")
+        shown = ":|,".join(fields) + ":"
+        command = ["squeue", f"--states={states}", "--noheader", "--sort=i", f"--Format={shown}"]
         done = subprocess.run(
             command, env=os.environ | self.environment, text=True, capture_output=True, check=True
         )

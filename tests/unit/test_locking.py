@@ -56,9 +56,10 @@ def job(output):
 
 
 def test_the_second_job_of_the_same_outputs_ends_and_names_the_first(output):
-    with job(output) as first, job(output) as second:
+    with job(output) as first:
         assert first.stdout.readline() == "started\n"
-        _, message = second.communicate()
+        with job(output) as second:
+            _, message = second.communicate()
         assert second.returncode == 1
         assert not output.exists()
         first.communicate("go on\n")
