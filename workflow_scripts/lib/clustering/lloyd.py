@@ -82,7 +82,8 @@ def one_pass(rows, centroids, spherical, precision):
         clusters = assign_block(block)
         add_rows(sums, block, clusters)
         counts += np.bincount(clusters, minlength=len(centroids))
-        squares += np.einsum("nd,nd->", block, block, dtype=np.float64)
+        if not spherical:
+            squares += np.einsum("nd,nd->n", block, block).sum(dtype=np.float64)
     distributed.total(sums, counts, squares)
     objective = np.einsum("kd,kd->", sums, centroids, dtype=np.float64)
     if not spherical:
