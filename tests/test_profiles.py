@@ -17,7 +17,7 @@ DEFAULT, SLURM = (
 )
 
 
-@pytest.mark.parametrize("key", DEFAULT.keys() - {"cores", "resources", "__definitions__"})
+@pytest.mark.parametrize("key", sorted(DEFAULT.keys() - {"cores", "resources", "__definitions__"}))
 def test_what_decides_what_runs_is_as_without_a_cluster(key):
     """`--workflow-profile` takes the place of the default one."""
     assert SLURM[key] == DEFAULT[key]
