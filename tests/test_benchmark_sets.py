@@ -125,9 +125,10 @@ def test_what_is_missing_or_damaged_is_named(stored, tmp_path):
     (tmp_path / "tars/dog.tar").write_bytes(b"no archive")
     assert "dog.tar is truncated" in check_set("tar", "shard", stored["tar"][1], {})[2]
     (tmp_path / "empty").mkdir()
-    assert check_set("folder", "none", {"path": str(tmp_path / "empty")}, {})[2] == "no images"
+    verdict = check_set("folder", "none", {"path": str(tmp_path / "empty")}, {})[2]
+    assert "empty holds no files" in verdict
     table = stored["parquet"][1]
-    assert check_set("folder", "none", table, {})[2].endswith(f"Not a directory: '{table['path']}'")
+    assert "table.parquet is a file" in check_set("folder", "none", table, {})[2]
 
 
 def test_own_embeddings_are_files_to_find_and_no_images_to_count():

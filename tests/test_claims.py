@@ -142,7 +142,7 @@ def test_every_fraction_that_the_demo_found_is_a_claim():
     text = (ROOT / PROTOCOLS).read_text("utf-8")
     start = text.index("| finding | here | figures |")
     table = text[start : text.find("\n\n", start)]
-    numbers = [m.span() for m in re.finditer(r"\d+\.\d+|\d+(?= %)|\d+(?= (?:of|to) )", table)]
+    numbers = [m.span() for m in re.finditer(r"-?\d+\.\d+|\d+(?= %)|\d+(?= (?:of|to) )", table)]
     assert len(numbers) > 30
     places = [figures.place_of(each, text) for each in CLAIMS if each.file == PROTOCOLS]
     covered = {

@@ -84,7 +84,7 @@ def test_mistakes_are_named_before_anything_runs(reproduced, tmp_path):
     project, own = reproduced
     project = project.copy(tmp_path / "project")
     for block, message in [
-        ({"mining": "frequency_2"}, "reproductions.own.mining: 'frequency_2' is not defined"),
+        ({"mining": "frequency_7"}, "reproductions.own.mining: 'frequency_7' is not defined"),
         ({"mining": "random"}, "reproductions.own.mining: 'random' is none of the study's"),
         ({"methods": {"MCM": {"detector": "energy"}}}, "'energy' is none of the study's"),
         ({"methods": {"MCM": {"detector": "neglabel"}}}, "'neglabel' needs some"),

@@ -168,7 +168,7 @@ def precomputed(project):
     for name, shards in {"photos": 2, "photos_test": 1, "strange": 1}.items():
         images = embeddings_of(project, name, shards)
         np.save(own / f"{name}.npy", images.array())
-        pq.write_table(images.index, own / f"{name}.parquet")
+        pq.write_table(images.index.take(np.arange(images.rows)), own / f"{name}.parquet")
         blocks[name] = {key: f"own/{name}{end}" for key, end in ENDS.items()}
     texts = {key: f"own/words{end}" for key, end in ENDS.items()}
     for end in ENDS.values():

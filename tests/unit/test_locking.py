@@ -22,7 +22,8 @@ from types import SimpleNamespace
 from workflow_scripts.lib import job as jobs, locking
 locking.BEAT_SECONDS, locking.PATIENCE_SECONDS = 0.1, 5
 output, log = sys.argv[1:]
-with jobs.job(SimpleNamespace(rule="cluster", wildcards=[], output=[output], log=[log])):
+names = {"rule": "cluster", "wildcards": [], "resources": {}}
+with jobs.job(SimpleNamespace(output=[output], log=[log], **names)):
     print("started", flush=True)
     sys.stdin.readline()
     open(output, "w").write("done")

@@ -11,7 +11,7 @@ from clustering_cases import blobs, task_of
 from safetensors.numpy import load_file
 
 from workflow_scripts.cluster import main
-from workflow_scripts.lib import distributed
+from workflow_scripts.lib import device, distributed
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_array, write_table
 from workflow_scripts.lib.clustering import assignment, faiss, kmeans, rows, unfinished
 from workflow_scripts.lib.clustering.lloyd import moved, one_pass
@@ -112,9 +112,9 @@ def test_numpy_and_torch_assign_alike_whatever_the_tile(spherical, monkeypatch):
 
 def test_auto_is_what_the_hardware_has(monkeypatch):
     for has, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(assignment, "has_bfloat16", lambda device, has=has: has)
-        assert assignment.resolved("auto") == expected
-        assert assignment.resolved("float32") == "float32"
+        monkeypatch.setattr(device, "has_bfloat16", lambda _, has=has: has)
+        assert device.resolved("auto") == expected
+        assert device.resolved("float32") == "float32"
 
 
 # --- starts and empty clusters ---------------------------------------------------------------

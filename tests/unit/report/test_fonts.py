@@ -95,7 +95,8 @@ import sys
 from types import SimpleNamespace
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.sheets import concept_sheet
-with job(SimpleNamespace(rule="draw_concepts", wildcards=[], log=[sys.argv[1]], resources={})):
+names = {"rule": "draw_concepts", "wildcards": [], "output": [], "resources": {}}
+with job(SimpleNamespace(log=[sys.argv[1]], **names)):
     concept_sheet([], [("a name with \\ue000", "2 votes", [])])
 """
 

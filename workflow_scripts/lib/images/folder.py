@@ -20,7 +20,8 @@ def list_folder(folder):
     Raises InputError if the folder is missing or holds no files, or the splits of a data set.
     """
     if not Path(folder).is_dir():
-        raise InputError(f"Image folder {folder} does not exist: correct the path in the config.")
+        problem = "is a file" if Path(folder).exists() else "does not exist"
+        raise InputError(f"Image folder {folder} {problem}: correct the path in the config.")
     paths = sorted(path for path, _ in walk(folder))
     if not paths:
         raise InputError(f"Image folder {folder} holds no files: put images below it.")

@@ -44,7 +44,7 @@ class ListContainer(FolderContainer):
         table = self._table()
         paths = texts(table["path"], f"{self.path}: column 'path'")
         labels = [None] * len(paths)
-        if "label" in table.column_names:
+        if self.labels == "column" and "label" in table.column_names:
             labels = texts(table["label"], f"{self.path}: column 'label'")
         for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
             if not path:
