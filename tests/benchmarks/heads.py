@@ -9,11 +9,8 @@ No test looks at these numbers.
 """
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +20,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from machine import processor, used
 
 from workflow_scripts.lib.clustering import temi
 from workflow_scripts.lib.clustering.methods import Task
@@ -101,26 +100,26 @@ def generated(folder, n):
     path = Path(folder, f"{n}.npy")
     write_rows(path, blocks(), (n, DIM))
     images = Embeddings([UnitRows(np.load(path, mmap_mode="r"))], pa.table({}), {})
-    return images, rng.integers(0, n, (n, NEIGHBOURS), dtype=np.int32)
+    return images, rng.integers(0, n, (n, NEIGHBOURS), dtype=np.int32), f"{path}.state"
 
 
-def public(images, graph, steps):
+def public(images, graph, _, steps):
     rows, rng, recipe = torch.from_numpy(images.array()), np.random.default_rng(0), Recipe()
     size = CFG["batch_size"]
-    started = time.process_time()
+    started = used()
     for _ in range(steps):
         chosen = rng.choice(len(rows), size, replace=False)
         nearby = graph[chosen, rng.integers(0, NEIGHBOURS, size)]
         recipe.step(torch.cat([rows[chosen], rows[nearby]]))
-    return (time.process_time() - started) / steps
+    return (used() - started) / steps
 
 
 def ours(precision):
-    def run(images, graph, steps):
+    def run(images, graph, state, steps):
         cfg = CFG | {"steps": steps, "precision": precision}
-        started = time.process_time()
-        temi.fit(Task(images, CLUSTERS, cfg, graph, "missing/state", ""))
-        return (time.process_time() - started) / steps
+        started = used()
+        temi.fit(Task(images, CLUSTERS, cfg, graph, state, ""))
+        return (used() - started) / steps
 
     return run
 
@@ -134,20 +133,12 @@ def least(runs, data, steps, rounds):
     return {name: min(seconds) for name, seconds in found.items()}
 
 
-def processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main(rows, growth, steps, rounds):
     precisions = ["float32"] + ["bfloat16"] * has_bfloat16(torch.device("cpu"))
     runs = {"recipe of the public code, float32": public}
     runs |= {f"ours, {precision}": ours(precision) for precision in precisions}
-    print(f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, ", end="")
-    print(
-        f"{torch.get_num_threads()} threads; d {DIM}, K {CLUSTERS}, {CFG['heads']} heads, ", end=""
-    )
+    print(f"{processor()}, torch {torch.__version__};")
+    print(f"d {DIM}, K {CLUSTERS}, {CFG['heads']} heads, ", end="")
     print(f"{CFG['batch_size']} pairs; {steps} steps, {rounds} rounds\n")
     print(
         "| TEMI | images | CPU s / step | CPU s / epoch | ratio |\n| --- | --: | --: | --: | --: |"

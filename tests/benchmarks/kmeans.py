@@ -12,9 +12,6 @@ numbers.
 
 import argparse
 import gc
-import os
-import platform
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +23,8 @@ import sklearn.cluster
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from machine import processor, used
 
 from workflow_scripts.lib.clustering import kmeans
 from workflow_scripts.lib.clustering.centroids import mean_objective, unit_norm
@@ -88,27 +87,6 @@ PEERS = {
 }
 
 
-def measured(run, *arguments):
-    """What a run returns, and its CPU seconds."""
-    gc.collect()
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    found = run(*arguments)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return found, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def processor():
-    """The name of the processor, and whether it multiplies bfloat16."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), "?")
-    flags = {"avx512_bf16", "amx_bf16"} & {flag for line in lines for flag in line.split()}
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
-    return (
-        f"{platform.machine()}, {name}, {', '.join(sorted(flags)) or 'no bf16'}, {threads} threads"
-    )
-
-
 def benchmark(options, folder):
     rows = np.concatenate(list(clip_like(options.rows, options.dimensions)))
     write_rows(folder / "rows.npy", [rows], rows.shape)
@@ -122,8 +100,10 @@ def benchmark(options, folder):
     for _ in range(options.rounds):
         for name in options.peers:
             run = PEERS[name][0]
-            found, spent = measured(run, images, rows, str(folder / "init.npy"), cfg)
-            seconds[name] = min(spent, seconds.get(name, np.inf))
+            gc.collect()
+            before = used()
+            found = run(images, rows, str(folder / "init.npy"), cfg)
+            seconds[name] = min(used() - before, seconds.get(name, np.inf))
             centroids = unit_norm(np.asarray(found, np.float32))
             objectives[name] = mean_objective(rows, centroids, spherical=True)
     return seconds, objectives

@@ -14,7 +14,7 @@ def used(who=resource.RUSAGE_SELF):
 
 
 def cpu_seconds(run):
-    """CPU seconds of a call."""
+    """CPU seconds of a call whose result is not needed."""
     gc.collect()
     before = used()
     run()
