@@ -1,11 +1,11 @@
 # make demo | make studies | make deep-clustering | make figures; needs Python 3.11+ and make, nothing else.
-# For developers: make test | make test-slurm | make test-gpu | make benchmark | make schema | make lock.
+# For developers: make test | make test-slurm | make test-gpu | make benchmark | make campaign | make schema | make lock.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test test-slurm test-gpu benchmark schema lock
+.PHONY: demo studies deep-clustering figures test test-slurm test-gpu benchmark campaign schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -50,6 +50,12 @@ test-gpu: .venv/installed-dev
 benchmark: .venv/installed
 	for script in tests/benchmarks/*.py; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
+
+# Kills, faults, bad input and more, in full; what came of it is the table in the README.
+campaign: .venv/installed-dev
+	for script in $(filter-out %/campaign.py %/table.py,$(wildcard tests/campaigns/*.py)); do \
+	  OMP_NUM_THREADS=1 $(BIN)/python $$script || failed=1; done; \
+	$(BIN)/python tests/campaigns/table.py --write; test -z "$$failed"
 
 # Renew the JSON schema for editors after a change of the config's models.
 schema: .venv/installed

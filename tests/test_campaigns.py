@@ -1,0 +1,29 @@
+"""The short forms of the campaigns, and that what they found is held by a test that there is."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SHARED = ["campaign", "table"]
+NAMES = sorted(path.stem for path in (TESTS / "campaigns").glob("*.py") if path.stem not in SHARED)
+MODULES = {name: importlib.import_module(name) for name in NAMES}
+CASES = {
+    f"{name}: {case.name}": case
+    for name, module in MODULES.items()
+    for case in module.cases(short=True, seed=0)
+}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_short_form(name, tmp_path):
+    CASES[name].check(tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_what_was_found_has_a_test(name):
+    for what, test in MODULES[name].FOUND.items():
+        file, function = test.split("::")
+        assert re.search(rf"^def {function}\(", (TESTS / file).read_text("utf-8"), re.M), what
