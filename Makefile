@@ -1,11 +1,12 @@
 # make demo | make studies | make deep-clustering | make figures; needs Python 3.11+ and make, nothing else.
-# For developers: make test | make test-slurm | make test-gpu | make benchmark | make campaign | make schema | make lock.
+# For developers: make test | make test-slow | make test-slurm | make test-gpu | make benchmark | make campaign
+# | make schema | make lock.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test test-slurm test-gpu benchmark campaign schema lock
+.PHONY: demo studies deep-clustering figures test test-slow test-slurm test-gpu benchmark campaign schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -41,6 +42,10 @@ test-slurm: .venv/installed-dev
 	@command -v slurmctld >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update && apt-get install --yes --no-install-recommends slurm-wlm munge; } >/dev/null 2>&1 || true
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --durations 9 tests/slurm $(ARGS)
+
+# The tests that take minutes and guard what seldom changes.
+test-slow: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 # The tests that need a graphics card.
 test-gpu: .venv/installed-dev

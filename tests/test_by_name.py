@@ -36,8 +36,8 @@ def test_every_artifact_can_be_asked_for_by_name(finished, tmp_path):
     planned = project.rules_run("-n", *names)
     assert planned["embed_images"] == 4
     assert planned["cluster"] == 2
-    one_by_one = {name.rpartition("/")[0]: name for name in names}  # one of each folder
-    for name in one_by_one.values():
+    one_of_each_folder = list({name.rpartition("/")[0]: name for name in names}.values())
+    for name in one_of_each_folder[::8]:
         assert project.rules_run("-n", name), name
 
 
@@ -75,10 +75,11 @@ def test_a_dry_run_from_nothing_counts_all_jobs(finished, tmp_path):
 
 def test_until_stops_at_a_rule(finished, tmp_path):
     project = without_results(finished, tmp_path / "project")
-    ran = project.rules_run("--until", "embed_images")
-    assert ran == {"list_images": 3, "embed_images": 4}
-    assert (project.folder / "results/embeddings/tinyclip/images/photos/00001.npy").is_file()
-    assert project.rules_run("--until", "embed_images") == {}
+    planned = project.rules_run("-n", "--until", "embed_images")
+    assert planned == {"list_images": 3, "embed_images": 4}
+    assert project.rules_run("--until", "list_images") == {"list_images": 3}
+    assert project.rules_run("-n", "--until", "list_images") == {}
+    assert project.rules_run("-n", "--until", "embed_images") == {"embed_images": 4}
 
 
 def test_forcerun_runs_a_rule_and_what_is_below(finished, tmp_path):

@@ -53,11 +53,16 @@ def names_of_numbers(results, sweep):
 def test_the_number_of_clusters_is_chosen_and_used(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     make(project)
-    ran = project.rules_run("--cores", "2")
-    assert (ran["choose_k"], ran["plot_k"], ran["cluster"]) == (1, 1, 2)
-    assert ran["tabulate_sweep"] == 1
-
     results = project.folder / "results"
+    wanted = [f"results/{name}" for name in (
+        "k/tinyclip/many/sweep.md", "figures/k/tinyclip/many.png",
+        "studies/mini/number_of_clusters.parquet", "tables/number_of_clusters.md",
+        *(f"clusters/tinyclip/many/{name}/seed0.parquet" for name in CLUSTERINGS),
+    )]  # fmt: skip
+    for ran in (project.rules_run("-n"), project.rules_run("--cores", "2", *wanted)):
+        assert (ran["choose_k"], ran["plot_k"], ran["cluster"]) == (1, 1, 2)
+        assert ran["tabulate_sweep"] == 1
+
     chosen = json.loads((results / "k/tinyclip/many/choice.json").read_text())["k"]
     sweep = pd.read_parquet(results / "k/tinyclip/many/sweep.parquet")
     assert sweep["k"].tolist() == [2, 3, 4]
@@ -68,7 +73,7 @@ def test_the_number_of_clusters_is_chosen_and_used(finished, tmp_path):
         assert pd.read_parquet(clusters)["cluster"].max() < chosen
     assert (results / "figures/k/tinyclip/many.png").stat().st_size > 1000
     names_of_numbers(results, sweep.assign(chosen=sweep["k"] == chosen))
-    assert project.rules_run("-n") == {}
+    assert project.rules_run("-n", *wanted) == {}
     by_name = [f"results/{name}" for name in (
         "k/tinyclip/many/clusters.parquet", "studies/mini/number_of_clusters.parquet",
         "tables/number_of_clusters.md",
@@ -79,7 +84,7 @@ def test_the_number_of_clusters_is_chosen_and_used(finished, tmp_path):
 
     # What the choice follows from, and what it does not.
     shutil.copyfile(images_in(project, "strange")[0], images_in(project, "many")[0])
-    again = project.rules_run("-n")
+    again = project.rules_run("-n", *wanted)
     assert (again["choose_k"], again["plot_k"], again["cluster"]) == (1, 1, 2)
 
 

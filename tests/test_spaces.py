@@ -268,10 +268,8 @@ def test_an_image_that_one_encoder_lacks(spaces, tmp_path, encoder):
 def test_the_encoder_of_a_clustering_concerns_what_uses_its_clusters(spaces, tmp_path):
     """Its embeddings, clusters and below; not the embeddings and matches of the naming encoder."""
     project = spaces.copy(tmp_path / "project")
-    set_key("run", ["mini"])(project)
-    project.run()
     set_key("encoders.dino.batch_size", 7)(project)
-    ran = project.rules_run("-n")
+    ran = project.rules_run("-n", "results/studies/mini/ood.parquet")
     assert "match_concepts" not in ran and "embed_texts" not in ran
     assert ran["embed_images"] == 2  # the two shards of the training images
     assert ran["cluster"] == 1

@@ -395,6 +395,7 @@ def test_every_method_runs_and_the_filters_of_negatives_work(finished, tmp_path)
     assert "shiny" not in negatives["csp"], "adjectives enter joined to a superclass only"
 
 
+@pytest.mark.slow
 def test_retraining_the_demo_encoder_reaches_the_shipped_accuracy(tmp_path):
     project = make_project(tmp_path / "project")
     project.run("results/demo/encoders/tinyclip/report.json")
