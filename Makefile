@@ -52,9 +52,15 @@ test-gpu: .venv/installed-dev
 	$(BIN)/python -m pytest -m gpu
 
 # Times and memory beside peers; what it said last is in tests/benchmarks/README.md.
-benchmark: .venv/installed
+benchmark: .venv-benchmark/installed
 	for script in tests/benchmarks/*.py; do \
-	  OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
+	  TQDM_DISABLE=1 OMP_NUM_THREADS=1 .venv-benchmark/bin/python $$script || exit 1; done
+
+.venv-benchmark/installed: tests/benchmarks/requirements.txt envs/requirements.txt | .venv/bin/uv
+	$(BIN)/uv venv --quiet --allow-existing .venv-benchmark
+	$(BIN)/uv pip install --quiet --python .venv-benchmark/bin/python \
+	  --requirement envs/requirements.txt --requirement tests/benchmarks/requirements.txt
+	touch $@
 
 # Kills, faults, bad input and more, in full; what came of it is the table in the README.
 campaign: .venv/installed-dev

@@ -214,7 +214,7 @@ def test_a_path_with_braces_and_a_key_given_twice_are_named(moved, tmp_path):
 
 NUMBERS = {"solid_red_circle": "7", "solid_blue_square": "0", "striped_green_star": "12"}
 JUDGED = ["results/studies/mini/ood.parquet", "results/studies/mini/label_quality.parquet",
-          "results/studies/mini/concepts.parquet", "results/contamination/mini.parquet"]  # fmt: skip
+          "results/contamination/mini.parquet"]  # fmt: skip
 NAMES = "label,name\n7,Solid_Red Circle\n0,solid blue square\n12,striped green star\n3,disc\n"
 
 

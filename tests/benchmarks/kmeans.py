@@ -1,17 +1,18 @@
-"""k-means beside faiss and scikit-learn: CPU seconds to the same objective, in one table.
+"""k-means beside faiss and other libraries: CPU seconds to the same objective, in one table.
 
 Rows are generated: unit norm, a common mean and a spectrum that falls as a power, as embeddings of
-CLIP have them. All begin at the same random rows (SuperKmeans at its own) and do the same number of
-iterations; ours scores its result with one pass more. Ours reads float16 from a file, the others
-have float32 in memory. The objective is the mean cosine to the nearest centroid, of all computed
-alike, in float32. Runs are interleaved, and the least of the rounds counts. No test looks at these
-numbers.
+CLIP have them. All begin at the same random rows (SuperKmeans and fastkmeans at random rows of
+their own) and do the same number of iterations; ours scores its result with one pass more. Ours
+reads float16 from a file, the others have float32 in memory. The objective is the mean cosine to
+the nearest centroid, of all computed alike, in float32. Runs are interleaved, and the least of the
+rounds counts. No test looks at these numbers.
 
     OMP_NUM_THREADS=1 .venv/bin/python tests/benchmarks/kmeans.py --rows 100000 --clusters 1000
 """
 
 import argparse
 import gc
+import importlib.metadata
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +21,6 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import sklearn.cluster
-import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -61,7 +61,7 @@ def faiss_kmeans(images, rows, init, cfg):
     return _by_faiss(faiss.Kmeans, rows, len(init), cfg, init_centroids=init)
 
 
-def super_kmeans(images, rows, init, cfg):
+def faiss_super_kmeans(images, rows, init, cfg):
     return _by_faiss(faiss.SuperKmeans, rows, len(np.load(init)), cfg)
 
 
@@ -72,19 +72,50 @@ def _by_faiss(kind, rows, k, cfg, **start):
     return model.centroids
 
 
+def super_kmeans(images, rows, init, cfg):
+    from superkmeans import SuperKMeans
+
+    whole = {"hierarchical": False, "sampling_fraction": 1.0, "max_points_per_cluster": len(rows)}
+    model = SuperKMeans(
+        len(np.load(init)), rows.shape[1], iters=cfg["iterations"], n_threads=1, angular=True,
+        early_termination=False, **whole,
+    )  # fmt: skip
+    return model.train(rows)
+
+
+def fast_kmeans(images, rows, init, cfg):
+    from fastkmeans import FastKMeans
+
+    model = FastKMeans(rows.shape[1], len(np.load(init)), niter=cfg["iterations"], gpu=False)
+    model.train(rows)
+    return model.centroids
+
+
 def scikit_learn(images, rows, init, cfg):
     init = np.load(init)
     model = sklearn.cluster.KMeans(len(init), init=init, n_init=1, max_iter=cfg["iterations"])
     return model.fit(rows).cluster_centers_
 
 
-PEERS = {
-    "faiss": (faiss_kmeans, f"faiss {faiss.__version__}"),
-    "ours, bfloat16": (ours("bfloat16"), f"torch {torch.__version__}"),
-    "ours, float32": (ours("float32"), f"numpy {np.__version__}"),
-    "faiss SuperKmeans": (super_kmeans, f"faiss {faiss.__version__}"),
-    "scikit-learn (Euclidean)": (scikit_learn, f"scikit-learn {sklearn.__version__}"),
+PEERS = {  # name -> (function, package)
+    "faiss": (faiss_kmeans, "faiss"),
+    "ours, bfloat16": (ours("bfloat16"), "torch"),
+    "ours, float32": (ours("float32"), "numpy"),
+    "faiss SuperKmeans": (faiss_super_kmeans, "faiss"),
+    "SuperKMeans": (super_kmeans, "superkmeans"),
+    "fastkmeans (Euclidean)": (fast_kmeans, "fastkmeans"),
+    "scikit-learn (Euclidean)": (scikit_learn, "scikit-learn"),
 }
+
+
+def version(package):
+    """Name and version of a package; None if it is not installed."""
+    if package == "faiss":
+        return f"faiss {faiss.__version__}"
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def benchmark(options, folder):
@@ -118,8 +149,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     options = parser.parse_args()
-    if not hasattr(faiss, "SuperKmeans"):
-        options.peers = [name for name in options.peers if name != "faiss SuperKmeans"]
+    versions = {name: version(PEERS[name][1]) for name in options.peers}
+    options.peers = [name for name in options.peers if versions[name]]
     with tempfile.TemporaryDirectory() as folder:
         seconds, objectives = benchmark(options, Path(folder))
     print(f"{options.rows:,} x {options.dimensions}, {options.clusters:,} clusters,")
@@ -128,7 +159,7 @@ def main():
     print("| --- | ---: | ---: | ---: | --- |")
     for name, spent in seconds.items():
         ratio = f"{spent / seconds['faiss']:.2f}" if "faiss" in seconds else ""
-        print(f"| {name} | {spent:.1f} | {ratio} | {objectives[name]:.5f} | {PEERS[name][1]} |")
+        print(f"| {name} | {spent:.1f} | {ratio} | {objectives[name]:.5f} | {versions[name]} |")
 
 
 if __name__ == "__main__":
