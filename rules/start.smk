@@ -1,10 +1,13 @@
-"""Before the first job of a run: no job of an earlier run still writes what this one makes, and no log
-tells of an earlier success.
+"""Before the first job of a run: the lock of a killed run goes, no job of an earlier run still writes
+what this one makes, and no log tells of an earlier success.
 """
 
 from snakemake.exceptions import WorkflowError
-from workflow_scripts.lib.locking import lock_of, running_writers
+from workflow_scripts.lib.locking import lock_of, running_writers, take_over_folder
 from workflow_scripts.lib.slurm import queued_jobs
+
+if IS_MAIN and take_over_folder():  # before Snakemake asks for its own lock
+    logger.info("An earlier run was killed; its lock is removed.")
 
 
 def check_earlier_runs(jobs):

@@ -12,6 +12,14 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 CODE = ["Snakefile", "rules", "workflow_scripts", "config", "envs", "profiles"]
+HOLD_TIMES = (
+    "hashes.parquet",
+    "state.json",
+    "sources.json",
+    ".snakemake_timestamp",
+    ".cost.json",
+    "provenance.html",
+)
 RAN = re.compile(r"^(?:local)?rule (\w+):$", re.MULTILINE)
 
 MINI = {
@@ -95,6 +103,33 @@ class Project:
         """A copy with all file times kept, as if it were the same project."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
+
+
+def artifacts_of(project):
+    """Bytes of every artifact of a run by its path, logs and pictures of the demo left out."""
+    results = project.folder / "results"
+    return {
+        str(path.relative_to(results)): path.read_bytes()
+        for path in sorted(results.rglob("*"))
+        if path.is_file()
+        and path.relative_to(results).parts[0] not in {"logs", "demo"}
+        and not path.name.endswith(HOLD_TIMES)
+    }
+
+
+def jobs_of(project):
+    """PID -> script of the project's jobs that run now."""
+    jobs = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            here = (folder / "cwd").resolve() == project.folder.resolve()
+        except OSError:
+            continue
+        script = next((word for word in words if b".snakemake/scripts/" in word), None)
+        if here and script:
+            jobs[int(folder.name)] = script.decode().rsplit(".", 2)[-2]
+    return jobs
 
 
 def draw_set(folder, concepts, per_concept, seed):

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 from changes import set_key
-from test_failures import running_job
+from projects import jobs_of
 
 TEMI = "results/clusters/tinyclip/photos/temi_3/seed0.parquet"
 LOG = "results/logs/evaluate_clustering/mini.log"
+
+
+def training(project):
+    """The PID of the project's job that clusters, or None."""
+    return next((pid for pid, script in jobs_of(project).items() if script == "cluster"), None)
 
 
 def wait_for(condition, seconds=120):
@@ -39,11 +44,11 @@ def orphan(finished, tmp_path):
     )
     lock = project.folder / Path(TEMI).with_name(".seed0.parquet.lock")
     wait_for(lock.exists)
-    pid = wait_for(lambda: running_job(project, "cluster.py"))
+    pid = wait_for(lambda: training(project))
     os.kill(main.pid, signal.SIGKILL)
     main.wait()
     yield project, pid
-    if running_job(project, "cluster.py") == pid:
+    if training(project) == pid:
         os.kill(pid, signal.SIGKILL)
 
 
@@ -51,13 +56,13 @@ def test_a_new_run_ends_while_a_job_of_a_killed_one_still_writes(orphan):
     project, pid = orphan
     assert not (project.folder / LOG).exists()  # its job was to run, and got no further
     set_key("clusterings.temi_3.steps", 41)(project)
-    project.run("--unlock")
     done = project.run(check=False)
     assert done.returncode == 1
+    assert "An earlier run was killed; its lock is removed." in done.stdout
     assert f"{TEMI} is still being written by process {pid}" in done.stdout
     assert "rule cluster:" not in done.stdout
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: running_job(project, "cluster.py") is None)
+    wait_for(lambda: training(project) is None)
     assert project.rules_run(TEMI) == {"cluster": 1}
     assert (project.folder / TEMI).exists()
     assert project.rules_run("-n", TEMI) == {}

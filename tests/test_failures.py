@@ -5,11 +5,7 @@ still look fresh by their times; the recipes in their params tell that they are 
 """
 
 import hashlib
-import os
-import signal
 import subprocess
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -49,43 +45,6 @@ def test_a_stage_that_fails_by_its_config_fails_again_and_then_recovers(finished
     assert project.rules_run("-n")["evaluate_ood"] == 1
     assert project.rules_run(CLUSTERS) == {"cluster": 1, "evaluate_clustering": 1, "write_table": 1}
     assert clusters_of(project, "temi_3") == 2
-
-
-def running_job(project, script):
-    """The process id of a job of the project that runs a script, or None."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            here = (folder / "cwd").resolve() == project.folder.resolve()
-        except OSError:
-            continue
-        if here and any(word.endswith(script.encode()) for word in words):
-            return int(folder.name)
-    return None
-
-
-def test_a_killed_job_is_run_by_the_next_call(finished, tmp_path):
-    project = finished.copy(tmp_path / "project")
-    set_key("clusterings.temi_3.steps", 10_000_000)(project)
-    process = subprocess.Popen(
-        project.command("--cores", "2", "--keep-going"),
-        cwd=project.folder,
-        env=os.environ | project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while (job := running_job(project, "cluster.py")) is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert job, "the job never started"
-    os.kill(job, signal.SIGKILL)  # as the kernel does when memory is short
-    assert process.wait(timeout=120) == 1
-    foreseen = project.rules_run("-n")
-    assert foreseen["cluster"] == 1
-    assert foreseen["evaluate_ood"] == 1
-    set_key("clusterings.temi_3.steps", 50)(project)
-    assert project.rules_run(CLUSTERS)["cluster"] == 1
-    assert project.rules_run("-n", CLUSTERS) == {}
 
 
 def test_a_missing_word_list_is_named_until_it_is_back(finished, tmp_path):

@@ -1,11 +1,7 @@
-"""The workflow end to end: the demo, a killed run, bad input, the user's own embeddings."""
+"""The workflow end to end: the demo, bad input, the user's own embeddings."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import time
 
 import numpy as np
 import pandas as pd
@@ -18,27 +14,6 @@ from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
 from workflow_scripts.lib.images.manifest import shard_of
-
-HOLD_TIMES = (
-    "hashes.parquet",
-    "state.json",
-    "sources.json",
-    ".snakemake_timestamp",
-    ".cost.json",
-    "provenance.html",
-)
-
-
-def artifacts_of(project):
-    """Bytes of every artifact of a run by its path, logs and pictures of the demo left out."""
-    results = project.folder / "results"
-    return {
-        str(path.relative_to(results)): path.read_bytes()
-        for path in sorted(results.rglob("*"))
-        if path.is_file()
-        and path.relative_to(results).parts[0] not in {"logs", "demo"}
-        and not path.name.endswith(HOLD_TIMES)
-    }
 
 
 @pytest.fixture(scope="session")
@@ -151,35 +126,6 @@ def test_artifacts_say_what_made_them(demo):
     meta = json.loads(pq.read_schema(path).metadata[b"clustermine"])
     assert meta["method"] == "kmeans"
     assert (meta["k"], meta["seed"], meta["encoder"]) == (60, 2, "tinyclip")
-
-
-def test_killed_run_resumes_to_the_same_bytes(finished, tmp_path):
-    project = make_project(tmp_path / "killed")
-    process = subprocess.Popen(
-        project.command("--cores", "2"),
-        cwd=project.folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    embeddings = project.folder / "results/embeddings"
-    deadline = time.monotonic() + 300
-    # Two jobs run at a time: when the third has written its last file, one at least is finished.
-    while len(list(embeddings.rglob("*.quarantine.parquet"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    # The locks of killed jobs go when these run again.
-    half_done = {path for path in artifacts_of(project) if not path.endswith(".lock")}
-
-    project.run("--unlock")
-    ran = project.rules_run()
-    assert ran.get("embed_images", 0) < 4, "what was finished stays"
-    resumed, complete = artifacts_of(project), artifacts_of(finished)
-    assert half_done < set(complete)
-    assert resumed.keys() == complete.keys()
-    assert [path for path in complete if resumed[path] != complete[path]] == []
 
 
 def test_unreadable_images_are_quarantined_with_their_reason(finished, tmp_path):

@@ -197,7 +197,6 @@ def test_a_new_run_ends_while_jobs_of_a_killed_one_are_in_the_queue(endless, fin
     project, main = endless
     main.kill()
     main.wait()
-    project.run("--unlock")
     ((number, *_),) = project.jobs("running")
     done = project.run(TEMI, check=False)
     assert done.returncode == 1

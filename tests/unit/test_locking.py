@@ -131,3 +131,61 @@ def test_a_half_written_lock_is_no_error(output):
     locking.lock_of(output).touch()
     with locking.locked(output):
         assert locking.lock_of(output).stat().st_size
+
+
+RUN = """
+import sys
+from workflow_scripts.lib import locking
+locking.BEAT_SECONDS, locking.PATIENCE_SECONDS = 0.1, 1
+print(locking.take_over_folder(sys.argv[1]), flush=True)
+sys.stdin.readline()
+"""
+
+
+def run(folder):
+    """A run of the workflow in this folder, which goes on until it is told to end."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, folder], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Snakemake's notes, with the lock of a run."""
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/0.output.lock").write_text("a.parquet\n")
+    return tmp_path
+
+
+def test_the_lock_of_a_killed_run_goes_and_that_of_a_running_one_stays(folder):
+    first = run(folder)
+    assert first.stdout.readline() == "True\n"
+    (folder / "locks").mkdir()
+    (folder / "locks/0.output.lock").touch()
+    second = run(folder)
+    assert second.stdout.readline() == "False\n"
+    second.communicate("end\n")
+    assert [path.name for path in folder.glob(".run-*")] == [
+        f".run-{platform.node()}-{first.pid}.lock"
+    ]
+    first.kill()
+    first.wait()
+    third = run(folder)
+    assert third.stdout.readline() == "True\n"
+    third.communicate("end\n")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_run_on_another_host_keeps_its_lock_as_long_as_it_renews_it(folder, beats):
+    hold_elsewhere(folder / "run-n1-1")
+    stop = threading.Event()
+    if beats:
+        lock = locking.lock_of(folder / "run-n1-1")
+        threading.Thread(target=locking._beat, args=(lock, stop)).start()
+    process = run(folder)
+    assert process.stdout.readline() == f"{not beats}\n"
+    process.communicate("end\n")
+    stop.set()
+    assert (folder / "locks").exists() is beats

@@ -5,10 +5,12 @@ leaves jobs behind, on this machine or on a cluster, and a node that is lost to 
 still write.
 """
 
+import atexit
 import contextlib
 import json
 import os
 import platform
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -66,9 +68,37 @@ def running_writers(outputs):
     return writers
 
 
+def take_over_folder(state=".snakemake"):
+    """Register this run of the workflow in a folder until the process ends, and remove the lock that
+    a killed run left, unless another run goes on.
+
+    Snakemake's own lock does not say whose it is, so nobody can tell whether it is stale. state: the
+    folder with Snakemake's notes. Returns whether a lock was removed. Takes PATIENCE_SECONDS if
+    there is a lock of Snakemake's and a run on another host was killed.
+    """
+    own = f"{state}/run-{platform.node()}-{os.getpid()}"
+    run = contextlib.ExitStack()
+    run.enter_context(locked(own))
+    atexit.register(run.close)
+    others = {output_of(path) for path in Path(state).glob(".run-*.lock")} - {own}
+    for ended in [other for other in others if _is_dead(lock_of(other))]:
+        lock_of(ended).unlink(missing_ok=True)
+        others.remove(ended)
+    locks = Path(state, "locks")
+    if not any(locks.glob("*")) or running_writers(sorted(others)):
+        return False
+    shutil.rmtree(locks)
+    return True
+
+
 def lock_of(output):
     """The path of an output's lock."""
     return Path(output).with_name(f".{Path(output).name}.lock")
+
+
+def output_of(lock):
+    """The output whose lock this is."""
+    return str(lock.with_name(lock.name.removeprefix(".").removesuffix(".lock")))
 
 
 def cluster_job():

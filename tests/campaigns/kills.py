@@ -1,0 +1,265 @@
+"""Runs that are killed again and again end with the bytes of an undisturbed one.
+
+A chain is one project: its run is killed at a moment, started again, killed again, and so on. Every
+kill counts as a moment that was tried. A run that reaches its end is compared with the undisturbed
+one, byte for byte, and the chain goes on from nothing until its kills are used up; then it is let
+run to the end. No lock is removed by hand. Half of the moments are any (up to LONGEST seconds after
+the start), the others are aimed: at a file that appears while something is done.
+"""
+
+import atexit
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from base64 import urlsafe_b64encode
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from campaign import Case, main
+from changes import set_key
+from projects import MINI, Project, artifacts_of, jobs_of, make_project
+
+TITLE = "Kills"
+FOUND = {}
+
+KILLS, CHAINS = 25, 8
+LONGEST, PATIENCE = 10, 300  # seconds
+SIGNALS = {number.name: number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)}
+WHOM = ("job", "snakemake", "group")
+IMAGES, CLUSTERS = "embeddings/tinyclip/images/photos", "clusters/tinyclip/photos/temi_3"
+TEMI = f"results/{CLUSTERS}/seed0.parquet"
+# Moment -> folder in results, pattern of the file that appears, and the file with which it is over.
+AIMS = {
+    "listing": ("images/photos", ".manifest.parquet.lock", "manifest.parquet"),
+    "embedding": (IMAGES, ".0000?.npy.lock", "00001.npy"),
+    "array writing": (IMAGES, ".0000?.npy.tmp-*", "00001.npy"),
+    "TEMI": (CLUSTERS, ".seed0.parquet.lock", "seed0.parquet"),
+    "TEMI's checkpoint": (CLUSTERS, ".seed0.safetensors.state.tmp-*", "seed0.parquet"),
+    "Parquet writing": ("similarity/tinyclip/photos", ".words.parquet.tmp-*", "words.parquet"),
+    "table writing": ("tables", ".*.tmp-*", "summary.md"),
+}
+RENAMED = "final rename of "  # the moment when a temporary file has gone
+
+
+def killed_project(folder):
+    """A small study with every stage, in which training writes its state after every epoch."""
+    project = make_project(folder)
+    for name in ("epochs", "unfinished"):
+        path = folder / f"workflow_scripts/lib/clustering/{name}.py"
+        text = path.read_text("utf-8")
+        path.write_text(text.replace("CHECKPOINT_SECONDS = 30", "CHECKPOINT_SECONDS = 0"), "utf-8")
+    study = {"minings": ["clustermine"], "calibrate": {"share": 0.25}}
+    project.write_config(MINI | {"studies": {"mini": MINI["studies"]["mini"] | study}})
+    set_key("clusterings.temi_3.steps", 600)(project)
+    return project
+
+
+@functools.cache
+def undisturbed(*targets):
+    """The project after one run that nobody disturbed, and the project before it."""
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    new = killed_project(folder / "new")
+    done = new.copy(folder / "done")
+    done.run("--cores", "2", *targets)
+    return new, done
+
+
+# ---- a life: from the start of a run to its end -------------------------------------------------
+
+
+class Life:
+    """A run of a project that may be killed."""
+
+    def __init__(self, project, targets):
+        self.project = project
+        self._log = (project.folder / "run.log").open("w+")
+        self.process = subprocess.Popen(
+            project.command("--cores", "2", *targets), cwd=project.folder,
+            env=os.environ | project.environment, stdout=self._log, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def is_over(self):
+        return self.process.poll() is not None
+
+    def kill(self, whom, number, pid=None):
+        """Send a signal, and wait until the run and all its jobs are over."""
+        if whom == "group":
+            os.killpg(self.process.pid, number)
+        elif whom == "job" and (jobs := [pid] if pid else list(jobs_of(self.project))):
+            os.kill(jobs[-1], number)
+        else:
+            self.process.send_signal(number)
+        return self.end()
+
+    def end(self):
+        """Wait for the end. Returns the exit status."""
+        try:
+            status = self.process.wait(PATIENCE)
+            wait_until(lambda: not group_runs(self.process.pid))
+        except (subprocess.TimeoutExpired, TimeoutError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise AssertionError(f"a run did not end in {PATIENCE} s:\n{self.said()}") from None
+        return status
+
+    def said(self):
+        self._log.seek(0)
+        return self._log.read()[-6000:]
+
+
+def group_runs(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition, pause=0.05, seconds=PATIENCE):
+    """Wait for a condition; returns what it is. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(pause)
+    return found
+
+
+def wait_for_moment(life, moment, rng):
+    """Wait for a moment, or the run's end. Returns the PID of the job it was aimed at, or None."""
+    if moment == "any":
+        end = time.monotonic() + rng.uniform(0.5, LONGEST)
+        wait_until(lambda: life.is_over() or time.monotonic() > end)
+        return None
+    folder, pattern, _ = AIMS[moment.removeprefix(RENAMED)]
+    folder = life.project.folder / "results" / folder
+    file = wait_until(lambda: life.is_over() or first(folder, pattern), 0)
+    if life.is_over():
+        return None
+    if moment.startswith(RENAMED):
+        wait_until(lambda: not file.exists(), 0)
+    return owner(file)
+
+
+def first(folder, pattern):
+    """The first file of a folder whose name is like this, or None."""
+    try:
+        names = [name for name in os.listdir(folder) if fnmatch(name, pattern)]
+    except FileNotFoundError:
+        return None
+    return folder / names[0] if names else None
+
+
+def owner(file):
+    """The PID in a lock or in the name of a temporary file."""
+    if ".tmp-" in file.name:
+        return int(file.name.rpartition("-")[2])
+    try:
+        return json.loads(file.read_text())["pid"]
+    except (OSError, ValueError):  # gone, or not yet written
+        return None
+
+
+# ---- what must hold -------------------------------------------------------------------------------
+
+
+def finished_shards(project):
+    """Finished embeddings, path -> what changes when the file is made again."""
+    found = {}
+    for path in project.folder.glob("results/embeddings/tinyclip/images/*/?????.npy"):
+        record = urlsafe_b64encode(str(path.relative_to(project.folder)).encode()).decode()
+        notes = project.folder / ".snakemake"
+        if (notes / "metadata" / record).exists() and not (notes / "incomplete" / record).exists():
+            status = path.stat()
+            found[path] = status.st_ino, status.st_mtime_ns
+    return found
+
+
+def leftovers(project):
+    """What a run must not leave: temporary files, locks, states, notes of unfinished files."""
+    hidden = [p for p in (project.folder / "results").rglob(".*") if p.is_file()]
+    notes = project.folder / ".snakemake"
+    unfinished = [*notes.glob("incomplete/*"), *notes.glob("locks/*"), *notes.glob(".run-*")]
+    states = (project.folder / "results").rglob("*.state")
+    kept = [".snakemake_timestamp"]
+    paths = [*hidden, *unfinished, *states]
+    return [str(p.relative_to(project.folder)) for p in paths if p.name not in kept]
+
+
+def check_same(project, reference):
+    found, expected = artifacts_of(project), artifacts_of(reference)
+    differ = [p for p in expected.keys() | found.keys() if found.get(p) != expected.get(p)]
+    assert not differ, f"not as in an undisturbed run: {sorted(differ)}"
+    assert not (left := leftovers(project)), f"left behind: {left}"
+
+
+def drawn(rng, project):
+    """A kill: moment, whom, signal. Moments that are over are not drawn."""
+    possible = [
+        moment for moment, (folder, _, over) in AIMS.items()
+        if not (project.folder / "results" / folder / over).exists()
+    ]  # fmt: skip
+    moment = "any"
+    if possible and rng.random() < 0.5:
+        moment = rng.choice(possible)
+        if "writing" in moment or "checkpoint" in moment:
+            moment = rng.choice([moment, RENAMED + moment])
+    return str(moment), str(rng.choice(WHOM)), str(rng.choice([*SIGNALS]))
+
+
+def chain(folder, seed, kills=(), number=KILLS, targets=()):
+    """Kill the runs of a project. kills: the first ones; the others, up to `number`, are drawn."""
+    rng, kills = np.random.default_rng(seed), list(kills)
+    new, reference = undisturbed(*targets)
+    project, finished, done = new.copy(folder / "run0"), {}, []
+    while len(done) < number:
+        moment, whom, name = kills.pop(0) if kills else drawn(rng, project)
+        life = Life(project, targets)
+        pid = wait_for_moment(life, moment, rng)
+        if life.is_over():
+            assert life.end() == 0, f"after {done}:\n{life.said()}"
+            check_same(project, reference)
+            shutil.rmtree(project.folder)
+            project, finished = new.copy(folder / f"run{len(done)}"), {}
+            continue
+        done.append((moment, whom, name))
+        life.kill(whom, SIGNALS[name], pid)
+        now = finished_shards(project)
+        assert finished.items() <= now.items(), f"a finished shard was made again after {done}"
+        finished = now
+    life = Life(project, targets)
+    assert life.end() == 0, f"after {done}:\n{life.said()}"
+    assert finished.items() <= finished_shards(project).items(), f"made again after {done}"
+    check_same(project, reference)
+    assert Project(project.folder).rules_run("-n", *targets) == {}
+
+
+SHORT = [
+    ("embedding", "group", "SIGKILL"),
+    ("TEMI's checkpoint", "job", "SIGKILL"),
+    ("TEMI", "snakemake", "SIGTERM"),
+]
+
+
+def cases(short, seed):
+    """Chains of kills. The short form is one of three, of the stages up to TEMI."""
+    if short:
+        check = functools.partial(
+            chain, seed=[seed, 0], kills=SHORT, number=len(SHORT), targets=(TEMI,)
+        )
+        return [Case("3 kills up to TEMI", check, len(SHORT))]
+    return [
+        Case(f"chain {i}, {KILLS} kills", functools.partial(chain, seed=[seed, i]), KILLS)
+        for i in range(CHAINS)
+    ]
+
+
+if __name__ == "__main__":
+    main(TITLE, cases)
