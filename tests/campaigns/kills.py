@@ -151,7 +151,8 @@ def wait_for_moment(life, moment, rng):
 def first(folder, pattern):
     """The first file of a folder whose name is like this, or None."""
     try:
-        names = [name for name in os.listdir(folder) if fnmatch(name, pattern)]
+        with os.scandir(folder) as files:
+            names = [file.name for file in files if fnmatch(file.name, pattern)]
     except FileNotFoundError:
         return None
     return folder / names[0] if names else None
@@ -167,7 +168,7 @@ def owner(file):
         return None
 
 
-# ---- what must hold -------------------------------------------------------------------------------
+# ---- what must hold ---------------------------------------------------------------------------
 
 
 def finished_shards(project):
@@ -226,11 +227,13 @@ def chain(folder, seed, kills=(), number=KILLS, targets=()):
         if life.is_over():
             assert life.end() == 0, f"after {done}:\n{life.said()}"
             check_same(project, reference)
+            print(f"{folder.name}: same bytes after {len(done)} kills", flush=True)
             shutil.rmtree(project.folder)
             project, finished = new.copy(folder / f"run{len(done)}"), {}
             continue
         done.append((moment, whom, name))
         life.kill(whom, SIGNALS[name], pid)
+        print(f"{folder.name}: {len(done)} of {number}: {moment}, {whom}, {name}", flush=True)
         now = finished_shards(project)
         assert finished.items() <= now.items(), f"a finished shard was made again after {done}"
         finished = now

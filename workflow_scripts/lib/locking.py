@@ -69,12 +69,12 @@ def running_writers(outputs):
 
 
 def take_over_folder(state=".snakemake"):
-    """Register this run of the workflow in a folder until the process ends, and remove the lock that
-    a killed run left, unless another run goes on.
+    """Register this run of the workflow until its process ends, and remove the lock that a killed
+    run left, unless another run goes on in this folder.
 
-    Snakemake's own lock does not say whose it is, so nobody can tell whether it is stale. state: the
-    folder with Snakemake's notes. Returns whether a lock was removed. Takes PATIENCE_SECONDS if
-    there is a lock of Snakemake's and a run on another host was killed.
+    Snakemake's own lock does not say whose it is, so it does not tell whether it is stale. state:
+    the folder of Snakemake's notes. Returns whether a lock was removed. Takes PATIENCE_SECONDS if
+    there is a lock and a run on another host was killed.
     """
     own = f"{state}/run-{platform.node()}-{os.getpid()}"
     run = contextlib.ExitStack()
