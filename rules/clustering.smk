@@ -6,7 +6,7 @@ clusters for every number),
 results/clusters/{encoder}/{image_set}/{clustering}/seed{seed}.parquet (one row per image; the
 encoder is the clustering's own, if it names one),
 its model and training history beside it, its time and memory (.cost.json),
-results/centres/... (mean embeddings).
+results/centres/... (mean embeddings, and of what).
 """
 
 
@@ -159,6 +159,7 @@ def images_to_cluster(wildcards):
     place = f"{wildcards.encoder}/{wildcards.image_set}"
     if "neighbours" in block:
         files["neighbours"] = f"results/neighbours/{place}/k{block['neighbours']}.npy"
+        files["about_neighbours"] = f"results/neighbours/{place}/k{block['neighbours']}.json"
     if block["k"] == "auto":
         files["choice"] = f"results/k/{place}/choice.json"
     if "of" in block:
@@ -221,6 +222,7 @@ rule average_clusters:
         unpack(images_and_clusters),
     output:
         centres="results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy",
+        about="results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.json",
     log:
         "results/logs/average_clusters/{encoder}/{image_set}/{clustering}/seed{seed}.log",
     conda:

@@ -45,11 +45,13 @@ def clusters_if_any(wildcards):
 
 
 def centres_and_texts(wildcards):
-    """Cluster centres and text embeddings, for the methods that compare them."""
+    """Cluster centres, what is beside them, and text embeddings, for methods that compare them."""
     if "centres" not in needs("minings", wildcards.mining):
         return []
+    centres = "results/centres/{encoder}/{image_set}/{clustering}/seed{seed}".format(**wildcards)
     return [
-        "results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy".format(**wildcards),
+        f"{centres}.npy",
+        f"{centres}.json",
         f"results/embeddings/{wildcards.encoder}/texts/{wildcards.corpus}.npy",
     ]
 
@@ -127,6 +129,7 @@ rule name_clusters:
         unpack(images_and_clusters),
         similarity="results/similarity/{encoder}/{image_set}/{corpus}.parquet",
         centres="results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.npy",
+        about_centres="results/centres/{encoder}/{image_set}/{clustering}/seed{seed}.json",
         texts="results/embeddings/{encoder}/texts/{corpus}.npy",
         concepts="results/embeddings/{encoder}/texts/{corpus}.parquet",
     output:

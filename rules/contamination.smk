@@ -76,9 +76,11 @@ def images_to_compare(wildcards):
         if configuration.clustering_encoder(name, encoder, CONFIG) == encoder
     ]
     k = max(graphs, default=0)
-    graph = f"results/neighbours/{encoder}/{study['train']}/k{k}.npy"
+    graph = f"results/neighbours/{encoder}/{study['train']}/k{k}"
     wanted = k and study["near_duplicates"] is not None
-    return embeddings_of(encoder, sets) | {"neighbours": [graph] if wanted else []}
+    return embeddings_of(encoder, sets) | {
+        "neighbours": [f"{graph}.npy", f"{graph}.json"] if wanted else []
+    }
 
 
 def duplicates_config(wildcards):

@@ -37,9 +37,8 @@ def clusters_to_store(wildcards, study):
         "clusters": clusters,
     }
     if configuration.own_encoders(clustering, CONFIG):
-        parts["centres"] = (
-            f"results/centres/{encoder}/{train}/{clustering}/seed{wildcards.seed}.npy"
-        )
+        centres = f"results/centres/{encoder}/{train}/{clustering}/seed{wildcards.seed}"
+        parts["centres"] = [f"{centres}.npy", f"{centres}.json"]
     else:
         parts["model"] = str(Path(clusters).with_suffix(".safetensors"))
     if any(detector_needs(name) == "clusters" for name in study["detectors"]):

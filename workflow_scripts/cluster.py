@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from workflow_scripts.lib import distributed
-from workflow_scripts.lib.artifacts import read_array
+from workflow_scripts.lib.clustering.graph import read_neighbours
 from workflow_scripts.lib.clustering.methods import Task, load_method
 from workflow_scripts.lib.clustering.results import number_of_clusters, write_clusters
 from workflow_scripts.lib.clustering.spaces import open_spaces
@@ -20,13 +20,15 @@ from workflow_scripts.lib.job import job, progress
 
 def cluster(embeddings, index, inputs, cfg, code, wildcards, outputs):
     """inputs: what some clusterings read beside embeddings, name -> path: `neighbours`, the kNN
-    graph; `choice`, the chosen number of clusters; `init`, the first centroids; `members`, a list
-    of models. code: digest of the code that clusters. In several processes each assigns its part,
-    and the first one writes."""
+    graph, and `about_neighbours`, the file beside it; `choice`, the chosen number of clusters;
+    `init`, the first centroids; `members`, a list of models. code: digest of the code that
+    clusters. In several processes each assigns its part, and the first one writes."""
     method = load_method(cfg["method"])
     images = open_spaces(embeddings, index, cfg.get("spaces"))
     k = number_of_clusters(cfg["k"], images, inputs.get("choice"))
-    graph = read_array(inputs["neighbours"]) if inputs.get("neighbours") else None
+    graph = None
+    if inputs.get("neighbours"):
+        graph = read_neighbours(inputs["neighbours"], inputs["about_neighbours"], images)
     started = time.monotonic()
     state, members = f"{outputs.model}.state", tuple(inputs.get("members") or ())
     task = Task(images, k, cfg, graph, state, code, inputs.get("init"), members)
@@ -55,7 +57,7 @@ def main(outputs, **arguments):
     cluster(outputs=SimpleNamespace(**outputs), **arguments)
 
 
-INPUTS = ("neighbours", "choice", "init", "members")
+INPUTS = ("neighbours", "about_neighbours", "choice", "init", "members")
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -21,8 +21,8 @@ def derive_images(embeddings, index, cfg, output_embeddings, output_index):
     chosen = images.index.take(rows)
     classes = len(set(chosen["label"].to_pylist()) - {None})
     logging.info("%d of %d images, %d classes", len(rows), images.rows, classes)
-    write_rows(output_embeddings, images.stored(rows), (len(rows), images.dim))
-    write_table(output_index, chosen, images.meta | {"derived": cfg})
+    note = write_rows(output_embeddings, images.stored(rows), (len(rows), images.dim))
+    write_table(output_index, chosen, images.meta | {"derived": cfg, "array": note})
 
 
 if __name__ == "__main__":

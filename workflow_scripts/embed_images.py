@@ -44,8 +44,8 @@ def embed_images(
     if len(rows) >= FEWEST_TO_JUDGE:
         limit, reasons = read_meta(manifest)["maximum_quarantine"], [r["reason"] for r in rejected]
         check_losses(set_name(manifest), len(rows), reasons, limit, f" (shard {shard})")
-    write_array(embeddings, found)
     meta = {"encoder": encoder.describe(), "params": cfg}
+    meta["array"] = write_array(embeddings, found)
     write_table(index, pa.Table.from_pylist(kept, schema=IMAGE_INDEX), meta)
     write_table(quarantine, pa.Table.from_pylist(rejected, schema=QUARANTINE))
 

@@ -23,8 +23,9 @@ def embed_texts(corpus, weights, cfg, embeddings, index, threads=1):
     rows = np.empty((len(concepts), encoder.dim), np.float16)
     for start in progress(range(0, len(concepts), BLOCK), unit="blocks"):
         rows[start : start + BLOCK] = encoder.encode_prompts(prompts[start : start + BLOCK])
-    write_array(embeddings, rows)
-    write_table(index, table, {"encoder": encoder.describe(), "params": cfg})
+    meta = {"encoder": encoder.describe(), "params": cfg}
+    meta["array"] = write_array(embeddings, rows)
+    write_table(index, table, meta)
 
 
 if __name__ == "__main__":

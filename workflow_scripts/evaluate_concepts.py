@@ -41,7 +41,7 @@ def judges(inputs, encoders, name_of, true_names, tree):
     ):
         names = artifacts.read_table(concepts, ["concept"])["concept"].to_pylist()
         labels = [label and name_of(label) for label in test.labels]
-        vectors = read_texts(texts)
+        vectors = read_texts(texts, concepts)
         found[encoder] = Judge(test, labels, names, vectors, true_names, tree)
     return found
 

@@ -1,7 +1,7 @@
 """Find the nearest neighbours of every image by cosine, without the image itself.
 
 Out: int32 [images, k], row numbers of the neighbours, nearest first; a JSON file that says whether
-they are exact and, if not, their recall.
+they are exact and, if not, their recall, which array it is and of which embeddings.
 """
 
 import json
@@ -15,7 +15,8 @@ from workflow_scripts.lib.job import job
 
 def find_neighbours(embeddings, index, cfg, output, quality):
     """cfg: k; exact, the most images that are all compared; probes, see `neighbours_in_cells`."""
-    rows = open_embeddings(embeddings, index).joined()
+    images = open_embeddings(embeddings, index)
+    rows = images.joined()
     exact, recall = len(rows) <= cfg["exact"], 1.0
     if exact:
         found = nearest_neighbours(rows, cfg["k"])
@@ -25,8 +26,9 @@ def find_neighbours(embeddings, index, cfg, output, quality):
             "%d images, more than neighbours.exact: the neighbours are approximate, recall %.3f",
             len(rows), recall,
         )  # fmt: skip
-    artifacts.write_array(output, found)
-    artifacts.write_text(quality, json.dumps({"exact": exact, "recall": recall}) + "\n")
+    about = {"exact": exact, "recall": recall, "embeddings": images.digest}
+    about["array"] = artifacts.write_array(output, found)
+    artifacts.write_text(quality, json.dumps(about) + "\n")
 
 
 if __name__ == "__main__":

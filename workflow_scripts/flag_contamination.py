@@ -35,7 +35,7 @@ def flag_contamination(inputs, cfg, study, output_flags, output_table):
     of the image sets, see `lib.texts.label_names.naming`).
     """
     names = artifacts.read_table(inputs.concepts[0], ["concept"])["concept"].to_pylist()
-    vectors = read_texts(inputs.texts[0])
+    vectors = read_texts(inputs.texts[0], inputs.concepts[0])
     name_of_train, *names_of = naming(inputs.label_names, cfg["label_names"])
     true_names = true_names_of(inputs.train_index, name_of_train)
     true_ids = [i for i, name in enumerate(names) if name in true_names]

@@ -43,11 +43,12 @@ def import_images(embeddings_in, index_in, cfg, embeddings, index, quarantine):
         for table, path in zip(tables, index_in, strict=True)
     )
     arrays = read_arrays(embeddings_in, tables)
-    copy_rows(embeddings_in, arrays, [np.ones(len(array), bool) for array in arrays], embeddings)
+    kept = [np.ones(len(array), bool) for array in arrays]
+    note = copy_rows(embeddings_in, arrays, kept, embeddings)
     nulls = pa.nulls(len(ids), pa.string())
     rows = pa.table([ids, labels, nulls], schema=IMAGE_INDEX)
     encoder = precomputed_encoder(cfg["encoder"], arrays[0].shape[1])
-    write_table(index, rows, {"encoder": encoder})
+    write_table(index, rows, {"encoder": encoder, "array": note})
     write_table(quarantine, QUARANTINE.empty_table())
 
 

@@ -29,10 +29,11 @@ def import_texts(embeddings_in, index_in, cfg, embeddings, index):
     rows, kept = first_of_names(tables, columns, cfg["sources"])
     if not rows:
         raise InputError(f"{', '.join(index_in)}: no concept has a name.")
-    copy_rows(embeddings_in, arrays, kept, embeddings)
+    note = copy_rows(embeddings_in, arrays, kept, embeddings)
     encoder = precomputed_encoder(cfg["encoder"], arrays[0].shape[1])
     values = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-    write_table(index, pa.table(values, ["concept", "pos", "source"]), {"encoder": encoder})
+    table = pa.table(values, ["concept", "pos", "source"])
+    write_table(index, table, {"encoder": encoder, "array": note})
 
 
 def first_of_names(tables, columns, sources):

@@ -17,7 +17,7 @@ def match_concepts(embeddings, index, texts, concepts, top, output):
     images = open_embeddings(embeddings, index)
     meta = artifacts.read_meta(concepts)
     check_same_encoder(images.meta, meta)
-    vectors = read_texts(texts)
+    vectors = read_texts(texts, concepts)
     blocks = progress(images.blocks(), unit="block")
     ids, cosines = top_concepts(blocks, placed(vectors), min(top, len(vectors)))
     columns = {

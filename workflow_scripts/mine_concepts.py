@@ -17,7 +17,9 @@ NOT_PARAMETERS = ("method", "file", "missing")  # keys of a config block that no
 
 
 def mine_concepts(similarity, concepts, clusters, centres, given, cfg, meta, output):
-    """given: the file of the method `given`, in a list, or none. cfg: the mining's block."""
+    """centres: of the cluster centres and the text embeddings the arrays, and the file beside the
+    first; or none. given: the file of the method `given`, in a list, or none. cfg: the mining's
+    block."""
     names = read_table(concepts, ["concept"])["concept"].combine_chunks()
     parameters = {key: value for key, value in cfg.items() if key not in NOT_PARAMETERS}
     meta |= {"method": cfg["method"]}
@@ -27,6 +29,9 @@ def mine_concepts(similarity, concepts, clusters, centres, given, cfg, meta, out
         parameters["names"], meta["lacking"] = given_rows(
             given[0], cfg, names.to_pylist(), [meta["corpus"]]
         )
+    if centres:
+        array, about, texts = centres
+        centres = [(array, about), (texts, concepts)]
     evidence, image_ids = read_evidence(similarity, len(names), clusters, centres=centres)
     columns = getattr(mining, cfg["method"])(evidence, **parameters)
     if clusters:

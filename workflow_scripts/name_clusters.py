@@ -17,12 +17,13 @@ from workflow_scripts.lib.job import job, progress
 
 
 def name_clusters(inputs, meta, output):
-    """inputs: named paths, embeddings and index (lists), similarity, clusters, centres, texts and
-    concepts. meta: what the names are of."""
+    """inputs: named paths, embeddings and index (lists), similarity, clusters, centres and what is
+    beside them, texts and concepts. meta: what the names are of."""
     names = read_table(inputs.concepts, ["concept"])["concept"].combine_chunks()
     images = open_embeddings(inputs.embeddings, inputs.index)
+    centres = [(inputs.centres, inputs.about_centres), (inputs.texts, inputs.concepts)]
     evidence, image_ids = read_evidence(
-        inputs.similarity, len(names), inputs.clusters, centres=[inputs.centres, inputs.texts]
+        inputs.similarity, len(names), inputs.clusters, centres=centres
     )
     clustered = pc.is_in(images.index["image_id"], image_ids).to_numpy()
     blocks = progress(images.blocks(rows=np.flatnonzero(clustered)), unit="block")

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
 from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.evidence import best_of_groups
-from workflow_scripts.lib.concepts.positives import read_chosen, read_evidence
+from workflow_scripts.lib.concepts.positives import check_centres, read_chosen, read_evidence
 from workflow_scripts.lib.detection.bundle import write_detector
 from workflow_scripts.lib.detection.detectors import (
     column_of,
@@ -150,7 +150,10 @@ def negative_names(path, blocks):
 
 def cluster_weights(inputs):
     """What assigns images: the clustering's weights, or the mean embeddings of its clusters."""
-    return load_file(inputs.model) if inputs.model else {"centres": read_array(inputs.centres)}
+    if inputs.model:
+        return load_file(inputs.model)
+    check_centres(*inputs.centres, inputs.clusters)
+    return {"centres": read_array(*inputs.centres)}
 
 
 def cluster_names(inputs):

@@ -42,7 +42,7 @@ TEMI = {
 
 def make(folder, n):
     """Write embeddings of n images in two shards, of words, and a graph of random neighbours."""
-    from workflow_scripts.lib.artifacts import write_array, write_table
+    from workflow_scripts.lib.artifacts import write_array, write_table, write_text
     from workflow_scripts.lib.embeddings import IMAGE_INDEX, write_rows
 
     rng = np.random.default_rng(0)
@@ -64,7 +64,8 @@ def make(folder, n):
     write_array(folder / "words.npy", centres[rng.integers(0, K, WORDS)].astype(np.float16))
     write_table(folder / "words.parquet", {"concept": [str(i) for i in range(WORDS)]}, meta)
     graph = rng.integers(0, n, (n, NEIGHBOURS), dtype=np.int32)
-    write_array(folder / "graph.npy", graph)
+    note = write_array(folder / "graph.npy", graph)
+    write_text(folder / "graph.json", json.dumps({"array": note}))
 
 
 class Stages:
@@ -97,7 +98,8 @@ class Stages:
 
     def cluster_temi(self):
         """TEMI of 1,000 clusters, 20 steps and the assignment."""
-        self._cluster(TEMI, {"neighbours": self.folder / "graph.npy"})
+        files = {"neighbours": "graph.npy", "about_neighbours": "graph.json"}
+        self._cluster(TEMI, {name: self.folder / file for name, file in files.items()})
 
     def _cluster(self, cfg, inputs):
         from workflow_scripts.cluster import cluster
@@ -112,7 +114,7 @@ class Stages:
         from workflow_scripts.lib.detection.detectors import score_embeddings
         from workflow_scripts.lib.embeddings import read_texts
 
-        words = read_texts(self.folder / "words.npy")
+        words = read_texts(self.folder / "words.npy", self.folder / "words.parquet")
         detectors = {
             "mcm": {"method": "mcm", "temperature": 1.0},
             "neglabel": {"method": "neglabel", "temperature": 0.01, "groups": 100, "seed": 0},

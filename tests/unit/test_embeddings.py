@@ -83,7 +83,7 @@ def test_rows_are_of_unit_norm_again_however_they_are_read(tmp_path):
     true = unit(np.random.default_rng(0).normal(size=(300, 512)))
     rounded = (1.0004 * true).astype(np.float16)  # as float16 may leave them
     opened = open_shards([write_shard(tmp_path, "a", rounded)])
-    texts = embeddings.read_texts(tmp_path / "a.npy")
+    texts = embeddings.read_texts(tmp_path / "a.npy", None)
     ways = [opened.array(), opened.joined()[np.arange(300)], opened.joined()[:], texts]
     for rows in [*ways, np.concatenate(list(opened.blocks(7)))]:
         assert rows.dtype == np.float32
@@ -97,7 +97,7 @@ def test_rows_are_of_unit_norm_again_however_they_are_read(tmp_path):
 
 def test_rows_without_a_direction_stay_as_they_are(tmp_path):
     write_array(tmp_path / "a.npy", np.array([[0, 0], [np.nan, 1], [3, 4]], np.float16))
-    rows = embeddings.read_texts(tmp_path / "a.npy")
+    rows = embeddings.read_texts(tmp_path / "a.npy", None)
     np.testing.assert_array_equal(rows[0], [0, 0])
     assert np.isnan(rows[1]).any()
     np.testing.assert_allclose(rows[2], [0.6, 0.8], rtol=1e-6)

@@ -5,15 +5,16 @@ are scaled to unit norm whenever they are read, here and nowhere else. NumPy and
 that jobs that read embeddings start fast.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import number_of_rows, read_array, read_meta, read_table
+from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.replacing import replacing
 
 IMAGE_INDEX = pa.schema([(name, pa.string()) for name in ("image_id", "label", "sha256")])
 BLOCK = 8192  # rows of embeddings that a stream holds at a time
@@ -25,12 +26,14 @@ class Embeddings:
 
     arrays: list of array-likes [n_s, d] on disk (`UnitRows`). index: the shards' `Index` of N rows,
     in the arrays' order (or a pyarrow Table). meta: what the index says of its making, with the key
-    "encoder".
+    "encoder". notes: what the shards' indexes say of their arrays (`artifacts.write_blocks`), or
+    None, of arrays that belong to no single file.
     """
 
     arrays: list
     index: "Index"
     meta: dict
+    notes: list | None = None
 
     @property
     def rows(self):
@@ -41,6 +44,13 @@ class Embeddings:
     def dim(self):
         """d, the length of an embedding."""
         return self.arrays[0].shape[1]
+
+    @property
+    def digest(self):
+        """What tells these rows from others, for what is kept by row number; None without notes."""
+        if not self.notes or None in self.notes:
+            return None
+        return hashlib.sha256(json.dumps(self.notes, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def ids(self):
@@ -102,7 +112,7 @@ class Index:
         return self._table().take(rows)
 
     def _table(self, columns=None):
-        tables = [read_table(path, columns) for path in self._paths]
+        tables = [artifacts.read_table(path, columns) for path in self._paths]
         return pa.concat_tables(tables, promote_options="default")
 
 
@@ -148,9 +158,12 @@ class Chosen:
         return self._array[self._numbers[rows]]
 
 
-def read_texts(path):
-    """All embeddings of a `.npy` file, e.g. of a corpus: float32 [V, d], unit norm."""
-    return UnitRows(read_array(path))[:]
+def read_texts(path, index):
+    """All embeddings of a `.npy` file, e.g. of a corpus: float32 [V, d], unit norm.
+
+    index: the file beside it, see `read_array`.
+    """
+    return UnitRows(artifacts.read_array(path, index))[:]
 
 
 class _Blocks:
@@ -209,13 +222,14 @@ def open_embeddings(arrays, indexes):
     """Open the shards of one set of embeddings.
 
     arrays: paths of `.npy` files [n_s, d]. indexes: paths of their Parquet indexes, same order.
-    Raises InputError if rows, dimensions or encoders do not match.
+    Raises InputError if rows, dimensions or encoders do not match, or an array is not the one that
+    its index was written with, which reads it once (`read_array`).
     """
     if not arrays or len(arrays) != len(indexes):
         raise InputError(f"{len(arrays)} embedding files but {len(indexes)} index files")
-    maps = [read_array(path) for path in arrays]
-    lengths = [number_of_rows(path) for path in indexes]
-    metas = [read_meta(path) for path in indexes]
+    maps = [artifacts.read_array(path, index) for path, index in zip(arrays, indexes, strict=True)]
+    lengths = [artifacts.number_of_rows(path) for path in indexes]
+    metas = [artifacts.read_meta(path) for path in indexes]
     for path, index, array, rows, meta in zip(arrays, indexes, maps, lengths, metas, strict=True):
         if array.ndim != 2 or array.shape[1] != maps[0].shape[1]:
             raise InputError(f"{path} has shape {array.shape}, {arrays[0]} {maps[0].shape}")
@@ -223,7 +237,8 @@ def open_embeddings(arrays, indexes):
             raise InputError(f"{path} has {len(array)} rows but {index} {rows}")
         if _encoder(meta) != _encoder(metas[0]):
             raise InputError(f"{index} and {indexes[0]} come from different encoders: embed again.")
-    return Embeddings([UnitRows(array) for array in maps], Index(indexes), metas[0])
+    notes = [meta.get("array") for meta in metas]
+    return Embeddings([UnitRows(array) for array in maps], Index(indexes), metas[0], notes)
 
 
 def split_shards(files, shards):
@@ -278,13 +293,7 @@ def check_same_encoder(images_meta, texts_meta):
 def write_rows(path, blocks, shape):
     """Write blocks of embeddings as one float16 `.npy` in one step, without holding them all.
 
-    blocks: iterable of float [b, d], n rows in all. shape: (n, d).
+    blocks: iterable of float [b, d], n rows in all. shape: (n, d). Returns the array's note, for
+    its index (`artifacts.write_blocks`).
     """
-    with replacing(path) as temporary:
-        rows = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-        start = 0
-        for block in blocks:
-            rows[start : start + len(block)] = block
-            start += len(block)
-        rows.flush()
-        del rows
+    return artifacts.write_blocks(path, blocks, shape, np.float16)

@@ -14,7 +14,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from workflow_scripts.cluster import cluster
-from workflow_scripts.lib.artifacts import read_meta, read_table, write_array, write_table
+from workflow_scripts.lib.artifacts import (
+    read_meta,
+    read_table,
+    write_array,
+    write_table,
+    write_text,
+)
 from workflow_scripts.lib.clustering.methods import load_method
 from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
@@ -52,7 +58,8 @@ def job(tmp_path):
         write_table(stem.with_suffix(".parquet"), pa.table(list(names), schema=IMAGE_INDEX))
         embeddings.append(stem.with_suffix(".npy"))
         index.append(stem.with_suffix(".parquet"))
-    write_array(tmp_path / "graph.npy", nearest_neighbours(rows, 5))
+    note = write_array(tmp_path / "graph.npy", nearest_neighbours(rows, 5))
+    write_text(tmp_path / "graph.json", json.dumps({"array": note}))
     ends = {"clusters": "parquet", "model": "safetensors", "history": "history.parquet"}
     ends |= {"cost": "cost.json"}
     outputs = SimpleNamespace(**{name: f"{tmp_path}/out/{end}" for name, end in ends.items()})
@@ -60,6 +67,7 @@ def job(tmp_path):
     def run(cfg, code="code@1", choice=None, init=None):
         graph = tmp_path / "graph.npy" if "neighbours" in cfg else None
         inputs = {"neighbours": graph, "choice": choice, "init": init}
+        inputs["about_neighbours"] = tmp_path / "graph.json"
         cluster(embeddings, index, inputs, cfg, code, WILDCARDS, outputs)
         return outputs
 

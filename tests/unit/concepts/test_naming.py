@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from mining_references import evidence, rows, scene, slow_name, unit
 
+from workflow_scripts.average_clusters import average_clusters
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_array, write_table
 from workflow_scripts.lib.concepts.evidence import cluster_centres
 from workflow_scripts.lib.concepts.mining import clustermine
@@ -161,7 +162,9 @@ def test_the_script_writes_names_and_image_ids(tmp_path):
     write_table(paths["similarity"], columns)
     write_table(paths["clusters"], {"image_id": image_ids, "cluster": clusters}, {"k": 3})
     write_table(paths["concepts"], {"concept": words})
-    write_array(paths["centres"], cluster_centres([images], clusters, 2))
+    paths["about_centres"] = f"{tmp_path}/centres.json"
+    files = (paths["clusters"], paths["centres"], paths["about_centres"])
+    average_clusters(embeddings, index, *files)
     write_array(paths["texts"], unit(np.array([[1, 1], [0, 1], [1, 0]])))
     inputs = SimpleNamespace(embeddings=embeddings, index=index, **paths)
     name_clusters(inputs, {"seed": 3}, tmp_path / "names.parquet")

@@ -46,4 +46,4 @@ def open_spaces(arrays, indexes, shards):
                 f"{next(iter(sets))}; give every encoder the same images with the same ids"
             )
         spaces.append(Chosen(images.joined(), order.to_numpy()))
-    return Embeddings([SideBySide(spaces)], first.index, first.meta)
+    return Embeddings([SideBySide(spaces)], first.index, first.meta, first.notes)

@@ -4,17 +4,19 @@ corpora they and the negatives come from."""
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.lib.artifacts import read_table, write_table
+from workflow_scripts.lib.artifacts import crc32_of, read_json, read_table, write_table
 from workflow_scripts.lib.clustering.joined import clusters_of_images
 from workflow_scripts.lib.concepts.evidence import Evidence
 from workflow_scripts.lib.embeddings import read_texts
+from workflow_scripts.lib.errors import InputError
 
 
 def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=None):
     """The Evidence of a similarity artifact and, if given, of clusters of the same images.
 
     The two are joined by image id: images without a cluster have no vote (`clusters_of_images`).
-    centres: paths of the cluster centres and of the text embeddings, or none.
+    centres: for the cluster centres and for the text embeddings, the array and the file beside it
+    (`artifacts.read_array`), or none. Raises InputError for centres of other clusters.
     Returns (Evidence of N images, their ids: pyarrow array [N]).
     """
     table, assigned = read_table(similarity, ["image_id", "concept_ids", "cosines"]), None
@@ -27,9 +29,19 @@ def read_evidence(similarity, n_concepts, clusters=None, true_ids=None, centres=
         table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
         for name in ("concept_ids", "cosines")
     )
-    arrays = [read_texts(path) for path in centres or []]
+    if centres:
+        check_centres(*centres[0], clusters)
+    arrays = [read_texts(*files) for files in centres or []]
     evidence = Evidence(ids, cosines, n_concepts, assigned, true_ids, *arrays)
     return evidence, table["image_id"].combine_chunks()
+
+
+def check_centres(centres, about, clusters):
+    """Raise InputError if cluster centres are of other clusters, by the file beside them."""
+    if read_json(about)["clusters"] != crc32_of(clusters):
+        raise InputError(
+            f"{centres} are of other clusters than {clusters}: delete it and run again"
+        )
 
 
 def write_positives(path, columns, concepts, image_ids, meta):
@@ -73,7 +85,7 @@ def read_corpora(names, texts, concepts):
         ids = pa.array(np.arange(len(table), dtype=np.int32))
         corpus = pa.array([name] * len(table), pa.string())
         tables.append(table.append_column("corpus", corpus).append_column("concept_id", ids))
-    vectors = [read_texts(path) for path in texts]
+    vectors = [read_texts(*files) for files in zip(texts, concepts, strict=True)]
     return pa.concat_tables(tables).combine_chunks(), np.concatenate(vectors)
 
 

@@ -60,11 +60,12 @@ def copy_rows(paths, arrays, kept, output):
     """Join the kept rows of several arrays in one `.npy` file: unit norm, float16 [n, d].
 
     paths: of the arrays, for messages. arrays: float [N, d] each. kept: per array, which of its
-    rows to copy, bool [N]. Works block by block, so nothing is held in memory as a whole.
+    rows to copy, bool [N]. Works block by block, so nothing is held in memory as a whole. Returns
+    the array's note, for its index.
     Raises InputError for a row that is zero or not finite, kept or not.
     """
     shape = (sum(int(keep.sum()) for keep in kept), arrays[0].shape[1])
-    write_rows(output, _kept_rows(paths, arrays, kept), shape)
+    return write_rows(output, _kept_rows(paths, arrays, kept), shape)
 
 
 def _kept_rows(paths, arrays, kept):
