@@ -1,4 +1,13 @@
-"""The one error that means "your input, not our code"."""
+"""The one error that means "your input, not our code", and what the system's errors mean."""
+
+import errno
+import os
+import re
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+NUMBER = re.compile(r"(?:errno|os error) (\d+)", re.IGNORECASE)  # of NumPy, pyarrow and Rust
+NO_MEMORY = ("can't allocate memory", "out of memory")  # of torch, on the CPU and on a card
 
 
 class InputError(ValueError):
@@ -13,6 +22,29 @@ class Impossible(InputError):
 
     A study records it as a missing value with this reason, and goes on.
     """
+
+
+def unwritable(error):
+    """Why something could not be written and what to do, by the error that was raised; None if it
+    is no such error."""
+    found = NUMBER.search(str(error))
+    number = getattr(error, "errno", None) or (found and int(found[1]))
+    if number in FULL:
+        return f"{os.strerror(number).lower()}: free some space and run again"
+    if number in READ_ONLY:
+        return (
+            f"{os.strerror(number).lower()}: make the folder writable, or give another one by "
+            "--directory"
+        )
+    if number == errno.EIO:
+        return "the disk or network failed (input/output error): run again, or use another disk"
+    return None
+
+
+def memory_is_short(error):
+    """Whether an error says that there was not enough memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY)
 
 
 def reason(error):

@@ -14,12 +14,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from workflow_scripts.lib import cards
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import InputError, memory_is_short, unwritable
 from workflow_scripts.lib.locking import locked
 
 TERMINAL_SECONDS = 10  # between two lines of a job in the terminal
 TERMINAL = contextvars.ContextVar("terminal", default=None)
 """The stream of the terminal and the name of the running job, if Snakemake runs in a terminal."""
+MORE_MEMORY = "give the job more (mem_mb), or run fewer jobs beside it (--cores)"
 RECIPE = contextvars.ContextVar("recipe", default=dict)
 """A function that tells what the running job makes its files of; see `recipe_of`."""
 
@@ -50,11 +51,10 @@ def job(snakemake):
     """Run the body of a rule script: stderr and logging go to the rule's log file.
 
     The body sees as many graphics cards as the rule's resource `gpu` says, see `cards.reserve`.
-    An InputError ends the job with its message alone; any other error with its traceback. A job
-    whose outputs another one still writes ends before that, and leaves the log to the other.
+    An InputError, a full disk and a lack of memory end the job with a message alone; any other
+    error with its traceback. A job whose outputs another one still writes ends before that, and
+    leaves the log to the other.
     """
-    path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
     RECIPE.set(functools.cache(lambda: recipe_of(snakemake)))
     started = time.monotonic()
     cards.reserve(snakemake.resources.get("gpu", 0))
@@ -62,7 +62,7 @@ def job(snakemake):
         TERMINAL.set((sys.stderr, "/".join([snakemake.rule, *snakemake.wildcards])))
     with (
         _lock_of(snakemake),
-        path.open("w", encoding="utf-8", buffering=1) as log,
+        _open_log(snakemake) as log,
         contextlib.redirect_stderr(log),
     ):
         logging.basicConfig(
@@ -70,26 +70,65 @@ def job(snakemake):
         )
         try:
             yield
-        except InputError as error:
-            log.write(f"Error in {snakemake.rule}: {error}\n")
-            sys.exit(1)
-        except Exception:
-            traceback.print_exc(file=log)
-            sys.exit(1)
+        except Exception as error:
+            text = _in_words(snakemake, error)
+            with contextlib.suppress(OSError):  # the log's disk is full, too
+                log.write(text)
+                log.flush()
+                sys.exit(1)
+            sys.exit(text)
         seconds, memory = time.monotonic() - started, peak_memory()
         logging.info("%s done in %.1f s, %s MB", snakemake.rule, seconds, f"{memory:,.0f}")
+
+
+def _in_words(snakemake, error):
+    """What a job's log says of the error that ended it."""
+    text = f"Error in {snakemake.rule}: "
+    if isinstance(error, InputError):
+        return f"{text}{error}\n"
+    if why := unwritable(error):
+        file = getattr(error, "filename", None) or snakemake.log[0]
+        return f"{text}{file} cannot be written, {why}\n"
+    if memory_is_short(error):
+        used = f"this job holds {peak_memory():,.0f} MB"
+        return f"{text}the memory is too small ({used}): {MORE_MEMORY} ({error})\n"
+    return traceback.format_exc()
+
+
+@contextlib.contextmanager
+def _open_log(snakemake):
+    path = Path(snakemake.log[0])
+    with _or_end(snakemake, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("w", encoding="utf-8", buffering=1)
+    try:
+        yield log
+    finally:
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            log.close()
 
 
 @contextlib.contextmanager
 def _lock_of(snakemake):
     """Hold the lock of the job's outputs, if it has any; end the job if another one holds it."""
     with contextlib.ExitStack() as stack:
-        try:
-            for output in snakemake.output[:1]:
+        for output in snakemake.output[:1]:
+            with _or_end(snakemake, output):
                 stack.enter_context(locked(output))
-        except InputError as error:
-            sys.exit(f"Error in {snakemake.rule}: {error}")
         yield
+
+
+@contextlib.contextmanager
+def _or_end(snakemake, path):
+    """End the job with a message if the block fails for the user's input or the disk of a path."""
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"Error in {snakemake.rule}: {error}")
+    except OSError as error:
+        if not (why := unwritable(error)):
+            raise
+        sys.exit(f"Error in {snakemake.rule}: {path} cannot be written, {why}")
 
 
 def peak_memory():

@@ -7,6 +7,8 @@ import platform
 import time
 from pathlib import Path
 
+from workflow_scripts.lib.errors import InputError, unwritable
+
 DAY = 86_400  # seconds
 
 
@@ -16,19 +18,26 @@ def replacing(path):
 
     The temporary name has host and process, `.name.tmp-HOST-PID`. What killed processes left of
     the same target is removed first.
+    Raises InputError if the disk is full or cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     start = f".{path.name}.tmp-"
-    for leftover in path.parent.glob(f"{glob.escape(start)}*"):
-        if _stale(leftover, leftover.name.removeprefix(start)):
-            leftover.unlink(missing_ok=True)
     temporary = path.with_name(f"{start}{platform.node()}-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(f"{glob.escape(start)}*"):
+            if _stale(leftover, leftover.name.removeprefix(start)):
+                leftover.unlink(missing_ok=True)
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        elsewhere = getattr(error, "filename", None) not in (None, str(temporary))
+        if elsewhere or not (why := unwritable(error)):
+            raise
+        raise InputError(f"{path} cannot be written, {why}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that cannot be written to
+            temporary.unlink(missing_ok=True)
 
 
 def _stale(file, owner):
