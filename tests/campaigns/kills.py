@@ -5,10 +5,11 @@ kill counts as a moment that was tried. A run that reaches its end is compared w
 one, byte for byte, and the chain goes on from nothing until its kills are used up; then it is let
 run to the end. No lock is removed by hand. Half of the moments are any (up to LONGEST seconds after
 the start), the others are aimed: at a file that appears while something is done, or if that was too
-short to be seen, at the end of it. Every other chain makes all results, the others the scores.
+short to be seen, at the end of it. Of two chains at a time one makes all results, the other the scores.
 """
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -18,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from projects import MINI, Project, artifacts_of, jobs_of, make_project
 TITLE = "Kills"
 FOUND = {}
 
-KILLS, CHAINS = 25, 8
+KILLS, PAIRS = 25, 4
 LONGEST, PATIENCE, BLINK = 10, 300, 0.0002  # seconds
 SIGNALS = {number.name: number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)}
 WHOM = ("job", "snakemake", "group")
@@ -81,8 +83,6 @@ class Life:
 
     def __init__(self, project, targets):
         self.project = project
-        # Of a shell's job in the background SIGINT is ignored, which its processes would inherit.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._log = (project.folder / "run.log").open("w+")
         self.process = subprocess.Popen(
             project.command("--cores", "2", *targets), cwd=project.folder,
@@ -98,7 +98,8 @@ class Life:
         if whom == "group":
             os.killpg(self.process.pid, number)
         elif whom == "job" and (jobs := [pid] if pid else list(jobs_of(self.project))):
-            os.kill(jobs[-1], number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(jobs[-1], number)
         else:
             self.process.send_signal(number)
         return self.end()
@@ -225,6 +226,7 @@ def chain(folder, seed, kills=(), number=KILLS, targets=()):
     """Kill the runs of a project. kills: the first ones; the others, up to `number`, are drawn."""
     rng, kills = np.random.default_rng(seed), list(kills)
     new, reference = undisturbed(*targets)
+    folder.mkdir(exist_ok=True)
     project, finished, done = new.copy(folder / "run0"), {}, []
     while len(done) < number:
         moment, whom, name = kills.pop(0) if kills else drawn(rng, project, targets)
@@ -257,8 +259,21 @@ SHORT = [
 ]
 
 
+def pair(folder, seed):
+    """Two chains at a time, of all results and of the scores."""
+    with ThreadPoolExecutor(2) as pool:
+        chains = [
+            pool.submit(chain, folder / name, [*seed, i], targets=targets)
+            for i, (name, targets) in enumerate({"all": (), "scores": (SCORES,)}.items())
+        ]
+    for found in chains:
+        found.result()
+
+
 def cases(short, seed):
-    """Chains of kills. The short form is one of three, of the stages up to TEMI."""
+    """Chains of kills, two at a time. The short form is one of three kills, up to TEMI."""
+    # Of a shell's job in the background SIGINT is ignored, which its processes would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if short:
         check = functools.partial(
             chain, seed=[seed, 0], kills=SHORT, number=len(SHORT), targets=(TEMI,)
@@ -266,11 +281,9 @@ def cases(short, seed):
         return [Case("3 kills up to TEMI", check, len(SHORT))]
     return [
         Case(
-            f"chain {i}, {KILLS} kills",
-            functools.partial(chain, seed=[seed, i], targets=targets),
-            KILLS,
+            f"two chains of {KILLS} kills, {i}", functools.partial(pair, seed=[seed, i]), 2 * KILLS
         )
-        for i, targets in enumerate([(), (SCORES,)] * (CHAINS // 2))
+        for i in range(PAIRS)
     ]
 
 
