@@ -68,6 +68,7 @@ class Project:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        self.python = sys.executable
 
     def write_config(self, config):
         (self.folder / "mini.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -76,7 +77,7 @@ class Project:
         return yaml.safe_load((self.folder / "mini.yaml").read_text())
 
     def command(self, *arguments):
-        snakemake = Path(sys.executable).with_name("snakemake")
+        snakemake = Path(self.python).with_name("snakemake")
         return [snakemake, *arguments, "--configfile", "mini.yaml"]
 
     def run(self, *arguments, check=True):

@@ -131,6 +131,7 @@ def move(project):
     project.write_config(config)
     shutil.rmtree(photos / "train")
     shutil.rmtree(photos / "strange")
+    project.environment |= {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
     (project.folder / "ran.json").write_text(json.dumps(project.rules_run("--cores", "2")))
 
 
