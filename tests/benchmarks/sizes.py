@@ -9,9 +9,11 @@ image costs; sizes beyond are extrapolated from it. No test looks at these numbe
 """
 
 import argparse
+import io
 import json
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -20,6 +22,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -27,6 +30,7 @@ from machine import processor, used
 
 D, K, WORDS, NEIGHBOURS = 512, 1000, 20_000, 25
 BLOCK = 10_000
+TINYCLIP = Path(__file__).parents[2] / "config/demo/tinyclip"
 EXTRAPOLATED = {"1 M": 1_000_000, "11 M": 11_000_000, "1 B": 1_000_000_000}
 KMEANS = {
     "method": "kmeans", "spherical": True, "iterations": 1, "sample": 0, "init": "random",
@@ -68,6 +72,20 @@ def make(folder, n):
     write_text(folder / "graph.json", json.dumps({"array": note}))
 
 
+def make_archive(path, n):
+    """Write a tar file with n images of a few pixels, no two alike."""
+    with tarfile.open(path, "w") as archive:
+        for i in range(n):
+            content = io.BytesIO()
+            Image.fromarray(np.array([[i & 255, i >> 8 & 255, i >> 16]], np.uint8)).save(
+                content, "PNG"
+            )
+            member = tarfile.TarInfo(f"n01440764/n01440764_{i}.png")
+            member.size = content.tell()
+            content.seek(0)
+            archive.addfile(member, content)
+
+
 class Stages:
     """What is measured; a method per stage."""
 
@@ -80,6 +98,24 @@ class Stages:
         from workflow_scripts.lib.embeddings import open_embeddings
 
         return open_embeddings(self.embeddings, self.index)
+
+    def list_images(self):
+        """Listing small images in a tar file."""
+        from workflow_scripts.list_images import list_images
+
+        tables = [self.folder / f"{name}.parquet" for name in ("manifest", "locators", "lost")]
+        cfg = {"kind": "tar", "labels": "subfolder", "options": {}, "shards": 10, "state": None}
+        list_images(self.folder / "images.tar", *tables, cfg | {"maximum_quarantine": 0})
+
+    def embed_images(self):
+        """Embedding one shard of ten, by the demo's encoder."""
+        from workflow_scripts.embed_images import embed_images
+
+        cfg = {"method": "open_clip", "checkpoint": str(TINYCLIP), "device": "cpu"}
+        tables = [self.folder / f"{name}.parquet" for name in ("manifest", "locators")]
+        outputs = [self.folder / f"shard{end}" for end in (".npy", ".parquet", ".lost.parquet")]
+        source = self.folder / "images.tar"
+        embed_images(tables[0], 0, source, tables[1], [], cfg | {"batch_size": 64}, *outputs)
 
     def read_ids(self):
         """Opening embeddings and their ids."""
@@ -120,6 +156,9 @@ class Stages:
             "neglabel": {"method": "neglabel", "temperature": 0.01, "groups": 100, "seed": 0},
         }
         score_embeddings(self.images(), words[:K], {"n": words[K : K + 3000]}, detectors)
+
+
+STAGES = [name for name in vars(Stages) if not name.startswith("_") and name != "images"]
 
 
 def anonymous():
@@ -178,20 +217,21 @@ def table(sizes, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs=2, default=[100_000, 400_000])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--stage")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     if options.stage:
         measure(options.stage, options.folder)
         return
-    stages = [name for name in vars(Stages) if not name.startswith("_") and name != "images"]
-    found = {stage: [] for stage in stages}
+    found = {stage: [] for stage in options.stages}
     with tempfile.TemporaryDirectory() as folder:
         for n in options.sizes:
             place = Path(folder, str(n))
             place.mkdir()
             make(place, n)
-            for stage in stages:
+            make_archive(place / "images.tar", n)
+            for stage in options.stages:
                 found[stage].append(measured(stage, place))
     print(f"measured at {options.sizes[0]:,} and {options.sizes[1]:,} images; {processor()}\n")
     table(options.sizes, found)
