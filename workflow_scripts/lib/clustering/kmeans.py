@@ -9,6 +9,7 @@ from workflow_scripts.lib.clustering import centroids
 from workflow_scripts.lib.clustering.lloyd import lloyd
 from workflow_scripts.lib.clustering.methods import Clustering
 from workflow_scripts.lib.clustering.rows import check_sample, sample_rows
+from workflow_scripts.lib.clustering.two_level import two_level
 from workflow_scripts.lib.clustering.unfinished import Unfinished
 from workflow_scripts.lib.device import resolved
 from workflow_scripts.lib.errors import InputError
@@ -21,8 +22,8 @@ def fit(task):
     """Lloyd's k-means; the best of several initialisations (see `methods` for the interface).
 
     task.cfg: sample (number of random images to fit on, 0: all), spherical, restarts, iterations,
-    precision ("auto": bfloat16 where it is fast), init (see `lloyd`) and seed. task.init: the file
-    of the first centroids; there is one start then.
+    precision ("auto": bfloat16 where it is fast), init (see `lloyd`, or "two_level") and seed.
+    task.init: the file of the first centroids; there is one start then.
     Objective: spherical, the mean cosine to the own centroid (higher is better); Euclidean, the
     mean squared distance to it (lower is better). It is computed in float32 from the final
     centroids, and it alone picks the restart. meta also says the precision.
@@ -35,13 +36,19 @@ def fit(task):
     if task.init:
         start = own_centroids(task.init, task.k, rows.shape[1])
         cfg |= {"init": start, "restarts": 1}
-    elif cfg["init"] not in ("random", "kmeans++"):
-        raise InputError(f"`init` is {cfg['init']!r}: set it to random, kmeans++ or a .npy file")
+    elif cfg["init"] not in ("random", "kmeans++", "two_level"):
+        raise InputError(
+            f"`init` is {cfg['init']!r}: set it to random, kmeans++, two_level or a .npy file"
+        )
     logging.info("k-means of %d rows in %s", len(rows), cfg["precision"])
     unfinished = Unfinished(task, rows, cfg["precision"])
-    found = centroids.best_of_restarts(
-        lambda seed, begun, save: lloyd(rows, task.k, cfg, seed, begun, save), cfg, unfinished
-    )
+
+    def start(seed, begun, save):
+        by_parts = cfg["init"] == "two_level" and not begun
+        init = {"init": two_level(rows, task.k, cfg, seed)} if by_parts else {}
+        return lloyd(rows, task.k, cfg | init, seed, begun, save)
+
+    found = centroids.best_of_restarts(start, cfg, unfinished)
     return Clustering(found.weights, found.meta | {"precision": cfg["precision"]}, found.history)
 
 

@@ -35,8 +35,10 @@ PROCESSES = Field(
 
 
 def _word_or_file(init):
-    if init not in ("kmeans++", "random") and not init.endswith(".npy"):
-        raise wrong(f": {init!r} is neither random, kmeans++ nor a .npy file of centroids")
+    if init not in ("kmeans++", "random", "two_level") and not init.endswith(".npy"):
+        raise wrong(
+            f": {init!r} is neither random, kmeans++, two_level nor a .npy file of centroids"
+        )
     return init
 
 
@@ -69,8 +71,9 @@ class KMeans(Centroids):
     iterations: Count = Field(30, description="Iterations per start, at most.")
     init: Annotated[str, AfterValidator(_word_or_file)] = Field(
         "kmeans++",
-        description="First centroids: random images, by k-means++ (scikit-learn's), or a .npy file "
-        "of [k, dimensions], for a single start.",
+        description="First centroids: random images, by k-means++ (scikit-learn's), two_level "
+        "(k-means in the parts of a coarse one, for 10,000 clusters and more), or a .npy file of "
+        "[k, dimensions], for a single start.",
     )
     sample: Natural = SAMPLE
     precision: Literal["auto", "float32", "bfloat16"] = PRECISION
