@@ -56,6 +56,12 @@ def ours(precision):
     return run
 
 
+def from_two_levels(images, rows, init, cfg):
+    cfg = cfg | {"precision": "bfloat16", "init": "two_level", "iterations": 2}
+    task = Task(images, len(np.load(init)), cfg, None, "-", "")
+    return kmeans.fit(task).weights["centroids"]
+
+
 def faiss_kmeans(images, rows, init, cfg):
     init = np.load(init)
     return _by_faiss(faiss.Kmeans, rows, len(init), cfg, init_centroids=init)
@@ -100,6 +106,7 @@ def scikit_learn(images, rows, init, cfg):
 PEERS = {  # name -> (function, package)
     "faiss": (faiss_kmeans, "faiss"),
     "ours, bfloat16": (ours("bfloat16"), "torch"),
+    "ours, bfloat16, two levels and 2 iterations": (from_two_levels, "torch"),
     "ours, float32": (ours("float32"), "numpy"),
     "faiss SuperKmeans": (faiss_super_kmeans, "faiss"),
     "SuperKMeans": (super_kmeans, "superkmeans"),
