@@ -1,13 +1,20 @@
-"""Before the first job of a run: the lock of a killed run goes, no job of an earlier run still writes
-what this one makes, and no log tells of an earlier success.
+"""Before the first job of a run: the lock of a killed run goes, Snakemake's notes are there, no job of
+an earlier run still writes what this one makes, and no log tells of an earlier success.
 """
 
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib.locking import lock_of, running_writers, take_over_folder
+from workflow_scripts.lib.recipes import notes_are_lost
 from workflow_scripts.lib.slurm import queued_jobs
 
 if IS_MAIN and take_over_folder():  # before Snakemake asks for its own lock
     logger.info("An earlier run was killed; its lock is removed.")
+
+if IS_MAIN and notes_are_lost() and not workflow.dag_settings.forceall:
+    raise WorkflowError(
+        "Snakemake's notes of how the files in results/ were made are lost (.snakemake/metadata), and "
+        "without them no change is noticed: put the folder back, or make all anew by --forceall"
+    )
 
 
 def check_earlier_runs(jobs):

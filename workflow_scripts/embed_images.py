@@ -11,6 +11,7 @@ from workflow_scripts.lib.encoders.loading import load_encoder, with_weights
 from workflow_scripts.lib.encoders.stream import embed_stream
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import image_readers
+from workflow_scripts.lib.images.listed import as_listed
 from workflow_scripts.lib.images.losses import check_losses
 from workflow_scripts.lib.images.manifest import QUARANTINE, read_shard, set_name
 from workflow_scripts.lib.job import job, progress
@@ -33,6 +34,7 @@ def embed_images(
     rows = read_shard(manifest, shard).to_pylist()
     encoder = load_encoder(with_weights(cfg, weights), threads, texts=False)
     reads = image_readers([row["image_id"] for row in rows], source, locators, shard)
+    reads = as_listed(rows, reads)
     rows_and_reads = zip(progress(rows, unit="images"), reads, strict=True)
     found, bad = embed_stream(encoder, (read for _, read in rows_and_reads), threads)
     kept = [row for number, row in enumerate(rows) if number not in bad]

@@ -5,8 +5,7 @@ kill counts as a moment that was tried. A run that reaches its end is compared w
 one, byte for byte, and the chain goes on from nothing until its kills are used up; then it is let
 run to the end. No lock is removed by hand. Half of the moments are any (up to LONGEST seconds after
 the start), the others are aimed: at a file that appears while something is done, or if that was too
-short to be seen, at the end of it. Of two chains at a time one makes all results, the other the
-scores.
+short to be seen, at the end of it. One of two chains makes all results, the other the scores.
 """
 
 import atexit

@@ -17,6 +17,20 @@ from snakemake.iocontainers import Wildcards
 from snakemake.output_index import OutputIndex
 
 
+def notes_are_lost(notes=".snakemake", results="results"):
+    """Whether there are results, but nothing that Snakemake noted of how they were made.
+
+    It would take them as they are, whatever has changed since.
+    """
+    for kind in ("metadata", "incomplete"):
+        if any(file.is_file() for file in Path(notes, kind).rglob("*")):
+            return False
+    if any(Path(notes).glob("*.db")):  # another way of keeping the notes
+        return False
+    records = {"hashes.parquet"}  # of images, which are there before the notes
+    return any(file.name not in records for file in Path(results).rglob("*.parquet"))
+
+
 def in_config(path):
     """Mark an input whose content the rule's own `cfg` tells, so that `above` leaves it out."""
     return flag(path, "in_config")

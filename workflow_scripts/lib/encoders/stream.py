@@ -23,6 +23,7 @@ from PIL import Image
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import BadImage, open_rgb
 
+PATIENCE_SECONDS = 600  # for a chunk that a process decodes; a disk may be slow, not so slow
 CHUNK = 16  # images that a process decodes at a time: 2.4 MB at 224 x 224
 
 
@@ -144,16 +145,23 @@ def _decode(preprocess, job):
 def prefetched(function, items, pool, ahead):
     """Map `function` over `items` in a pool, in order, at most `ahead` results in advance.
 
-    Raises InputError if a process of the pool is killed.
+    Raises InputError if a process of the pool is killed, or takes more than PATIENCE_SECONDS.
     """
     pending = deque()
     try:
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) >= ahead:
-                yield pending.popleft().result()
+                yield pending.popleft().result(PATIENCE_SECONDS)
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft().result(PATIENCE_SECONDS)
+    except TimeoutError as error:
+        for process in list(pool._processes.values()):  # else the pool waits for them
+            process.kill()
+        raise InputError(
+            f"a process that decodes images hangs, for {PATIENCE_SECONDS} s: look whether the disk "
+            "or network that holds the images answers, and run again"
+        ) from error
     except BrokenProcessPool as error:
         raise InputError(
             "a process that decodes images was killed, perhaps for lack of memory: give the job "

@@ -1,0 +1,34 @@
+"""Images that are read some time after they were listed are to be what was listed."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.decode import BadImage
+
+
+def as_listed(rows, reads):
+    """Yield per image a function that returns the bytes of its file, if they are those of the list.
+
+    rows: dicts of the manifest. reads: as `containers.image_readers` yields them. The functions
+    raise BadImage as those do, and InputError for a file that changed after it was listed.
+    """
+    for row, read in zip(rows, reads, strict=True):
+        yield partial(_checked, read, row["path"], row["sha256"])
+
+
+def _checked(read, path, sha256):
+    content = read()
+    if isinstance(content, Path):
+        try:
+            content = content.read_bytes()
+        except OSError as error:
+            reason = error.strerror or error
+            raise BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError(
+            f"{path} changed after it was listed: run again; if that does not help, its time did "
+            "not change with it: touch the file"
+        )
+    return content
