@@ -9,6 +9,7 @@ one of another run. Nothing is pickled.
 import json
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,15 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
 
 META_KEY = b"clustermine"
+# What NumPy raises for a header that is none; it reads them as Python's literals.
+DAMAGED = (ValueError, TypeError, OverflowError, EOFError, TokenError)
 CHUNK = 1 << 20  # bytes of an array that are checked at a time
+
+
+def unreadable(path, what, error):
+    """The InputError of a damaged file. One of the workflow's own is made again when it is gone."""
+    advice = ": delete it and run again" if "results" in Path(path).parts else ""
+    return InputError(f"{path} is not a readable {what} ({error}){advice}")
 
 
 def write_text(path, text):
@@ -107,8 +116,8 @@ def crc32_of(path, offset=0):
 def _open_array(path):
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a readable .npy array ({error})") from error
+    except (OSError, *DAMAGED) as error:
+        raise unreadable(path, ".npy array", error) from error
     if not isinstance(array, np.ndarray):  # np.load opens archives, too
         raise InputError(
             f"{path} is an archive (of np.savez or torch.save), not one array: save the array in "
@@ -142,7 +151,7 @@ def read_table(path, columns=None):
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return file.read(columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file ({error})") from error
+        raise unreadable(path, "Parquet file", error) from error
 
 
 def number_of_rows(path):
@@ -150,7 +159,7 @@ def number_of_rows(path):
     try:
         return pq.read_metadata(path).num_rows
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file ({error})") from error
+        raise unreadable(path, "Parquet file", error) from error
 
 
 def read_meta(path):
@@ -162,7 +171,7 @@ def read_meta(path):
         metadata = pq.read_schema(path).metadata or {}
         return json.loads(metadata.get(META_KEY, b"{}"))
     except (ValueError, OSError) as error:  # pyarrow.ArrowInvalid is a ValueError
-        raise InputError(f"{path} is not a readable Parquet file ({error})") from error
+        raise unreadable(path, "Parquet file", error) from error
 
 
 def read_json(path):
@@ -170,4 +179,4 @@ def read_json(path):
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} is not readable ({error}): delete it and run again") from error
+        raise unreadable(path, "JSON file", error) from error

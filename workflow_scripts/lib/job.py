@@ -86,9 +86,8 @@ def _in_words(snakemake, error):
     text = f"Error in {snakemake.rule}: "
     if isinstance(error, InputError):
         return f"{text}{error}\n"
-    if why := unwritable(error):
-        file = getattr(error, "filename", None) or snakemake.log[0]
-        return f"{text}{file} cannot be written, {why}\n"
+    if not getattr(error, "filename", None) and (why := unwritable(error)):
+        return f"{text}{snakemake.log[0]} cannot be written, {why}\n"
     if memory_is_short(error):
         used = f"this job holds {peak_memory():,.0f} MB"
         return f"{text}the memory is too small ({used}): {MORE_MEMORY} ({error})\n"

@@ -31,8 +31,9 @@ def replacing(path):
         yield temporary
         temporary.replace(path)
     except Exception as error:
-        elsewhere = getattr(error, "filename", None) not in (None, str(temporary))
-        if elsewhere or not (why := unwritable(error)):
+        file = getattr(error, "filename", None)
+        here = file is None or Path(file) in (temporary, path, *path.parents)
+        if not here or not (why := unwritable(error)):
             raise
         raise InputError(f"{path} cannot be written, {why}") from error
     finally:

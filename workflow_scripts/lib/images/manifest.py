@@ -11,8 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workflow_scripts.lib.artifacts import write_table
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.artifacts import unreadable, write_table
 
 # Sorted by shard, then image_id; equal images have equal manifests, wherever they are stored.
 MANIFEST = pa.schema(
@@ -82,4 +81,4 @@ def read_shard(path, shard):
     try:
         return pq.read_table(path, filters=[("shard", "=", shard)], partitioning=None)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file ({error})") from error
+        raise unreadable(path, "Parquet file", error) from error
