@@ -10,7 +10,7 @@ from workflow_scripts.lib.slurm import queued_jobs
 if IS_MAIN and take_over_folder():  # before Snakemake asks for its own lock
     logger.info("An earlier run was killed; its lock is removed.")
 
-if IS_MAIN and notes_are_lost() and not workflow.dag_settings.forceall:
+if IS_MAIN and not {"--forceall", "-F"} & set(sys.argv) and notes_are_lost():
     raise WorkflowError(
         "Snakemake's notes of how the files in results/ were made are lost (.snakemake/metadata), and "
         "without them no change is noticed: put the folder back, or make all anew by --forceall"

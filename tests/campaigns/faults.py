@@ -457,7 +457,7 @@ def kept_job(rule):
 
 def on_small_disk(folder, rule):
     """A job of a rule on a full and a read-only disk, and then with space."""
-    outputs = list(kept_job(rule).output)
+    outputs = [path for path in kept_job(rule).output if (finished().folder / path).is_file()]
     source, place = finished().folder, folder / "project"
     shutil.copytree(source, place, symlinks=True, ignore=lambda path, names: (
         ["results"] if Path(path) == source else []))  # fmt: skip
@@ -466,6 +466,7 @@ def on_small_disk(folder, rule):
         shutil.copytree(source / "results", disk, dirs_exist_ok=True)
         for output in outputs:
             (place / output).unlink()
+        (place / kept_job(rule).log[0]).unlink()
         fill(disk, left=2)  # for the lock and the log
         status, said = run_rule(project, rule)
         assert status == 1 and "Traceback" not in said, said

@@ -149,7 +149,11 @@ def read_table(path, columns=None):
     """Read a Parquet file as a pyarrow Table. Raises InputError if it is not one."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(columns=columns)
+            table, about = file.read(columns=columns), file.metadata
+            rows = sum(about.row_group(i).num_rows for i in range(about.num_row_groups))
+            if not len(table) == rows == about.num_rows:
+                raise pa.ArrowInvalid("it says that it has other numbers of rows")
+            return table
     except (pa.ArrowInvalid, OSError) as error:
         raise unreadable(path, "Parquet file", error) from error
 
