@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
 
-META_KEY = b"clustermine"
+META_KEY, CRC_KEY = b"clustermine", b"clustermine_crc32"
 # What NumPy raises for a header that is none; it reads them as Python's literals.
 DAMAGED = (ValueError, TypeError, OverflowError, EOFError, TokenError)
 CHUNK = 1 << 20  # bytes of an array that are checked at a time
@@ -137,7 +137,7 @@ def write_table(path, columns, meta=None, row_group_size=None):
     if meta is not None:
         text = json.dumps(meta, sort_keys=True, ensure_ascii=False)
         table = table.replace_schema_metadata(
-            {**(table.schema.metadata or {}), META_KEY: text.encode()}
+            {**(table.schema.metadata or {}), META_KEY: text.encode(), CRC_KEY: _crc_of(text)}
         )
     with replacing(path) as temporary:
         pq.write_table(
@@ -173,9 +173,16 @@ def read_meta(path):
     """
     try:
         metadata = pq.read_schema(path).metadata or {}
-        return json.loads(metadata.get(META_KEY, b"{}"))
+        text = metadata.get(META_KEY, b"{}").decode()
+        if metadata.get(CRC_KEY, _crc_of(text)) != _crc_of(text):
+            raise ValueError("what it says of its making is damaged")
+        return json.loads(text)
     except (ValueError, OSError) as error:  # pyarrow.ArrowInvalid is a ValueError
         raise unreadable(path, "Parquet file", error) from error
+
+
+def _crc_of(text):
+    return b"%08x" % zlib.crc32(text.encode())
 
 
 def read_json(path):
