@@ -116,8 +116,8 @@ def test_what_is_missing_or_damaged_is_named(stored, tmp_path):
     (tmp_path / "folder/dog/4.jpg").unlink()
     (tmp_path / "folder/dog/5.png").unlink()
     images, classes, verdict = check_set("list", labels, options, {"images": 5})
-    assert (images, classes) == (3, 2)
-    assert verdict.startswith("2 images too few; 2 listed files cannot be used (first: dog/4.jpg: ")
+    assert (images, classes) == (3, 1)
+    assert verdict.startswith("2 images too few; 2 files cannot be used (first: dog/4.jpg: ")
     gone = str(tmp_path / "nowhere")
     for place in ("path", "root"):
         found = check_set("list", labels, options | {place: gone}, {})

@@ -13,8 +13,12 @@ NO_MEMORY = ("can't allocate memory", "out of memory")  # of torch, on the CPU a
 class InputError(ValueError):
     """Bad input. The message names the file or config key and says how to mend it.
 
-    Jobs print the message alone, without a traceback (`workflow_scripts.lib.job`).
+    Jobs print the message alone, without a traceback (`workflow_scripts.lib.job`). It is one line,
+    whatever file names and the errors of libraries in it hold.
     """
+
+    def __init__(self, message):
+        super().__init__(" ".join(str(message).splitlines()))
 
 
 class Impossible(InputError):

@@ -23,15 +23,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
-from workflow_scripts.lib.columns import check_spelling
+from workflow_scripts.lib.columns import check_once, check_spelling
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import BadImage, measure
-from workflow_scripts.lib.images.folders import walk
-from workflow_scripts.lib.images.manifest import LOCATORS, printable, read_shard, write_rows
+from workflow_scripts.lib.images.folders import check_regular, walk
+from workflow_scripts.lib.images.manifest import (
+    LOCATORS,
+    is_text,
+    printable,
+    read_shard,
+    write_rows,
+)
 from workflow_scripts.lib.images.splits import splits_of
 
 MAX_HELD = 1 << 30  # bytes of images that wait in memory for their turn
-REPEATED = "same image id"  # how the reason of a repeated entry begins
 
 
 def open_container(kind, path, labels=None, **options):
@@ -192,10 +197,12 @@ class Container:
             image_id = printable(name)
             if image_id != name:
                 locator["reason"] = "name is not UTF-8: rename the file"
+            if locator["label"] is not None and not is_text(locator["label"]):
+                locator["label"], locator["reason"] = None, "label is no valid Unicode: correct it"
             if not locator["reason"] and image_id in first:
                 file, offset = first[image_id]
                 where = printable(file) + ("" if offset is None else f":{offset}")
-                locator["reason"] = f"{REPEATED} as the entry at {where}{self.duplicate_hint}"
+                locator["reason"] = f"same image id as the entry at {where}{self.duplicate_hint}"
             elif not locator["reason"]:
                 first[image_id] = locator["file"], locator["offset"]
             yield image_id, locator
@@ -210,12 +217,15 @@ class Container:
 
     def _files(self, suffixes):
         """The container's files, relative to `root`: itself, or those below a folder, sorted."""
-        if self.path.is_file():
-            return [self.path.name]
-        if not self.path.is_dir():
+        if not self.path.exists():
             raise InputError(f"{self.path} does not exist: correct the path in the config.")
+        if not self.path.is_dir():
+            check_regular(self.path)
+            return [self.path.name]
         paths = [path for path, _ in walk(self.path)]
         files = sorted(path for path in paths if path.lower().endswith(suffixes))
+        for file in files:
+            check_regular(self.root / file)
         if not files:
             raise InputError(f"Folder {self.path} holds no {' or '.join(suffixes)} file.")
         if self.pattern:
@@ -298,4 +308,5 @@ def label_column(wanted, header, path):
             "column of the labels by 'label', or set labels to 'none'."
         )
     check_spelling(path, header, ["label"] if wanted is None else [])
+    check_once(path, header, [wanted or "label"])
     return wanted or ("label" if "label" in header else None)

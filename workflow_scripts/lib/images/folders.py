@@ -6,7 +6,10 @@ Light, since the workflow does both whenever it decides what to run.
 import contextlib
 import hashlib
 import os
+import stat
 from pathlib import Path
+
+from workflow_scripts.lib.errors import InputError
 
 
 def walk(folder):
@@ -16,31 +19,53 @@ def walk(folder):
     skipped. A sub-folder that cannot be opened, and a link that leads nowhere, are yielded as if
     they were files, so that none vanishes silently. Raises OSError if `folder` cannot be opened.
     """
-    return _walk(os.fspath(folder), "", (), os.scandir(folder))
+    return _walk(os.fspath(folder), os.scandir(folder))
 
 
-def _walk(folder, prefix, parents, entries):
-    status = Path(folder).stat()
-    identity = (status.st_dev, status.st_ino)
-    with entries:
+def _walk(folder, entries):
+    # A list of folders to search, as folders may be nested deeper than Python's calls.
+    waiting = [(folder, "", frozenset(), entries)]
+    while waiting:
+        folder, prefix, parents, entries = waiting.pop()
+        status = Path(folder).stat()
+        identity = (status.st_dev, status.st_ino)
         if identity in parents:
-            return
-        for entry in entries:
+            continue
+        for entry in _files_of(folder, prefix, parents | {identity}, waiting, entries):
+            yield prefix + entry.name, entry
+
+
+def _files_of(folder, prefix, parents, waiting, entries):
+    """Yield a folder's files; its sub-folders are added to those that wait."""
+    with entries or os.scandir(folder) as found:
+        for entry in found:
             if entry.name.startswith("."):
                 continue
-            if inside := _opened(entry):
-                below = f"{prefix}{entry.name}/"
-                yield from _walk(entry.path, below, (*parents, identity), inside)
+            if _can_be_opened(entry):
+                waiting.append((entry.path, f"{prefix}{entry.name}/", parents, None))
             else:
-                yield prefix + entry.name, entry
+                yield entry
 
 
-def _opened(entry):
-    """The entries of a folder; None for files and for what cannot be opened."""
+def _can_be_opened(entry):
+    """Whether an entry is a folder whose entries can be read."""
     try:
-        return os.scandir(entry.path) if entry.is_dir() else None
+        if not entry.is_dir():
+            return False
+        os.scandir(entry.path).close()
     except OSError:  # no permission, or links in a circle
-        return None
+        return False
+    return True
+
+
+def check_regular(path):
+    """Raise InputError unless a file can be read from its start to its end: no pipe or device."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is no regular file: give a file or a folder of files.")
 
 
 def folder_state(path):

@@ -3,30 +3,36 @@
 from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import REPEATED, open_container
-from workflow_scripts.lib.images.decode import EXTENSIONS
+from workflow_scripts.lib.images.containers import open_container
+from workflow_scripts.lib.images.decode import EXTENSIONS, BadImage
 from workflow_scripts.lib.images.folder import list_folder
+from workflow_scripts.lib.images.listing import rejection
+from workflow_scripts.lib.images.losses import mark_repeated
 from workflow_scripts.lib.images.manifest import subfolder
 
 OK = "ok"
 
 
 def images_in(kind, labels, options):
-    """Yield (image_id, label, reason) of every image of a set; see `open_container`.
+    """The images of a set, image id -> label, and the lost ones, "id: reason"; see
+    `open_container`.
 
-    In a folder, files count as images by their extension. reason: why a listed file cannot be
-    used, else None; what cannot be used in archives and tables is no image and left out, but for
-    repeated ids.
+    In a folder, files count as images by their extension. Elsewhere lost is what the listing calls
+    so before it opens images.
     """
     if kind == "folder":
-        for path in list_folder(options["path"]):
-            if Path(path).suffix.lower() in EXTENSIONS:
-                yield path, subfolder(path) if labels == "subfolder" else None, None
-        return
-    for image_id, locator in open_container(kind, labels=labels, **options).entries():
-        reason = locator["reason"]
-        if kind == "list" or not reason or reason.startswith(REPEATED):
-            yield image_id, locator["label"], reason
+        names = [n for n in list_folder(options["path"]) if Path(n).suffix.lower() in EXTENSIONS]
+        return {name: subfolder(name) if labels == "subfolder" else None for name in names}, []
+    container = open_container(kind, labels=labels, **options)
+    images, files, rejected = {}, {}, []
+    for image_id, locator in container.entries():
+        if locator["reason"]:
+            reason = BadImage(locator["reason"])
+            rejected.append(rejection(container, image_id, locator, reason))
+        else:
+            images[image_id], files[image_id] = locator["label"], locator["file"]
+    mark_repeated(rejected, files, container.archived)
+    return images, [f"{row['image_id']}: {row['reason']}" for row in rejected if row["lost"]]
 
 
 def check_set(kind, labels, options, expected):
@@ -37,22 +43,17 @@ def check_set(kind, labels, options, expected):
     for place in ("path", "root"):
         if place in options and not Path(options[place]).exists():
             return None, None, f"missing: {options[place]}"
-    images, classes, unusable = 0, set(), []
     try:
-        for image_id, label, reason in images_in(kind, labels, options):
-            images += reason is None
-            classes |= {label} - {None}
-            if reason:
-                unusable.append(f"{image_id}: {reason}")
+        images, lost = images_in(kind, labels, options)
     except (InputError, OSError) as error:
         return None, None, str(error)
-    found = {"images": images, "classes": len(classes)}
+    found = {"images": len(images), "classes": len({*images.values()} - {None})}
     problems = [difference(found[what], number, what) for what, number in expected.items()]
-    if unusable:
-        problems.append(f"{len(unusable)} listed files cannot be used (first: {unusable[0]})")
+    if lost:
+        problems.append(f"{len(lost)} files cannot be used (first: {lost[0]})")
     if not images:
         problems.append("no images")
-    return images, len(classes) or None, "; ".join(filter(None, problems)) or OK
+    return found["images"], found["classes"] or None, "; ".join(filter(None, problems)) or OK
 
 
 def difference(found, expected, what):

@@ -3,13 +3,16 @@
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import read_table
+from workflow_scripts.lib.columns import check_once
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import label_column, located, texts, unsafe
 from workflow_scripts.lib.images.decode import EXTENSIONS, BadImage
 from workflow_scripts.lib.images.folder import FolderContainer
+from workflow_scripts.lib.images.folders import check_regular
 from workflow_scripts.lib.images.manifest import subfolder
 
 
@@ -58,6 +61,7 @@ class ListContainer(FolderContainer):
         """The columns `path` and, if there is one, `label`."""
         from pyarrow import csv
 
+        check_regular(self.path)
         if self.path.suffix.lower() == ".txt":
             return _read_list(self.path)
         kind = self.path.suffix.lower()
@@ -68,6 +72,7 @@ class ListContainer(FolderContainer):
             else:
                 with csv.open_csv(self.path, parse_options=parsing) as reader:
                     names = reader.schema.names
+            check_once(self.path, names, ["path"])
             if "path" not in names:
                 raise InputError(
                     f"{self.path} has no column 'path' (columns: {', '.join(map(repr, names))})."
@@ -76,15 +81,7 @@ class ListContainer(FolderContainer):
             columns = ["path"] + [label] * (label is not None)
             if kind == ".parquet":
                 return _named(read_table(self.path, columns), label)
-            # Labels stay as they are written: 007 is no number and NA no missing value.
-            options = csv.ConvertOptions(
-                include_columns=columns,
-                column_types=dict.fromkeys(columns, pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-            )
-            table = csv.read_csv(self.path, convert_options=options, parse_options=parsing)
-            return _named(table, label)
+            return _named(_read_csv(self.path, names, columns, parsing), label)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path} is not a readable table ({error})") from error
 
@@ -130,6 +127,32 @@ def _read_list(path):
         labels.append(None if alone or fields[1] == "-1" else fields[1])
     columns = {"path": pa.array(paths, pa.string()), "label": pa.array(labels, pa.string())}
     return pa.table(columns)
+
+
+def _read_csv(path, header, columns, parsing):
+    """Columns of a .csv or .tsv table as texts. Raises InputError for a row of several lines.
+
+    A quote that is not closed would make one row of all lines up to the next quote.
+    """
+    from pyarrow import csv
+
+    # Labels stay as they are written: 007 is no number and NA no missing value.
+    options = csv.ConvertOptions(
+        column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
+    )
+    parts, rows = [], 0
+    with csv.open_csv(path, convert_options=options, parse_options=parsing) as reader:
+        for batch in reader:
+            for column in batch.columns:
+                breaks = pc.index(pc.match_substring_regex(column, r"[\r\n]"), True).as_py()
+                if breaks >= 0:
+                    raise InputError(
+                        f"{path}: row {rows + breaks + 1} goes over several lines: close its "
+                        "quote, or put every row on one line."
+                    )
+            parts.append(batch.select(columns))
+            rows += len(batch)
+        return pa.Table.from_batches(parts, pa.schema([(name, pa.string()) for name in columns]))
 
 
 def _named(table, label):

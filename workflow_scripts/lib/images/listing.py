@@ -7,7 +7,7 @@ from typing import NamedTuple
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.decode import BadImage
-from workflow_scripts.lib.images.losses import is_lost
+from workflow_scripts.lib.images.losses import is_lost, mark_repeated
 from workflow_scripts.lib.images.manifest import printable, shard_of
 from workflow_scripts.lib.job import progress
 
@@ -59,7 +59,8 @@ def scan(source, cfg, known, root=None, threads=1):
             f"None of the {len(rejected)} files in {source} is an image that can be read "
             f"(first: {first['path']}: {first['reason']})."
         )
-    rejected = sorted(_without_repeated(rejected, rows, container), key=_image_id)
+    mark_repeated(rejected, {row["image_id"]: row["file"] for row in rows}, container.archived)
+    rejected = sorted(rejected, key=_image_id)
     return Listing(_dealt(rows, cfg["shards"]), rejected, container.archived)
 
 
@@ -70,7 +71,7 @@ def _compared(container, known):
         try:
             row = container.row(image_id, locator)
         except BadImage as reason:
-            rejected.append(_rejected(container, image_id, locator, reason))
+            rejected.append(rejection(container, image_id, locator, reason))
             continue
         found = known.get((row["path"], row["file_bytes"], row["mtime_ns"]))
         if found:
@@ -88,7 +89,7 @@ def _read(container, new, threads):
         try:
             return _measured(row, container.measure(locator))
         except BadImage as reason:
-            return _rejected(container, row["image_id"], locator, reason)
+            return rejection(container, row["image_id"], locator, reason)
 
     # One thread keeps the order of storage, which compressed archives are read in.
     found = mapped(read, new, 1 if container.sequential else threads)
@@ -119,7 +120,8 @@ def _measured(row, measures):
     return row
 
 
-def _rejected(container, image_id, locator, reason):
+def rejection(container, image_id, locator, reason):
+    """The row of QUARANTINE of an entry that cannot be used. reason: a BadImage."""
     name = printable(image_id)
     return {
         "image_id": name,
@@ -129,18 +131,6 @@ def _rejected(container, image_id, locator, reason):
         "reason": str(reason),
         "lost": container.lists_images or is_lost(name, reason),
     }
-
-
-def _without_repeated(rejected, rows, container):
-    """The rejected rows; of an entry that repeats the id of an image, nothing is lost, unless they
-    are in different archives, which then number their images alike."""
-    ids = {row["image_id"] for row in rejected}
-    file_of = {row["image_id"]: row["file"] for row in rows if row["image_id"] in ids}
-    for row in rejected:
-        repeated = row["image_id"] in file_of
-        elsewhere = container.archived and row["file"] != file_of.get(row["image_id"])
-        row["lost"] = row["lost"] and (not repeated or elsewhere)
-    return rejected
 
 
 def _dealt(rows, count):

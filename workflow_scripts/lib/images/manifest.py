@@ -52,6 +52,15 @@ def printable(path):
     return os.fsencode(path).decode("utf-8", errors="replace")
 
 
+def is_text(value):
+    """Whether a str can be stored: JSON can hold halves of characters (lone surrogates)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shard_of(image_id, shards):
     """The shard (0..shards-1) of an image: CRC-32 of its id, so a new image changes one shard."""
     return zlib.crc32(os.fsencode(image_id)) % shards

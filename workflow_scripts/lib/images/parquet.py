@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from workflow_scripts.lib.columns import check_once
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import (
     Container,
@@ -22,6 +23,8 @@ from workflow_scripts.lib.images.decode import BadImage
 from workflow_scripts.lib.images.manifest import subfolder
 
 MAX_ROW_GROUP = 2 << 30  # bytes of images that are held in memory together
+MAX_ROWS = 1 << 24  # of a row group: an image takes more than 128 bytes
+PART = 128  # rows that are decoded together
 
 
 class ParquetContainer(Container):
@@ -70,11 +73,12 @@ class ParquetContainer(Container):
             names = _class_names(schema, label)
             row = 0
             for group in range(source.num_row_groups):
-                rows = source.metadata.row_group(group).num_rows
+                rows = _number_of_rows(source, group, path)
                 paths = labels = [None] * rows
                 table = _read_group(source, group, columns, path) if columns else None
                 if "path" in fields:
-                    paths = [(value or {}).get("path") for value in table[image].to_pylist()]
+                    paths = pc.struct_field(table[image], "path")
+                    paths = texts(paths, f"{path}: `path` of column {image!r}")
                 if label:
                     labels = texts(table[label], f"{path}: column {label!r}")
                 for name, text in zip(paths, labels, strict=True):
@@ -99,6 +103,7 @@ class ParquetContainer(Container):
     def _image_column(self, schema, path):
         """Name of the image column, and what `_image_fields` says of it."""
         images = {field.name: fields for field in schema if (fields := _image_fields(field.type))}
+        check_once(path, schema.names, [*images])
         features = _features(schema)
         marked = [name for name in images if features.get(name, {}).get("_type") == "Image"]
         chosen = marked if len(marked) == 1 else [name for name in images if name == "image"]
@@ -150,15 +155,7 @@ class ParquetContainer(Container):
         image, fields = self._image_column(source.schema_arrow, path)
         struct = "bytes" in fields
         column = f"{image}.bytes" if struct else image
-        metadata = source.metadata.row_group(group)
-        chunks = [metadata.column(i) for i in range(metadata.num_columns)]
-        size = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema == column)
-        if size > MAX_ROW_GROUP:
-            raise InputError(
-                f"{path}: a row group holds {size / 2**30:.1f} GiB of images: write the file with "
-                "smaller row groups (row_group_size=1000)."
-            )
-        values = _read_group(source, group, [column], path)[image].combine_chunks()
+        values = _read_group(source, group, [column], path)[image]
         return pc.struct_field(values, "bytes") if struct else values
 
 
@@ -172,11 +169,44 @@ def _open_parquet(path):
         raise InputError(f"{path} is not a readable Parquet file ({error})") from error
 
 
+def _number_of_rows(source, group, path):
+    """The rows of a row group, as its header tells."""
+    rows = source.metadata.row_group(group).num_rows
+    if rows > MAX_ROWS:
+        raise _too_large(path, f"{rows:,} rows")
+    return rows
+
+
 def _read_group(source, group, columns, path):
+    """Columns of a row group, a pyarrow Table of at most MAX_ROW_GROUP bytes.
+
+    It is read in parts: a value that is repeated takes almost nothing in the file.
+    """
+    metadata = source.metadata.row_group(group)
+    chunks = [metadata.column(i) for i in range(metadata.num_columns)]
+    size = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in columns)
+    parts, held, rows = [], 0, _number_of_rows(source, group, path)
     try:
-        return source.read_row_group(group, columns=columns)
+        if size <= MAX_ROW_GROUP:
+            for part in source.iter_batches(PART, row_groups=[group], columns=columns):
+                parts.append(part)
+                held += part.nbytes
+                if held > MAX_ROW_GROUP:
+                    break
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is damaged ({error}): copy it again.") from error
+    if max(size, held) > MAX_ROW_GROUP:
+        raise _too_large(path, f"{max(size, held) / 2**30:.1f} GiB of images")
+    if sum(map(len, parts)) != rows:
+        raise InputError(f"{path} is damaged (rows are missing): copy it again.")
+    return pa.Table.from_batches(parts)
+
+
+def _too_large(path, what):
+    return InputError(
+        f"{path}: a row group holds {what}: write the file with smaller row groups "
+        "(row_group_size=1000)."
+    )
 
 
 def _image_fields(kind):
@@ -196,7 +226,7 @@ def _features(schema):
     try:
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = metadata["info"]["features"].items()
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return {name: feature for name, feature in features if isinstance(feature, dict)}
 

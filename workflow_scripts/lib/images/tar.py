@@ -11,32 +11,22 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import Container, located, normal, unsafe
+from workflow_scripts.lib.images.containers import (
+    MAX_HELD,
+    Container,
+    located,
+    normal,
+    unsafe,
+)
 from workflow_scripts.lib.images.decode import EXTENSIONS
 from workflow_scripts.lib.images.manifest import subfolder
+from workflow_scripts.lib.images.tar_headers import StrictTarInfo
 
 LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in this order of precedence
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20  # of a label member; a class name is shorter
 OPEN_STREAMS = 16  # gzip files kept open, each at its own position
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
-
-
-class _StrictTarInfo(tarfile.TarInfo):
-    """Raises ReadError for every damaged header; tarfile takes most of them for the end."""
-
-    @classmethod
-    def fromtarfile(cls, archive):
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:
-            raise
-        except tarfile.EmptyHeaderError as error:
-            raise tarfile.ReadError(
-                "it has no end mark; if it is complete, `truncate -s +1024` adds one"
-            ) from error
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"{error} at byte {archive.offset}") from error
 
 
 class TarContainer(Container):
@@ -119,6 +109,8 @@ class TarContainer(Container):
                 continue
             if not locator["reason"] and _suffix(extension) not in EXTENSIONS:
                 locator["reason"] = f"not an image by its extension: {extension or 'none'}"
+            if not locator["reason"] and member.size > MAX_HELD:  # it would be read as a whole
+                locator["reason"] = f"too many bytes: {member.size} exceed the limit of {MAX_HELD}"
             if not locator["reason"]:
                 images.add(key)
             entries.append((key, name, locator))
@@ -152,7 +144,7 @@ class TarContainer(Container):
         try:
             with _open_archive(path) as stream:
                 with tarfile.open(
-                    fileobj=stream, mode="r:", tarinfo=_StrictTarInfo, encoding="utf-8"
+                    fileobj=stream, mode="r:", tarinfo=StrictTarInfo, encoding="utf-8"
                 ) as archive:
                     while (member := archive.next()) is not None:
                         archive.members.clear()  # tarfile would keep all of them in memory
@@ -277,7 +269,7 @@ def _label_of(content, extension):
         return text, None
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return None, f"label member .json is not JSON: {error}"
     label = fields.get("label") if isinstance(fields, dict) else None
     if label is None:

@@ -26,4 +26,6 @@ def _thumbnail(read, size):
         image = open_rgb(read())
     except (BadImage, OSError):
         return None
+    if max(image.size) > size * min(image.size):  # the shorter side would become nothing
+        return image.resize([size if side == max(image.size) else 1 for side in image.size])
     return ImageOps.contain(image, (size, size))
