@@ -55,14 +55,25 @@ def source(path):
     """Where a file or folder of the user's is, as an input. Ends with its key if it is gone, or if
     Snakemake would take a part of its name for a wildcard."""
     place = located(path)  # Snakemake would go on with old results
-    if IS_MAIN and not path.startswith("results/") and not os.path.exists(place):
-        sys.exit(f"config: {key_of(path, CONFIG)}: {path} does not exist")
+    if IS_MAIN and not path.startswith("results/") and (problem := unusable(path, place)):
+        sys.exit(f"config: {key_of(path, CONFIG)}: {path} {problem}")
     if "{" in place or "}" in place:
         sys.exit(
             f"config: {key_of(path, CONFIG)}: {path} holds a brace, which Snakemake cannot have in "
             "a path: rename it, or give a link to it (ln -s)"
         )
     return place
+
+
+def unusable(path, place):
+    """Why a path of the config names nothing that can be read, or None."""
+    if not path.strip():
+        return "is empty: give a path"
+    if not os.path.exists(place):
+        return "does not exist"
+    if not os.path.isfile(place) and not os.path.isdir(place):
+        return "is neither a file nor a folder: give one that can be read"
+    return None
 
 
 def in_place(paths):

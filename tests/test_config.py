@@ -577,3 +577,14 @@ def test_a_users_block_replaces_that_of_its_name():
     assert config["image_sets"]["test"] == demo["image_sets"]["test"] | {"labels": "none"}
     assert config["run"] == ["methods"]
     assert config["clusterings"]["kmeans_60"] == demo["clusterings"]["kmeans_60"]
+
+
+def test_a_message_is_short_whatever_the_value_is():
+    for value in ("x" * 100_000, [["y"] * 50_000]):
+        with pytest.raises(InputError, match="config: run") as error:
+            resolve_config(DEMO | {"run": value})
+        assert len(str(error.value)) < 1100
+    many = {f"set_{i}": {"folder": "x"} for i in range(1000)}
+    with pytest.raises(InputError, match=r"'zzz' is not defined in image_sets; valid: .*\.\.\.$"):
+        studies = DEMO["studies"] | {"demo": DEMO["studies"]["demo"] | {"test": "zzz"}}
+        resolve_config(DEMO | {"studies": studies, "image_sets": many | DEMO["image_sets"]})

@@ -294,7 +294,7 @@ def test_refuses_damaged_files(stored, tmp_path):
     json_file.write_text(json_file.read_text()[:900])
     with pytest.raises(InputError, match=r"detector.json is no stored detector that can be read"):
         load_detector(tmp_path)
-    for content, what in (("[]", "without"), ('{"format": 2}', "without 'arrays'")):
+    for content, what in (("[]", "all of it"), ('{"format": 1}', "'arrays': Field required")):
         json_file.write_text(content)
         with pytest.raises(InputError, match=what):
             load_detector(tmp_path)

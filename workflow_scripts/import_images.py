@@ -53,8 +53,7 @@ def import_images(embeddings_in, index_in, cfg, embeddings, index, quarantine):
 
 
 def joined(columns):
-    """Columns of several tables as one column of strings."""
-    columns = [column.cast(pa.string()) for column in columns]
+    """Columns of texts of several tables as one."""
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
 
 

@@ -55,10 +55,10 @@ def first_of_names(tables, columns, sources):
 
 def names_and_pos(table, column):
     """Iterate over (concept, pos or None) as strings."""
-    names = table[column].cast(pa.string()).to_pylist()
+    names = table[column].to_pylist()
     if "pos" not in table.column_names:
         return ((name, None) for name in names)
-    return zip(names, table["pos"].cast(pa.string()).to_pylist(), strict=True)
+    return zip(names, table["pos"].to_pylist(), strict=True)
 
 
 if __name__ == "__main__":

@@ -32,3 +32,23 @@ def test_what_is_read_as_it_looks(tmp_path):
     check_yaml(tmp_path / "c.yaml")
     (tmp_path / "c.yaml").write_text("")
     check_yaml(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [*a]\n", "line 1: an alias holds itself"),
+        (
+            "a0: &a0 [x, x]\n"
+            + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(60)),
+            "its aliases make more than 1,000,000 values",
+        ),
+        ("[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a: [\n", "is not valid YAML"),
+    ],
+)
+def test_what_no_config_can_be_is_named(tmp_path, text, message):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"mine\.yaml") as error:
+        check_yaml(tmp_path / "mine.yaml")
+    assert message in str(error.value) and "\n" not in str(error.value)

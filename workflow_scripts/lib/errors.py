@@ -9,16 +9,20 @@ READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 NUMBER = re.compile(r"(?:errno|os error) (\d+)", re.IGNORECASE)  # of NumPy, pyarrow and Rust
 NO_MEMORY = ("can't allocate memory", "out of memory")  # of torch, on the CPU and on a card
 
+LONGEST = 1000  # characters of a message; of a longer one the middle is left out
+
 
 class InputError(ValueError):
     """Bad input. The message names the file or config key and says how to mend it.
 
-    Jobs print the message alone, without a traceback (`workflow_scripts.lib.job`). It is one line,
-    whatever file names and the errors of libraries in it hold.
+    Jobs print the message alone, without a traceback (`workflow_scripts.lib.job`). It is one line
+    of at most LONGEST characters, whatever file names, values and errors of libraries in it hold.
     """
 
     def __init__(self, message):
-        super().__init__(" ".join(str(message).splitlines()))
+        text = " ".join(str(message).splitlines())
+        half = LONGEST // 2
+        super().__init__(text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}")
 
 
 class Impossible(InputError):

@@ -13,7 +13,7 @@ from workflow_scripts.lib.errors import InputError
 
 SECONDS = 20  # that a case may take
 MEMORY = 1 << 30  # bytes that a case may need
-LONGEST = 700  # characters of a message
+LONGEST = 1010  # characters of a message
 
 
 def refused(call, *names):

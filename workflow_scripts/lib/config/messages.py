@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from workflow_scripts.lib.errors import InputError
 
+SHOWN = 20  # valid names that a message has, at most
 # pydantic's type of an error -> how its message goes on after the key.
 PHRASES = {
     "missing": " needs the key {key!r}",
@@ -44,7 +45,8 @@ def nearest(name, valid):
     close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"valid: {', '.join(valid)}" if valid else "none is defined"
+    shown = valid[:SHOWN] + ["..."] * (len(valid) > SHOWN)
+    return f"valid: {', '.join(shown)}" if valid else "none is defined"
 
 
 def input_error(error, path=()):

@@ -7,8 +7,10 @@ arrays. The JSON tells the SHA-256 of the arrays, so that the two cannot be mixe
 import hashlib
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -18,10 +20,46 @@ from workflow_scripts.lib.replacing import replacing
 
 FORMAT = 1
 JSON_NAME, ARRAYS_NAME = "detector.json", "detector.safetensors"
-KEYS = (
-    "arrays", "calibration", "clusters", "columns", "decide_by", "detectors", "encoder", "format",
-    "left_out", "mining", "negatives", "positives", "rate",
-)  # fmt: skip
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """A config block; its other keys are those of its method."""
+
+    method: str
+
+
+class Encoder(BaseModel):
+    """What embeds the images."""
+
+    name: str
+    block: Block
+    description: dict
+
+
+class Clusters(BaseModel):
+    """What assigns images to clusters, and their names."""
+
+    cfg: Block
+    names: list[str | None]
+
+
+class Description(BaseModel):
+    """What reading relies on in detector.json, which has more (results/README.md)."""
+
+    format: int
+    arrays: str
+    calibration: str | None
+    clusters: Clusters | None
+    columns: Names
+    decide_by: str
+    detectors: dict[str, Block]
+    encoder: Encoder
+    left_out: dict[str, str]
+    mining: str
+    negatives: dict[str, list[str]]
+    positives: Names
+    rate: float = Field(ge=0, le=1)
 
 
 def read_arrays(path, meta):
@@ -38,9 +76,24 @@ def read_arrays(path, meta):
                 f"{arrays_path} is not what {path.name} was stored with (damaged, or of another "
                 "detector); store the detector again or copy both files"
             )
-        return load(content)
+        arrays = load(content)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{arrays_path} cannot be read ({error})") from error
+    if lacking := _lacking(arrays, meta):
+        raise InputError(f"{arrays_path} does not fit {path.name} ({lacking}); store it again")
+    return arrays
+
+
+def _lacking(arrays, meta):
+    """What an array of a detector lacks that its description tells, or None."""
+    rows = {"positives": len(meta["positives"])}
+    rows |= {f"negatives.{name}": len(names) for name, names in meta["negatives"].items()}
+    for name, number in rows.items():
+        array = arrays.get(name, np.empty(0))
+        if array.ndim != 2 or len(array) != number or not np.isfinite(array).all():
+            return f"{name}: needs {number} finite rows"
+    columns = [f"calibration.{name}" for name in meta["columns"] if meta["calibration"]]
+    return next((f"no {name}" for name in columns if not len(arrays.get(name, ()))), None)
 
 
 def description_path(path):
@@ -56,19 +109,30 @@ def read_description(path):
     except FileNotFoundError as error:
         hint = f"`snakemake results/detectors/.../{JSON_NAME}` stores one"
         raise InputError(f"{path} is no stored detector: no such file; {hint}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no stored detector that can be read ({error})") from error
-    missing = [key for key in KEYS if not isinstance(meta, dict) or key not in meta]
-    if missing or meta["format"] != FORMAT:
-        what = f"without {missing[0]!r}" if missing else f"of format {meta['format']}"
-        raise InputError(f"{path} is no stored detector of format {FORMAT} ({what})")
+    if isinstance(meta, dict) and meta.get("format", FORMAT) != FORMAT:
+        found = meta["format"]
+        raise InputError(f"{path} is no stored detector of format {FORMAT} but of format {found}")
+    try:
+        Description.model_validate(meta, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "all of it"
+        raise InputError(
+            f"{path} is no stored detector of format {FORMAT} ({where!r}: {first['msg']}); store "
+            "it again"
+        ) from None
+    if meta["decide_by"] not in meta["columns"]:
+        raise InputError(f"{path}: 'decide_by' is none of its columns; store the detector again")
     return meta
 
 
 def write_detector(json_path, arrays_path, meta, arrays):
     """Write a detector that `load_detector` opens; equal inputs give equal bytes.
 
-    meta: KEYS but `arrays`, and more. arrays: name -> array, as `Detector` reads them.
+    meta: what `Description` has but format and arrays, and more. arrays: name -> array, as
+    `Detector` reads them.
     """
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     with replacing(arrays_path) as temporary:

@@ -16,7 +16,12 @@ import numpy as np
 
 from workflow_scripts.lib.clustering.methods import load_method
 from workflow_scripts.lib.detection import calibration
-from workflow_scripts.lib.detection.bundle import description_path, read_arrays, read_description
+from workflow_scripts.lib.detection.bundle import (
+    JSON_NAME,
+    description_path,
+    read_arrays,
+    read_description,
+)
 from workflow_scripts.lib.detection.detectors import column_of, score_blocks
 from workflow_scripts.lib.detection.images import Gaussians
 from workflow_scripts.lib.detection.outliers import outlier_frame
@@ -92,6 +97,8 @@ class Detector:
             missing={},  # known since the detector was stored: see left_out
         )
         by_column = {column_of(*key): values for key, values in scores.items()}
+        if unknown := set(self.meta["columns"]) - by_column.keys():
+            raise InputError(f"{JSON_NAME}: none of its detectors has columns {sorted(unknown)}")
         ordered = {name: by_column[name] for name in self.meta["columns"]}
         return Scored(ordered, self._names[nearest], cosines)
 

@@ -4,9 +4,11 @@ NumPy and pyarrow only: no model is loaded.
 """
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import read_array, read_table
+from workflow_scripts.lib.columns import check_once
 from workflow_scripts.lib.embeddings import write_rows
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
@@ -15,18 +17,29 @@ BLOCK = 65536  # rows copied at once
 
 
 def read_index(path, column, others=()):
-    """Read a user's Parquet index, which must have `column` filled in every row.
+    """Read a user's Parquet index, which must have `column` filled in every row, as texts.
 
     others: names of further columns; those that the index has are read too, no more.
     Raises InputError.
     """
     table = read_table(path, [column, *others])
+    check_once(path, table.column_names, [column, *others])
     if column not in table.column_names:
         names = pq.read_schema(path).names
         raise InputError(f"{path} has no column {column!r} but {names}; add it.")
     if table[column].null_count:
         raise InputError(f"{path}: column {column!r} has {table[column].null_count} empty cells.")
+    for number, name in enumerate(table.column_names):
+        table = table.set_column(number, name, _texts(table[name], name, path))
     return table
+
+
+def _texts(column, name, path):
+    """A column as texts; numbers are written out."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: column {name!r} must hold texts or numbers ({error})") from error
 
 
 def read_arrays(paths, tables):

@@ -11,11 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workflow_scripts.lib.columns import check_spelling
+from workflow_scripts.lib.columns import check_once, check_spelling
 from workflow_scripts.lib.errors import InputError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 TABLES = (*DELIMITERS, ".parquet")
+MAX_LINE = 1 << 24  # characters that are read together
+ROWS = 256  # of a Parquet file that are read together
 
 
 def read_lines(path):
@@ -83,7 +85,13 @@ def _text(path, newline):
             raise InputError(f"{path}, line 1: not UTF-8 but UTF-16 or UTF-32; save it as UTF-8.")
     with path.open(encoding="utf-8-sig", newline=newline) as file:
         try:
-            for number, line in enumerate(file, 1):
+            lines = iter(lambda: file.readline(MAX_LINE), "")
+            for number, line in enumerate(lines, 1):
+                if len(line) == MAX_LINE:
+                    raise InputError(
+                        f"{path}, line {number}: a line of more than {MAX_LINE:,} characters, so "
+                        "no list or table of texts; give another file."
+                    )
                 if "\0" in line:
                     raise InputError(
                         f"{path}, line {number}: a NUL byte, so no UTF-8 text; save it as UTF-8."
@@ -102,9 +110,10 @@ def _check_exists(path):
 
 def _undecodable_line(path):
     """Number of the first line that is not UTF-8; lines end in LF, CRLF or CR."""
-    text = path.read_bytes().decode("utf-8", errors="surrogateescape")
-    before = re.split("[\udc80-\udcff]", text, maxsplit=1)[0]
-    return len(re.findall("\r\n|\r|\n", before)) + 1
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        lines = iter(lambda: file.readline(MAX_LINE), "")
+        undecodable = (n for n, line in enumerate(lines, 1) if re.search("[\udc80-\udcff]", line))
+        return next(undecodable)
 
 
 def _read_delimited(path, columns, optional):
@@ -113,6 +122,7 @@ def _read_delimited(path, columns, optional):
         header = list(reader.fieldnames or ())
         _check_columns(f"{path}, line 1", header, columns)
         check_spelling(f"{path}, line 1", header, optional)
+        check_once(f"{path}, line 1", header, [*columns.values(), *optional])
         names = columns | {name: name for name in optional}
         for row in reader:
             place = f"line {reader.line_num}"
@@ -133,15 +143,16 @@ def _read_parquet(path, columns, optional):
             header = file.schema_arrow.names
             _check_columns(path, header, columns)
             check_spelling(path, header, optional)
+            check_once(path, header, [*columns.values(), *optional])
             names = columns | {name: name for name in optional if name in header}
             number = 0
-            for batch in file.iter_batches(columns=list(dict.fromkeys(names.values()))):
+            for batch in file.iter_batches(ROWS, columns=list(dict.fromkeys(names.values()))):
                 texts = [_text_column(batch, name, path) for name in names.values()]
                 for row in zip(*texts, strict=True):
                     values = dict.fromkeys(optional) | dict(zip(names, row, strict=True))
                     yield f"row {number} (from 0)", values
                     number += 1
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a readable Parquet file ({error})") from error
 
 

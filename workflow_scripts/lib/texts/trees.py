@@ -4,8 +4,10 @@ The filters of negatives ask them for hyponyms and proper nouns, the evaluation 
 mined name is from a true one.
 """
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
@@ -119,7 +121,7 @@ class Tree:
         while level:
             depths.update(dict.fromkeys(level, depth))
             below = {child for node in level for child in self._children.get(node, ())}
-            level, depth = below - depths.keys(), depth + 1
+            level, depth = {node for node in below if node not in depths}, depth + 1
         return depths
 
     @cached_property
@@ -184,14 +186,11 @@ def read_table_tree(path):
 
 
 def _refuse_cycles(parents, path):
-    """Peel off nodes all of whose parents are gone; what stays hangs on a cycle."""
-    left = dict(parents)
-    while left:
-        free = [node for node, above in left.items() if not any(p in left for p in above)]
-        if not free:
-            raise InputError(f"{path}: {min(left)!r} is its own ancestor or below one that is")
-        for node in free:
-            del left[node]
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        node = min(error.args[1])
+        raise InputError(f"{path}: {node!r} is its own ancestor; remove a row") from None
 
 
 def read_wordnet(folder, pos="noun"):
@@ -204,13 +203,23 @@ def read_wordnet(folder, pos="noun"):
     """
     ending, letter = PARTS[pos]
     try:
-        return _parse_wordnet(folder, ending, letter)
+        tree = _parse_wordnet(folder, ending, letter)
     except InputError:
         raise
     except (ValueError, LookupError) as error:
+        kind = type(error).__name__
         raise InputError(
-            f"{folder}: data.{ending} or index.{ending} is no WordNet 3 database file ({error!r})"
+            f"{folder}: data.{ending} or index.{ending} is no WordNet 3 database file "
+            f"({kind}: {error})"
         ) from error
+    named = itertools.chain(*tree.parents.values(), *tree.names.values())
+    if unknown := next((node for node in named if node not in tree.parents), None):
+        raise InputError(
+            f"{folder}: data.{ending} has no synset {unknown!r}, which it or index.{ending} names: "
+            "copy both files again"
+        )
+    _refuse_cycles(tree.parents, f"{folder}/data.{ending}")
+    return tree
 
 
 def first_words(path):
@@ -221,7 +230,7 @@ def first_words(path):
     try:
         return {"n" + f[0]: normalise(f[4]) for f in _lines(Path(path).parent, Path(path).name)}
     except (ValueError, LookupError) as error:
-        raise InputError(f"{path} is no WordNet 3 database file ({error!r})") from error
+        raise InputError(f"{path} is no WordNet 3 database file ({error})") from error
 
 
 def _parse_wordnet(folder, ending, letter):

@@ -1,0 +1,57 @@
+"""A stored detector whose files were edited is refused with the key that is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from workflow_scripts.lib.detection.bundle import write_detector
+from workflow_scripts.lib.detection.stored import load_detector
+from workflow_scripts.lib.errors import InputError
+
+META = {
+    "calibration": "held_out", "clusters": None, "columns": ["mcm"], "decide_by": "mcm",
+    "detectors": {"mcm": {"method": "mcm", "temperature": 1.0}}, "left_out": {}, "rate": 0.05,
+    "encoder": {"name": "x", "block": {"method": "precomputed"}, "description": {"dim": 4}},
+    "mining": "clustermine", "negatives": {}, "positives": ["a", "b"],
+}  # fmt: skip
+ROWS = np.eye(4, dtype=np.float32)
+ARRAYS = {"positives": ROWS[:2], "calibration.mcm": np.linspace(0, 1, 30, dtype=np.float32)}
+
+
+def written(folder, meta=META, arrays=ARRAYS):
+    write_detector(folder / "detector.json", folder / "detector.safetensors", meta, arrays)
+    return folder
+
+
+def test_the_detector_as_it_is(tmp_path):
+    detector = load_detector(written(tmp_path))
+    assert list(detector.rank(["x", "y"], ROWS[:2])["image_id"]) in (["x", "y"], ["y", "x"])
+
+
+@pytest.mark.parametrize("value", [[], {}, 3, [None], {"a": None}, True, float("nan")])
+@pytest.mark.parametrize("key", [*META, "arrays", "format"])
+def test_a_value_of_another_kind_is_named(tmp_path, key, value):
+    if (key, str(value)) in {("negatives", "{}"), ("left_out", "{}"), ("format", "True")}:
+        return
+    path = written(tmp_path) / "detector.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(InputError, match=r"detector\.json") as error:
+        load_detector(tmp_path).score(ROWS)
+    assert key in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [("positives", ROWS[:3]), ("positives", ROWS[0]), ("positives", ROWS[:2] * np.nan),
+     ("calibration.mcm", ROWS[0, :0])],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_are_named(tmp_path, name, array):
+    with pytest.raises(InputError, match=rf"detector\.safetensors does not fit .*{name}"):
+        load_detector(written(tmp_path, arrays=ARRAYS | {name: array}))
+
+
+def test_a_description_that_is_nested_too_deeply_is_refused(tmp_path):
+    (written(tmp_path) / "detector.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="no stored detector that can be read"):
+        load_detector(tmp_path)
