@@ -1,12 +1,12 @@
 # make demo | make studies | make deep-clustering | make figures; needs Python 3.11+ and make, nothing else.
 # For developers: make test | make test-slow | make test-slurm | make test-gpu | make benchmark | make campaign
-# | make schema | make lock.
+# | make audit | make schema | make lock.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test test-slow test-slurm test-gpu benchmark campaign schema lock
+.PHONY: demo studies deep-clustering figures test test-slow test-slurm test-gpu benchmark campaign audit schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -74,20 +74,26 @@ schema: .venv/installed
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet "uv>=0.5"
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement envs/uv.txt
 
 .venv/installed: envs/requirements.txt | .venv/bin/uv
-	$(UV) --requirement envs/requirements.txt
+	$(UV) --require-hashes --requirement envs/requirements.txt
 	touch $@
 
 .venv/installed-dev: envs/requirements-dev.txt .venv/installed
-	$(UV) --requirement envs/requirements-dev.txt
+	$(UV) --require-hashes --requirement envs/requirements-dev.txt
 	touch $@
 
-# Renew the lock files after a change of pyproject.toml.
+# Known vulnerabilities of the locked packages; needs a network, as it asks PyPI's advisory service.
+audit: .venv/bin/uv
+	$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement envs/requirements-dev.txt
+
+# Renew the lock files, with the hash of every file, after a change of pyproject.toml.
 lock: .venv/bin/uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 \
+	echo uv | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	  --quiet - --output-file envs/uv.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	  --quiet pyproject.toml --output-file envs/requirements.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	  --quiet --extra dev --constraint envs/requirements.txt pyproject.toml \
 	  --output-file envs/requirements-dev.txt
