@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, write_array, write_table
 from workflow_scripts.lib.embeddings import IMAGE_INDEX
-from workflow_scripts.lib.encoders.loading import load_encoder, with_weights
+from workflow_scripts.lib.encoders.loading import PINNED, load_encoder, with_weights
 from workflow_scripts.lib.encoders.stream import embed_stream
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import image_readers
@@ -20,19 +20,30 @@ FEWEST_TO_JUDGE = 20  # images of a shard that can fail alone; smaller ones: col
 
 
 def embed_images(
-    manifest, shard, source, locators, weights, cfg, embeddings, index, quarantine, threads=1
+    manifest,
+    shard,
+    source,
+    locators,
+    weights,
+    cfg,
+    embeddings,
+    index,
+    quarantine,
+    threads=1,
+    pins=None,
 ):
     """Write unit-norm embeddings, float16 [n, d], and their index, row by row in step.
 
     shard: its number in the manifest. source: what holds the images; locators: where in it (see
     `image_readers`). weights: the files of a local encoder (see `with_weights`). cfg: the encoder's
-    config block (see `load_encoder`). Images are decoded by `threads` processes ahead of the model.
+    config block, and pins (see `load_encoder`). Images are decoded by `threads` processes ahead of
+    the model.
     Raises InputError if more of the shard is lost than the manifest's maximum_quarantine allows.
     """
     if not Path(source).exists():
         raise InputError(f"{source} does not exist: correct the path in the config.")
     rows = read_shard(manifest, shard).to_pylist()
-    encoder = load_encoder(with_weights(cfg, weights), threads, texts=False)
+    encoder = load_encoder(with_weights(cfg, weights), threads, texts=False, pins=pins)
     reads = image_readers([row["image_id"] for row in rows], source, locators, shard)
     reads = as_listed(rows, reads)
     rows_and_reads = zip(progress(rows, unit="images"), reads, strict=True)
@@ -65,4 +76,5 @@ if __name__ == "__main__":
             snakemake.output.index,
             snakemake.output.quarantine,
             snakemake.threads,
+            pins=PINNED,
         )

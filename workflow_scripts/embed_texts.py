@@ -3,23 +3,24 @@
 import numpy as np
 
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
-from workflow_scripts.lib.encoders.loading import load_encoder, with_weights
+from workflow_scripts.lib.encoders.loading import PINNED, load_encoder, with_weights
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.texts.prompts import apply_prompts
 
 BLOCK = 4096  # concepts whose prompt embeddings are held at once
 
 
-def embed_texts(corpus, weights, cfg, embeddings, index, threads=1):
+def embed_texts(corpus, weights, cfg, embeddings, index, threads=1, pins=None):
     """Write float16 [V, d] and its index, the concept table with what made the embeddings.
 
     corpus: Parquet with columns concept, pos, source. weights: the files of a local encoder
     (see `with_weights`). cfg: {"encoder": see `load_encoder`, "prompts": see `apply_prompts`}.
+    pins: see `load_encoder`.
     """
     table = read_table(corpus, columns=["concept", "pos", "source"])
     concepts, pos = table["concept"].to_pylist(), table["pos"].to_pylist()
     prompts = apply_prompts(concepts, pos, cfg["prompts"])
-    encoder = load_encoder(with_weights(cfg["encoder"], weights), threads)
+    encoder = load_encoder(with_weights(cfg["encoder"], weights), threads, pins=pins)
     rows = np.empty((len(concepts), encoder.dim), np.float16)
     for start in progress(range(0, len(concepts), BLOCK), unit="blocks"):
         rows[start : start + BLOCK] = encoder.encode_prompts(prompts[start : start + BLOCK])
@@ -37,4 +38,5 @@ if __name__ == "__main__":
             snakemake.output.embeddings,
             snakemake.output.index,
             snakemake.threads,
+            pins=PINNED,
         )

@@ -1,3 +1,4 @@
+import hashlib
 import types
 from functools import partial
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workflow_scripts.lib.encoders import open_clip as open_clip_models
-from workflow_scripts.lib.encoders.hub import NotInHub, hub_file
+from workflow_scripts.lib.encoders.hub import PINS, NotInHub, hub_file
 from workflow_scripts.lib.errors import InputError
 
 
@@ -63,3 +64,25 @@ def test_a_tokenizer_does_without_special_tokens_only_if_the_hub_has_none(hub):
     answers["special_tokens_map.json"] = OSError("No space left")
     with pytest.raises(InputError, match=r"special_tokens_map.json .*No space left"):
         open_clip_models._tokenizer_folder("siglip", "some/repo")
+
+
+def test_weights_of_a_tag_are_those_that_were_used_first(hub, tmp_path):
+    answers, _ = hub
+    find = partial(hub_file, "some/repo", ["w.bin"], "The weights of x", "buy some")
+    answers["w.bin"] = "weights"
+    token = PINS.set(tmp_path / "pins")
+    try:
+        find()
+        pin = tmp_path / "pins/some--repo/w.bin.sha256"
+        assert pin.read_text() == f"{hashlib.sha256(b'weights').hexdigest()}  w.bin\n"
+        assert find().read_text() == "weights"
+        answers["w.bin"] = "others"
+        with pytest.raises(
+            InputError, match=r"The weights of x: .*w\.bin has the SHA-256"
+        ) as error:
+            find()
+        assert str(pin) in str(error.value) and f"Remove {tmp_path / 'w.bin'}" in str(error.value)
+        pin.unlink()
+        assert find().read_text() == "others"
+    finally:
+        PINS.reset(token)

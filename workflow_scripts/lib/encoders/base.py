@@ -1,6 +1,5 @@
 """What all encoders share: unit-norm embeddings of images and texts, prompt ensembles, checks."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from functools import partial
 
@@ -122,12 +121,6 @@ def dtype_of(precision):
     if precision not in DTYPES:
         raise InputError(f"encoder precision {precision!r} must be fp32, bf16 or fp16.")
     return DTYPES[precision]
-
-
-def sha256_of(path):
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fit_arguments(description):

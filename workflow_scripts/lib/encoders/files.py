@@ -1,5 +1,7 @@
 """The files on disk that an encoder's config block names; nothing here loads a model."""
 
+import functools
+import hashlib
 from pathlib import Path
 
 CONFIG_NAME = "open_clip_config.json"
@@ -11,6 +13,18 @@ TOKENIZER_PATTERNS = (
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "spiece.model", "vocab.*",
     "merges.txt",
 )  # fmt: skip
+
+
+def sha256_of(path):
+    """SHA-256 of a file, in hexadecimal digits. A file that did not change is read once."""
+    status = Path(path).stat()
+    return _sha256(str(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.cache
+def _sha256(path, size, mtime_ns):
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_weights_file(pretrained):

@@ -2,10 +2,15 @@
 which file is missing where. Its own client would retry for minutes without a network."""
 
 import contextlib
+import contextvars
 from pathlib import Path
 
+from workflow_scripts.lib.artifacts import write_text
+from workflow_scripts.lib.encoders.files import sha256_of
 from workflow_scripts.lib.errors import InputError
 
+PINS = contextvars.ContextVar("pins", default=None)
+"""The folder that tells the SHA-256 of the files that were used before; None: none is compared."""
 TIMEOUT = 5.0  # seconds to wait for the hub before saying that it is out of reach
 
 
@@ -19,19 +24,43 @@ def hub_file(repo, names, what, remedy):
     repo: "owner/name". what: what the file is ("The weights of X"), and remedy: a way out besides
     a network or a copied cache ("set 'pretrained' to a weights file"), for the message.
     Raises NotInHub, or InputError if a download fails: then the next name is not tried, since this
-    one may exist.
+    one may exist; and InputError for another content than that which was used first (PINS).
     """
+    name, path = _found(repo, names, what, remedy)
+    if PINS.get():
+        _check_pin(Path(PINS.get(), repo.replace("/", "--"), f"{name}.sha256"), path, what)
+    return path
+
+
+def _check_pin(pin, path, what):
+    """Compare a file with its digest on record, or note it at first sight."""
+    found = sha256_of(path)
+    if not pin.exists():
+        write_text(pin, f"{found}  {path.name}\n")  # as sha256sum writes it
+        return
+    noted = pin.read_text("utf-8").partition(" ")[0]
+    if noted != found:
+        raise InputError(
+            f"{what}: {path} has the SHA-256 {found[:12]}..., but what was first used here has "
+            f"{noted[:12]}... ({pin}): the file is damaged, or the hub has another one now. "
+            f"Remove {path.resolve()} to download it again; if you mean the new file, remove {pin} "
+            "and the embeddings by the old one."
+        )
+
+
+def _found(repo, names, what, remedy):
+    """The first of the names that there is, and its path."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
     for name in names:
         with contextlib.suppress(LocalEntryNotFoundError):
-            return Path(hf_hub_download(repo, name, local_files_only=True))
+            return name, Path(hf_hub_download(repo, name, local_files_only=True))
     kind, problem = NotInHub, hub_problem()
     if not problem:
         for name in names:
             try:
-                return Path(hf_hub_download(repo, name))
+                return name, Path(hf_hub_download(repo, name))
             except RemoteEntryNotFoundError as error:
                 problem = str(error)
             except Exception as error:  # network, disk and hub errors share no base class

@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.lib.device import torch_device
+from workflow_scripts.lib.encoders.hub import PINS
 from workflow_scripts.lib.errors import InputError
 
+PINNED = "results/weights"  # where a project notes the SHA-256 of what it downloaded
 
-def load_encoder(cfg, threads=1, texts=True):
+
+def load_encoder(cfg, threads=1, texts=True, pins=None):
     """Load the model that the config block `cfg` describes; an `encoders.base.Encoder`.
 
     cfg keys:
@@ -22,12 +25,15 @@ def load_encoder(cfg, threads=1, texts=True):
     texts: whether texts are to be encoded. If so the tokenizer is loaded, before any weights; if
         not, its files and package (SigLIP's is of transformers) need not be there. The
         description is the same.
+    pins: folder with the SHA-256 of all files that were downloaded for a tag, written when a file
+        is first used; another content is an error from then on. None: none is compared.
 
     Local weights never touch the network. A tag is taken from the local cache, or downloaded.
     Raises InputError.
     """
     if "checkpoint" in cfg or Path(cfg.get("pretrained") or "").is_file():
         os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is imported
+    PINS.set(pins)
     torch.set_num_threads(threads)
     device = _device(cfg.get("device", "auto"))
     # Loaded by name, so that the code digest of a job covers the module of its method alone.

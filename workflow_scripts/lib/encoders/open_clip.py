@@ -17,8 +17,8 @@ from typing import NamedTuple
 import open_clip
 import torch
 
-from workflow_scripts.lib.encoders.base import Encoder, dtype_of, sha256_of
-from workflow_scripts.lib.encoders.files import CONFIG_NAME, WEIGHTS_NAME
+from workflow_scripts.lib.encoders.base import Encoder, dtype_of
+from workflow_scripts.lib.encoders.files import CONFIG_NAME, WEIGHTS_NAME, sha256_of
 from workflow_scripts.lib.encoders.hub import NotInHub, hub_file
 from workflow_scripts.lib.errors import InputError, reason
 

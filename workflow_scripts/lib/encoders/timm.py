@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import timm
 
-from workflow_scripts.lib.encoders.base import Encoder, dtype_of, sha256_of
+from workflow_scripts.lib.encoders.base import Encoder, dtype_of
+from workflow_scripts.lib.encoders.files import sha256_of
 from workflow_scripts.lib.encoders.hub import hub_file
 from workflow_scripts.lib.errors import InputError, reason
 
