@@ -63,6 +63,18 @@ def test_a_missing_word_list_is_named_until_it_is_back(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("path", "problem"), [("", "is empty"), ("pipe.txt", "is neither a file nor a folder")]
+)
+def test_a_path_that_cannot_be_read_is_named(finished, tmp_path, path, problem):
+    project = finished.copy(tmp_path / "project")
+    os.mkfifo(project.folder / "pipe.txt")
+    set_key("corpora.words.files", [path])(project)
+    done = project.run("-n", "results/corpora/words.parquet", check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert f"config: corpora.words.files[0].path: {path} {problem}" in done.stdout
+
+
+@pytest.mark.parametrize(
     ("target", "section"), [("ablations", "corpora"), ("deep_clustering", "benchmarks")]
 )
 def test_a_missing_source_of_an_ablation_or_benchmark_is_named(finished, tmp_path, target, section):

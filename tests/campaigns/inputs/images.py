@@ -116,15 +116,16 @@ def bombs():
         made = struct.pack(">I", len(content)) + kind + struct.pack(">I", zlib.crc32(kind))
         return image_file(start[:33] + made + start[33:])
 
-    def pixels(folder):
-        image = io.BytesIO()
-        Image.new("1", (60_000, 60_000)).save(image, "PNG")
-        image_file(image.getvalue())(folder)
-
-    def elongated(folder):
-        image = io.BytesIO()
-        Image.new("L", (100_000_000, 1)).save(image, "PNG")
-        image_file(image.getvalue())(folder)
+    def pixels(width, height, rows):
+        """A black image; of its rows, so many are there."""
+        packed = zlib.compressobj(9)
+        data = b"".join(packed.compress(bytes(1 + width)) for _ in range(rows)) + packed.flush()
+        content = picture()[:8]
+        size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+        for chunk in (b"IHDR" + size, b"IDAT" + data, b"IEND"):
+            content += struct.pack(">I", len(chunk) - 4) + chunk
+            content += struct.pack(">I", zlib.crc32(chunk))
+        return image_file(content)
 
     def repeated(column):
         def check(folder):
@@ -168,8 +169,9 @@ def bombs():
     return {
         "PNG with 200 MB of text": isolated(png_text(b"zTXt"), 256 << 20),
         "PNG with a profile of 200 MB": isolated(png_text(b"iCCP"), 256 << 20),
-        "PNG of 60,000 x 60,000 pixels": isolated(pixels),
-        "PNG of 100,000,000 x 1 pixels": isolated(elongated),
+        "PNG that says 60,000 x 60,000 pixels": isolated(pixels(60_000, 60_000, 9), 256 << 20),
+        "PNG of 13,000 x 13,000 pixels": isolated(pixels(13_000, 13_000, 13_000), 2 << 30),
+        "PNG of 100,000,000 x 1 pixels": isolated(pixels(100_000_000, 1, 1), 2 << 30),
         "Parquet that has one image 4,000 times": isolated(repeated("image"), 4 << 30),
         "Parquet that has one label 4,000 times": isolated(repeated("label"), 4 << 30),
         "tar with an image of 3 GiB": isolated(hole(b"0", "b.png")),
