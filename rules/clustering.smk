@@ -100,7 +100,7 @@ def config_to_cluster(clustering, image_set, seed):
     block = {key: block[key] for key in block if key != "encoder"} | {"seed": seed}
     own = configuration.own_encoders(clustering, CONFIG)
     if len(own) > 1:
-        block["spaces"] = {name: len(shards_of(name, image_set)) for name in own}
+        block["spaces"] = {name: len(parts_of(name, image_set)) for name in own}
     if "of" in block:
         block["members"] = [
             {"cfg": config_to_cluster(name, image_set, of_member), "spaces": spaces_in(own, name)}

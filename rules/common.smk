@@ -93,7 +93,7 @@ wildcard_constraints:
     ablation=r"[\w.]+",
     benchmark=r"[\w.]+",
     predictions=r"\d+",
-    shard=r"\d{5}",
+    part=r"\d{5}",
     seed=r"\d+",
     k=r"\d+",
 
@@ -209,26 +209,31 @@ def source_of(image_set):
     return configuration.source_set(image_set, CONFIG)
 
 
-def shards_of(encoder, image_set):
-    """Names of the parts that an image set's embeddings are stored in."""
+def parts_of(encoder, image_set):
+    """Names of the files that an image set's embeddings are stored in, one of each job."""
     precomputed = CONFIG["encoders"][encoder]["method"] == "precomputed"
     block = CONFIG["image_sets"][configuration.embedded_set(image_set, CONFIG)]
-    count = 1 if precomputed or "derive" in block else block["shards"]
-    return [f"{shard:05d}" for shard in range(count)]
+    count = 1 if precomputed or "derive" in block else number_of_jobs(block)
+    return [f"{part:05d}" for part in range(count)]
 
 
-def numbers_of_shards(encoder, image_sets):
-    """Image set -> the number of its shards, in the order of `embeddings_of`."""
-    return {name: len(shards_of(encoder, name)) for name in image_sets}
+def number_of_jobs(block):
+    """How many jobs embed an image set, each some of its shards. block: of the config."""
+    return min(block["shards"], block["jobs"])
+
+
+def numbers_of_parts(encoder, image_sets):
+    """Image set -> the number of its parts, in the order of `embeddings_of`."""
+    return {name: len(parts_of(encoder, name)) for name in image_sets}
 
 
 def embeddings_of(encoder, image_sets):
-    """All shards of the embeddings of image sets by one encoder, in order."""
+    """All parts of the embeddings of image sets by one encoder, in order."""
     folder = f"results/embeddings/{encoder}/images"
     arrays = [
-        f"{folder}/{configuration.embedded_set(name, CONFIG)}/{shard}.npy"
+        f"{folder}/{configuration.embedded_set(name, CONFIG)}/{part}.npy"
         for name in image_sets
-        for shard in shards_of(encoder, name)
+        for part in parts_of(encoder, name)
     ]
     return {
         "embeddings": arrays,
@@ -239,14 +244,14 @@ def embeddings_of(encoder, image_sets):
 def indexes_of(encoders, image_set):
     """Indexes of an image set by all encoders: its image ids and labels."""
     return [
-        f"results/embeddings/{encoder}/images/{image_set}/{shard}.parquet"
+        f"results/embeddings/{encoder}/images/{image_set}/{part}.parquet"
         for encoder in encoders
-        for shard in shards_of(encoder, image_set)
+        for part in parts_of(encoder, image_set)
     ]
 
 
 def image_embeddings(wildcards):
-    """All shards of the embeddings of the wildcards' image set."""
+    """All parts of the embeddings of the wildcards' image set."""
     return embeddings_of(wildcards.encoder, [wildcards.image_set])
 
 

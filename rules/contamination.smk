@@ -33,7 +33,7 @@ def contamination_config(wildcards):
     return {
         "rule": block["method"],
         "margin": block.get("margin", 0),
-        "image_sets": numbers_of_shards(configuration.judge_of(study, CONFIG), sets),
+        "image_sets": numbers_of_parts(configuration.judge_of(study, CONFIG), sets),
         "groups": sets,
         "label_names": label_columns(study["train"], *sets),
     }
@@ -86,7 +86,7 @@ def images_to_compare(wildcards):
 def duplicates_config(wildcards):
     """The image sets in order, whose images each shows, and the least cosine of near duplicates."""
     study = CONFIG["studies"][wildcards.study]
-    sets = numbers_of_shards(study["encoders"][0], compared_sets(study))
+    sets = numbers_of_parts(study["encoders"][0], compared_sets(study))
     shifted = dict.fromkeys(study["shift"], study["test"])
     return {
         "image_sets": sets,

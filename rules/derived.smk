@@ -43,7 +43,7 @@ def labels_to_coarsen(wildcards):
     folder = f"results/embeddings/{wildcards.encoder}/images/{cut['from']}"
     return {
         "index": indexes_of([wildcards.encoder], cut["from"]),
-        "shard": f"{folder}/{wildcards.shard}.parquet",
+        "part": f"{folder}/{wildcards.part}.parquet",
         "tree": tree_files([cut["tree"]]),
     }
 
@@ -52,9 +52,9 @@ rule coarsen_labels:
     input:
         unpack(labels_to_coarsen),
     output:
-        index="results/embeddings/{encoder}/images/{image_set}/{shard}.parquet",
+        index="results/embeddings/{encoder}/images/{image_set}/{part}.parquet",
     log:
-        "results/logs/coarsen_labels/{encoder}/{image_set}/{shard}.log",
+        "results/logs/coarsen_labels/{encoder}/{image_set}/{part}.log",
     wildcard_constraints:
         image_set=derived_by("granularity"),
     conda:

@@ -2,7 +2,7 @@
 
 In: folders, lists, archives or tables of images, or the user's own embeddings. Out:
 results/images/{image_set}/ (manifest, quarantine, locators of images in archives),
-results/embeddings/{encoder}/images/{image_set}/{shard}.npy with its index.
+results/embeddings/{encoder}/images/{image_set}/{part}.npy with its index.
 Derived sets are made of the embeddings of others. `snakemake check_image_sets` counts the images.
 """
 
@@ -219,7 +219,7 @@ def unless_made(rule, wildcards, files):
     return files
 
 
-def shard_to_embed(wildcards):
+def shards_to_embed(wildcards):
     """The manifest of an image set, the container of its images, and local weights."""
     manifest = in_config(f"results/images/{wildcards.image_set}/manifest.parquet")
     files = stored_images(wildcards.image_set) | {"manifest": manifest}
@@ -228,24 +228,27 @@ def shard_to_embed(wildcards):
 
 
 def embedding_config(wildcards):
-    """The encoder, and the shard of images with the name of its state."""
-    shard = int(wildcards.shard)
+    """The encoder, and the numbers of the job's shards with the names of their states."""
+    names = state_of(wildcards.image_set)["shards"]
+    jobs = number_of_jobs(CONFIG["image_sets"][wildcards.image_set])
+    first, end = (
+        len(names) * part // jobs for part in (int(wildcards.part), int(wildcards.part) + 1)
+    )
     return {
         "encoder": encoder_config(wildcards),
-        "shard": shard,
-        "images": state_of(wildcards.image_set)["shards"][shard],
+        "shards": {number: names[number] for number in range(first, end)},
     }
 
 
 rule embed_images:
     input:
-        unpack(shard_to_embed),
+        unpack(shards_to_embed),
     output:
-        embeddings="results/embeddings/{encoder}/images/{image_set}/{shard}.npy",
-        index="results/embeddings/{encoder}/images/{image_set}/{shard}.parquet",
-        quarantine="results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet",
+        embeddings="results/embeddings/{encoder}/images/{image_set}/{part}.npy",
+        index="results/embeddings/{encoder}/images/{image_set}/{part}.parquet",
+        quarantine="results/embeddings/{encoder}/images/{image_set}/{part}.quarantine.parquet",
     log:
-        "results/logs/embed_images/{encoder}/{image_set}/{shard}.log",
+        "results/logs/embed_images/{encoder}/{image_set}/{part}.log",
     wildcard_constraints:
         encoder=of_method("encoders", "open_clip", "timm"),
         image_set=derived_by(None),
@@ -281,11 +284,11 @@ rule import_images:
     input:
         unpack(precomputed_images),
     output:
-        embeddings="results/embeddings/{encoder}/images/{image_set}/{shard}.npy",
-        index="results/embeddings/{encoder}/images/{image_set}/{shard}.parquet",
-        quarantine="results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet",
+        embeddings="results/embeddings/{encoder}/images/{image_set}/{part}.npy",
+        index="results/embeddings/{encoder}/images/{image_set}/{part}.parquet",
+        quarantine="results/embeddings/{encoder}/images/{image_set}/{part}.quarantine.parquet",
     log:
-        "results/logs/import_images/{encoder}/{image_set}/{shard}.log",
+        "results/logs/import_images/{encoder}/{image_set}/{part}.log",
     wildcard_constraints:
         encoder=of_method("encoders", "precomputed"),
         image_set=derived_by(None),

@@ -77,18 +77,18 @@ rule write_table:
         "../workflow_scripts/write_table.py"
 
 
-def quarantined_shards(image_set):
-    """The quarantine of every shard of an image set, of all encoders in the run that embed it."""
+def quarantined_parts(image_set):
+    """The quarantine of every part of an image set, of all encoders in the run that embed it."""
     encoders = {
-        encoder: shards_of(encoder, image_set)
+        encoder: parts_of(encoder, image_set)
         for study in studies_in_run()
         for encoder, (image_sets, _) in configuration.encoders_of(study, CONFIG).items()
         if image_set in image_sets and CONFIG["encoders"][encoder]["method"] != "precomputed"
     }
     return [
-        f"results/embeddings/{encoder}/images/{image_set}/{shard}.quarantine.parquet"
-        for encoder, shards in encoders.items()
-        for shard in shards
+        f"results/embeddings/{encoder}/images/{image_set}/{part}.quarantine.parquet"
+        for encoder, parts in encoders.items()
+        for part in parts
     ]
 
 
@@ -99,7 +99,7 @@ def quarantines_of_run(wildcards):
         "listings": [f"results/images/{name}/quarantine.parquet" for name in names],
         "manifests": [f"results/images/{name}/manifest.parquet" for name in names],
         "locators": [f"results/images/{name}/locators.parquet" for name in names],
-        "shards": [file for name in names for file in quarantined_shards(name)],
+        "parts": [file for name in names for file in quarantined_parts(name)],
     }
 
 
@@ -110,7 +110,7 @@ def quarantine_config(wildcards):
         "image_sets": {
             name: {
                 "root": root_of_files(name),
-                "shards": len(quarantined_shards(name)),
+                "parts": len(quarantined_parts(name)),
                 "maximum_quarantine": CONFIG["image_sets"][name]["maximum_quarantine"],
             }
             for name in configuration.embedded_sets(CONFIG, CONFIG["run"])

@@ -30,7 +30,8 @@ def list_set(cfg, source, out, shards=SHARDS, root=None):
     return tables[0]
 
 
-def run_embed(manifest, folder, checkpoint, out, batch_size=4, shard=0):
+def run_embed(manifest, folder, checkpoint, out, batch_size=4, shard=0, names=None):
+    """Embed a shard of a set, or those with these names (number -> name), into `out`."""
     cfg = {
         "method": "open_clip",
         "checkpoint": checkpoint,
@@ -40,7 +41,8 @@ def run_embed(manifest, folder, checkpoint, out, batch_size=4, shard=0):
     paths = [out / f"x{ending}" for ending in (".npy", ".parquet", ".quarantine.parquet")]
     out.mkdir(exist_ok=True)
     locators = manifest.with_name("locators.parquet")
-    embed_images(manifest, shard, folder, locators, [], cfg, *paths, threads=2)
+    names = names or {shard: "shard"}
+    embed_images(manifest, names, folder, locators, [], cfg, paths[0], threads=2)
     return paths
 
 

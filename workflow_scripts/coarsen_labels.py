@@ -1,6 +1,6 @@
 """Coarsen the labels of an image set: every class becomes one of its ancestors in a tree.
 
-The embeddings stay those of the source. Out: their index, one shard of it, with the new labels.
+The embeddings stay those of the source. Out: their index, one part of it, with the new labels.
 """
 
 import logging
@@ -21,8 +21,8 @@ from workflow_scripts.lib.texts.names import normalise
 from workflow_scripts.lib.texts.trees import noun_tree
 
 
-def coarsen_labels(index, shard, tree, cfg, output):
-    """index: all indexes of the source, which tell its classes; shard: the one to write anew."""
+def coarsen_labels(index, part, tree, cfg, output):
+    """index: all indexes of the source, which tell its classes; part: the one to write anew."""
     tree = noun_tree(tree)
     names = sorted(true_names_of(index))
     if not names:
@@ -34,18 +34,18 @@ def coarsen_labels(index, shard, tree, cfg, output):
     else:
         node_of = cut_at_leaves(tree, names, cfg["leaves"])
     logging.info("%d classes became %d", len(names), len(set(node_of.values())))
-    table = read_table(shard)
+    table = read_table(part)
     labels = [label and normalise(label) for label in table["label"].to_pylist()]
     column = pa.array(relabel(labels, group_names(tree, node_of)), pa.string())
     table = table.set_column(table.column_names.index("label"), "label", column)
-    write_table(output, table, read_meta(shard) | {"derived": cfg})
+    write_table(output, table, read_meta(part) | {"derived": cfg})
 
 
 if __name__ == "__main__":
     with job(snakemake):
         coarsen_labels(
             snakemake.input.index,
-            snakemake.input.shard,
+            snakemake.input.part,
             snakemake.input.tree,
             snakemake.params.cfg,
             snakemake.output[0],

@@ -19,18 +19,18 @@ def collect_quarantine(inputs, cfg, parquet, csv, md, html):
     """Write one row per file in quarantine, with COLUMNS; `path` opens the file or its archive.
 
     inputs: named lists of paths; listings (the quarantine of the listing), manifests and locators
-    have one per image set, shards has the quarantines of all embedded shards, set by set. cfg:
-    image_sets, name -> root (folder that files are relative to), shards (their number, over all
+    have one per image set, parts has those of the embeddings, set by set. cfg:
+    image_sets, name -> root (folder that files are relative to), parts (their number, over all
     encoders) and maximum_quarantine. The Parquet's metadata tell the number of images that each
     set was meant to have, under the key "images".
     Raises InputError if a set lost more than its maximum_quarantine.
     """
     sets = cfg["image_sets"]
-    shards = split_shards(inputs.shards, {name: block["shards"] for name, block in sets.items()})
+    parts = split_shards(inputs.parts, {name: block["parts"] for name, block in sets.items()})
     frames, images = [], {}
     files = zip(inputs.listings, inputs.manifests, inputs.locators, strict=True)
     for (name, block), (listing, manifest, locators) in zip(sets.items(), files, strict=True):
-        frame = read_frames([listing, *shards[name]]).drop_duplicates()
+        frame = read_frames([listing, *parts[name]]).drop_duplicates()
         lost = frame[frame["lost"]].drop_duplicates("image_id")
         images[name] = pq.read_metadata(manifest).num_rows + int((lost["stage"] == "list").sum())
         check_losses(name, images[name], lost["reason"], block["maximum_quarantine"])

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from machine import cpu_seconds, processor, used
 
-from workflow_scripts.lib.encoders.stream import embed_stream
+from workflow_scripts.lib.encoders.stream import embedding
 from workflow_scripts.lib.images.decode import open_rgb
 from workflow_scripts.lib.images.resize import fit
 
@@ -60,7 +60,8 @@ def measured(reads, threads):
     """(images per second, CPU ms per image of the job's process, and of those that it started)."""
     own, others = used(), used(RUSAGE_CHILDREN)
     start = time.monotonic()
-    embed_stream(FakeEncoder(), reads, threads)
+    with embedding(FakeEncoder(), threads) as embed:
+        embed(reads)
     seconds = time.monotonic() - start
     own, others = used() - own, used(RUSAGE_CHILDREN) - others
     return len(reads) / seconds, own / len(reads) * 1e3, others / len(reads) * 1e3

@@ -75,8 +75,12 @@ def test_any_number_of_threads_embeds_alike(folder, checkpoint):
     paths = 4 * sorted(path for path in folder.rglob("*") if path.is_file())
     assert len(paths) > 2 * stream.CHUNK  # several processes have work
     reads = [partial(Path, path) for path in paths]
-    one, bad = stream.embed_stream(encoder, reads, threads=1)
-    several, also_bad = stream.embed_stream(encoder, reads, threads=3)
+    with stream.embedding(encoder, threads=1) as embed:
+        one, bad = embed(reads)
+    with stream.embedding(encoder, threads=3) as embed:
+        several, also_bad = embed(reads)
+        again, _ = embed(reads)  # by the same processes
+    np.testing.assert_array_equal(one, again)
     np.testing.assert_array_equal(one, several)
     assert {i: str(reason) for i, reason in bad.items()} == {
         i: str(reason) for i, reason in also_bad.items()

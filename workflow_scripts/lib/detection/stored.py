@@ -175,14 +175,15 @@ class Detector:
         Returns (data frame of `rank`, path -> reason of the files that are no readable images).
         Raises InputError if the encoder is not the detector's.
         """
-        from workflow_scripts.lib.encoders.stream import embed_stream
+        from workflow_scripts.lib.encoders.stream import embedding
         from workflow_scripts.lib.images.folder import list_folder
 
         if isinstance(source, (str, Path)):
             source = [Path(source, name) for name in list_folder(source)]
         paths = [str(path) for path in source]
         reads = (partial(Path, path) for path in paths)
-        embeddings, bad = embed_stream(self._loaded_encoder(threads), reads, threads)
+        with embedding(self._loaded_encoder(threads), threads) as embed:
+            embeddings, bad = embed(reads)
         kept = [path for number, path in enumerate(paths) if number not in bad]
         reasons = {paths[number]: str(reason) for number, reason in bad.items()}
         return self.rank(kept, embeddings, by, paths=kept), reasons

@@ -6,6 +6,7 @@ other's Python for a tenth of the time that an image needs. They write pixels in
 share with the job's process, and send no more than a few words about them.
 """
 
+import contextlib
 import itertools
 import mmap
 import multiprocessing
@@ -27,37 +28,43 @@ PATIENCE_SECONDS = 600  # for a chunk that a process decodes; a disk may be slow
 CHUNK = 16  # images that a process decodes at a time: 2.4 MB at 224 x 224
 
 
-def embed_stream(encoder, reads, threads=1):
-    """Embed images.
+@contextlib.contextmanager
+def embedding(encoder, threads=1):
+    """Yield a function that embeds images, and may be called again.
 
-    encoder: an `encoders.base.Encoder`. reads: iterable of functions that return what `open_rgb`
-    takes; where several threads are given, or a GPU, they are pickled and run in `threads`
-    processes.
-    Returns (unit-norm embeddings, float16 [n, d], of the images that can be decoded, in order;
-    number of every other image -> BadImage). They do not depend on the number of threads.
-    Raises InputError if a process is killed.
+    encoder: an `encoders.base.Encoder`. The function takes an iterable of functions that return what
+    `open_rgb` takes; where several threads are given, or a GPU, they are pickled and run in
+    `threads` processes. It returns (unit-norm embeddings, float16 [n, d], of the images that can be
+    decoded, in order; number of every other image -> BadImage). They do not depend on the number of
+    threads. It raises InputError if a process is killed.
     """
-    blocks, bad = [np.empty((0, encoder.dim), np.float16)], {}
     alone = threads == 1 and encoder.on_cpu
     ahead = 1 if alone else 2 * threads + 2
     slots = shared_slots(ahead, encoder.preprocess(Image.new("RGB", (1, 1))).shape)
 
-    def embed(chunks):
-        waiting = None  # on a GPU, a batch is embedded while the next is put together
-        for batch in pixel_batches(chunks, slots, encoder.batch_size, bad, not encoder.on_cpu):
-            started = encoder.image_features(batch)
-            if waiting is not None:
-                blocks.append(encoder.unit(waiting).astype(np.float16))
-            waiting = started
+    def embed(reads):
+        jobs = zip(itertools.cycle(range(ahead)), batched(reads, CHUNK))
+        if alone:
+            chunks = (decode(slots, encoder.preprocess, job) for job in jobs)
+        else:
+            chunks = prefetched(partial(_decode, encoder.preprocess), jobs, pool, ahead)
+        return embed_chunks(encoder, chunks, slots)
+
+    with contextlib.nullcontext() if alone else decoders(threads, slots) as pool:
+        yield embed
+
+
+def embed_chunks(encoder, chunks, slots):
+    """Embed decoded images. chunks: what `decode` returns. Returns what `embedding` says."""
+    blocks, bad = [np.empty((0, encoder.dim), np.float16)], {}
+    waiting = None  # on a GPU, a batch is embedded while the next is put together
+    for batch in pixel_batches(chunks, slots, encoder.batch_size, bad, not encoder.on_cpu):
+        started = encoder.image_features(batch)
         if waiting is not None:
             blocks.append(encoder.unit(waiting).astype(np.float16))
-
-    jobs = zip(itertools.cycle(range(ahead)), batched(reads, CHUNK))
-    if alone:
-        embed(decode(slots, encoder.preprocess, job) for job in jobs)
-    else:
-        with decoders(threads, slots) as pool:
-            embed(prefetched(partial(_decode, encoder.preprocess), jobs, pool, ahead))
+        waiting = started
+    if waiting is not None:
+        blocks.append(encoder.unit(waiting).astype(np.float16))
     return np.concatenate(blocks), bad
 
 
@@ -75,7 +82,7 @@ def decode(slots, preprocess, job):
     """Decode a chunk of images into a slot, those that can be decoded at its start.
 
     preprocess: function (RGB PIL image) -> uint8 tensor [3, h, w]. job: (number of the slot,
-    functions as `embed_stream` takes them). Returns (number of the slot, for every image None or
+    functions as `embedding` takes them). Returns (number of the slot, for every image None or
     its BadImage).
     """
     slot, reads = job

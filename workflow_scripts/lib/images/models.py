@@ -109,6 +109,11 @@ class ImageSet(Block):
     shards: Shards = Field(
         1, description="Number of parts. A changed image re-embeds its part only."
     )
+    jobs: Shards = Field(
+        64,
+        description="Number of jobs that embed the shards, at most one per shard. Each writes one "
+        "file, and after a kill or a change goes on from its finished shards.",
+    )
     maximum_quarantine: Share = Field(
         0.2,
         description="Share of the images that may be unusable; more is an error. Files that are no "
