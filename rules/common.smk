@@ -20,6 +20,9 @@ from workflow_scripts.lib.sources import Sources
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 # Each job on a cluster starts a Snakemake of its own, which reads no source and walks no folder.
 IS_MAIN = workflow.is_main_process
+# Folders as outputs are made beside Snakemake then: not every storage sees what a job on another
+# machine put into one, or keeps an empty one.
+IN_STORAGE = workflow.storage_settings.default_storage_provider is not None
 
 # Threads that wait must sleep: spinning ones slow two jobs on the same cores down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

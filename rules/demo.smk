@@ -10,6 +10,7 @@ rule render_images:
         folder=directory("results/demo/images/{demo_set}"),
     log:
         "results/logs/render_images/{demo_set}.log",
+    localrule: IN_STORAGE
     conda:
         "../envs/workflow.yaml"
     params:

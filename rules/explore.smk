@@ -196,6 +196,7 @@ rule explore_clusters:
         "results/logs/explore_clusters/{study}.log",
     wildcard_constraints:
         study=one_of([name for name in CONFIG["studies"] if clusters_page(name)]),
+    localrule: IN_STORAGE
     conda:
         "../envs/workflow.yaml"
     params:

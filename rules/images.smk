@@ -80,7 +80,7 @@ def state_of(image_set):
         return {"listing": name, "shards": [name] * options["shards"]}
     record = f"results/images/{image_set}/hashes.parquet"
     if not IS_MAIN:
-        return recorded_state(record)
+        return recorded_state(record, options["shards"])
     stored, kind = source(container_of(image_set)[1]["path"]), options["kind"]
     root = image_folder(image_set) if kind == "list" else None
 

@@ -26,7 +26,7 @@ def list_set(cfg, source, out, shards=SHARDS, root=None):
     state = set_state(
         out / "hashes.parquet", now, shards, lambda known: scan(source, cfg, known, root)
     )
-    list_images(source, *tables, cfg | {"state": state} | limit, root)
+    list_images(source, *tables, cfg | {"state": state} | limit, out / "hashes.parquet", root)
     return tables[0]
 
 

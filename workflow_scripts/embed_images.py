@@ -6,6 +6,7 @@ Every shard is embedded by itself, so that it comes out alike whatever else is i
 import hashlib
 import json
 import logging
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,11 +79,14 @@ def tables_of(rows, bad):
 
 
 def names_of(params):
-    """Number of each shard -> a name that changes with its images, the encoder and the code."""
+    """Number of each shard -> a name that changes with its images, the encoder and the code.
+
+    Where the state of the images is not known, it is another name every time.
+    """
     made_by = [params.cfg["encoder"], params.code, params.above]
     names = {}
     for number, state in params.cfg["shards"].items():
-        text = json.dumps([*made_by, number, state], sort_keys=True)
+        text = json.dumps([*made_by, number, state or uuid.uuid4().hex], sort_keys=True)
         names[number] = hashlib.sha256(text.encode()).hexdigest()[:12]
     return names
 

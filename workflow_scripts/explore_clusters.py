@@ -1,7 +1,7 @@
 """Write the pages of a study's clusters: a card each with name, votes, nearest and farthest images.
 
 Out: clusters.html with the 200 largest clusters, and a folder with the further pages, 2.html, ...;
-it is empty if there are none. They are those of the study's deciding scores, else of its first
+its 1.html leads to the first. They are those of the study's deciding scores, else of its first
 clustering and seed. Labels, where known, are shown beside the names;
 nothing was chosen by them.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.artifacts import read_meta, read_table, write_text
 from workflow_scripts.lib.explore.clusters import CARDS, cards, index
 from workflow_scripts.lib.explore.pages import as_json, link, write_page
 from workflow_scripts.lib.explore.sprites import Sprite
@@ -46,7 +46,10 @@ def explore_clusters(inputs, cfg, first, more):
     found = cards(read_table(inputs.names).to_pylist(), *labels_and_clusters(inputs))
     known, meta = as_json(index(found)), read_meta(inputs.names)
     count = -(-len(found) // CARDS)
-    Path(more).mkdir(parents=True, exist_ok=True)
+    # A folder without a file would be lost in most storages.
+    write_text(
+        f"{more}/1.html", f'<meta http-equiv="refresh" content="0; url=../{Path(first).name}">\n'
+    )
     paths = {1: first} | {page: f"{more}/{page}.html" for page in range(2, count + 1)}
     for page, path in progress(paths.items(), unit="page"):
         shown = [card for card in found if card["page"] == page]

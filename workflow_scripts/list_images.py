@@ -4,7 +4,6 @@ Of sets in archives or tables also where each image is in them.
 """
 
 import logging
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,20 +16,20 @@ from workflow_scripts.lib.images.record import confirm, read_hashes
 from workflow_scripts.lib.job import job
 
 
-def list_images(source, manifest, locators, quarantine, cfg, root=None, threads=1):
+def list_images(source, manifest, locators, quarantine, cfg, record, root=None, threads=1):
     """Write the manifest, the locators and the quarantine table.
 
     source, root, threads: see `scan`. The manifest depends on the images alone, not on where they
     are. cfg: kind, labels and options of `open_container`, the number of shards,
     maximum_quarantine (the share of the images that may be lost, which the manifest's metadata
-    hand on to `embed_images`), and `state`, the names that `set_state` gave. state may be None for
-    images that the workflow makes itself; then `hashes.parquet` beside the manifest, the record of
-    the set, is neither read nor written.
+    hand on to `embed_images`), and `state`, the names that `set_state` gave. record: path of the
+    set's record (see `record.py`). It is neither read nor written where state is None, for images
+    that the workflow makes itself, and where its names are, in a folder without records.
     Raises InputError if no file is an image, too many images are lost, or the images changed after
     they got their names.
     """
-    record = Path(manifest).with_name("hashes.parquet")
-    listing = scan(source, cfg, read_hashes(record) if cfg["state"] else {}, root, threads)
+    recorded = cfg["state"] is not None and cfg["state"]["listing"] is not None
+    listing = scan(source, cfg, read_hashes(record) if recorded else {}, root, threads)
     rows = listing.rows
     logging.info("%d images, %d files in quarantine", len(rows), len(listing.rejected))
     if not listing.labelled:
@@ -41,7 +40,7 @@ def list_images(source, manifest, locators, quarantine, cfg, root=None, threads=
     write_rows(manifest, rows, MANIFEST, {"maximum_quarantine": limit})
     write_locators(locators, listing, cfg)
     write_table(quarantine, pa.Table.from_pylist(listing.rejected, schema=QUARANTINE))
-    if cfg["state"]:
+    if recorded:
         confirm(record, cfg["state"], listing)
 
 
@@ -53,6 +52,7 @@ if __name__ == "__main__":
             snakemake.output.locators,
             snakemake.output.quarantine,
             snakemake.params.cfg,
+            f"results/images/{snakemake.wildcards.image_set}/hashes.parquet",
             snakemake.input.get("root"),
             snakemake.threads,
         )

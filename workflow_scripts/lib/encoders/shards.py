@@ -24,8 +24,7 @@ from workflow_scripts.lib.artifacts import (
     write_table,
     write_text,
 )
-from workflow_scripts.lib.embeddings import IMAGE_INDEX, write_rows
-from workflow_scripts.lib.images.manifest import QUARANTINE
+from workflow_scripts.lib.embeddings import write_rows
 
 ARRAY, INDEX, QUARANTINED = ENDINGS = (".npy", ".parquet", ".quarantine.parquet")
 LAST = "last"  # what the job before made
@@ -55,8 +54,7 @@ class Shards:
     def add(self, name, rows, index, quarantine):
         """Store a finished shard.
 
-        rows: float16 [n, d]. index, quarantine: pyarrow Tables of IMAGE_INDEX, with n rows, and of
-        the schema QUARANTINE.
+        rows: float16 [n, d]. index, quarantine: pyarrow Tables, the index with n rows.
         """
         write_table(self._file(name, QUARANTINED), quarantine)
         note = write_array(self._file(name, ARRAY), rows)
@@ -105,7 +103,9 @@ class Shards:
         array = read_array(self._file(LAST, ARRAY))
         index, quarantine = (read_table(self._file(LAST, e)) for e in (INDEX, QUARANTINED))
         ends = [np.cumsum([0, *note[key]]).tolist() for key in ("rows", "rejected")]
-        for name, (start, end), (first, stop) in zip(note["names"], *map(pairwise, ends)):
+        for name, (start, end), (first, stop) in zip(
+            note["names"], *map(pairwise, ends), strict=True
+        ):
             if name in self._names and name not in self:
                 self.add(name, array[start:end], index[start:end], quarantine[first:stop])
 

@@ -32,8 +32,8 @@ CHUNK = 16  # images that a process decodes at a time: 2.4 MB at 224 x 224
 def embedding(encoder, threads=1):
     """Yield a function that embeds images, and may be called again.
 
-    encoder: an `encoders.base.Encoder`. The function takes an iterable of functions that return what
-    `open_rgb` takes; where several threads are given, or a GPU, they are pickled and run in
+    encoder: an `encoders.base.Encoder`. The function takes an iterable of functions that return
+    what `open_rgb` takes; where several threads are given, or a GPU, they are pickled and run in
     `threads` processes. It returns (unit-norm embeddings, float16 [n, d], of the images that can be
     decoded, in order; number of every other image -> BadImage). They do not depend on the number of
     threads. It raises InputError if a process is killed.

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from workflow_scripts.lib.artifacts import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+EXPLORE = "results/explore/"
 UNKNOWN = "–"
 DOUBTFUL = 0.3  # a name that a smaller share of the images matches; our choice
 
@@ -28,9 +29,16 @@ def write_page(path, template, cfg, current=None, sprites=(), **values):
     current: the path of the menu's entry that the page belongs to, by default its own. sprites: of
     the page (`sprites.Sprite`). values: what else the template shows.
     """
-    shared = {"study": cfg["study"], "pages": cfg["pages"], "current": current or path}
+    current = _in_results(current or path)
+    shared = {"study": cfg["study"], "pages": cfg["pages"], "current": current}
     page = _environment().get_template(template)
-    write_text(path, page.render(here=str(path), sprites=sprites, **shared, **values))
+    write_text(path, page.render(here=_in_results(path), sprites=sprites, **shared, **values))
+
+
+def _in_results(path):
+    """A page's path as the others name it: of the copy that goes to a storage, its end."""
+    _, folder, end = str(path).rpartition(EXPLORE)
+    return folder + end
 
 
 def _environment():

@@ -56,16 +56,16 @@ def set_state(record, fingerprint, shards, scan):
     return state
 
 
-def recorded_state(record):
+def recorded_state(record, shards):
     """The names that `set_state` decided last; for jobs, which must not look at the files again.
 
-    Raises InputError if it has not been called.
+    All names are None in an empty folder, where jobs start that share no file system with the main
+    process. It remembers what it asked for, whatever they are called there.
     """
-    path = _state_file(record)
     try:
-        state = json.loads(path.read_text("utf-8"))
+        state = json.loads(_state_file(record).read_text("utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: start the workflow in this folder again.") from None
+        return _all_named(None, shards)
     return {key: state[key] for key in ("listing", "shards")}
 
 
