@@ -5,6 +5,7 @@ still look fresh by their times; the recipes in their params tell that they are 
 """
 
 import hashlib
+import os
 import subprocess
 
 import pandas as pd

@@ -62,7 +62,9 @@ class Shards:
 
     def join(self, meta):
         """Write the job's outputs, when all shards are finished. meta: of the index, a dict."""
-        arrays = [read_array(*(self._file(name, e) for e in (ARRAY, INDEX))) for name in self._names]
+        arrays = [
+            read_array(*(self._file(name, e) for e in (ARRAY, INDEX))) for name in self._names
+        ]
         indexes = [read_table(self._file(name, INDEX)) for name in self._names]
         quarantines = [read_table(self._file(name, QUARANTINED)) for name in self._names]
         rows, rejected = list(map(len, arrays)), list(map(len, quarantines))
