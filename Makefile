@@ -1,12 +1,12 @@
 # make demo | make studies | make deep-clustering | make figures; needs Python 3.11+ and make, nothing else.
-# For developers: make test | make test-slow | make test-slurm | make test-gpu | make benchmark | make campaign
-# | make audit | make schema | make lock.
+# For developers: make test | make test-slow | make test-slurm | make test-storage | make test-gpu
+# | make benchmark | make campaign | make audit | make schema | make lock.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test test-slow test-slurm test-gpu benchmark campaign audit schema lock
+.PHONY: demo studies deep-clustering figures test test-slow test-slurm test-storage test-gpu benchmark campaign audit schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -34,7 +34,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --ignore tests/slurm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --ignore tests/slurm --ignore tests/storage
 
 # The workflow on a real SLURM on this machine, about 8 minutes on 2 cores; -k 'queue or memory' takes one.
 # Where SLURM cannot be installed or started, the tests are skipped and say why.
@@ -46,6 +46,13 @@ test-slurm: .venv/installed-dev
 # The tests that take minutes and guard what seldom changes.
 test-slow: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+# Whole runs with the results in a storage, about 8 minutes on 2 cores: jobs in empty folders, and S3. What
+# speaks S3 stays apart: it wants an older python-dateutil.
+S3 := .venv/s3
+test-storage: .venv/installed-dev
+	test -d $(S3) || $(UV) --target $(S3) "snakemake-storage-plugin-s3>=0.3.6,<0.4" "moto[s3]>=5" flask flask-cors
+	PYTHONPATH=$(S3) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --durations 9 tests/storage $(ARGS)
 
 # The tests that need a graphics card.
 test-gpu: .venv/installed-dev

@@ -50,8 +50,12 @@ except InputError as error:
 
 
 def located(path):
-    """A path of the config: from the working directory, else from the repository."""
-    return path if path.startswith("results/") or os.path.exists(path) else str(ROOT / path)
+    """A path of the config: from the working directory, else from the repository.
+
+    Where these are one folder the path stays as it is, also in a job that does not see the file.
+    """
+    here = path.startswith("results/") or os.path.exists(path) or Path.cwd() == ROOT
+    return path if here else str(ROOT / path)
 
 
 def source(path):

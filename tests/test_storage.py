@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from empty_folders import send_jobs
 from projects import make_project
 
 FILES = re.compile(r"^    (?:input|output|log): (.+)$", re.MULTILINE)
@@ -32,6 +33,21 @@ def test_recipes_reach_through_the_storage(finished, tmp_path):
     project.run(graph, *storage(bucket))
     assert (bucket / graph).read_bytes() == (finished.folder / graph).read_bytes()
     assert recipes_above(project, "find_neighbours") == recipes_above(finished, "find_neighbours")
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="the plugin copies files by rsync")
+def test_a_job_may_start_in_an_empty_folder(finished, tmp_path):
+    """It sees neither images nor words, nor what is noted of them. Whole runs: tests/storage/."""
+    project, bucket = finished.copy(tmp_path / "project"), tmp_path / "bucket"
+    bucket.mkdir()
+    (project.folder / "results").rename(bucket / "results")
+    shutil.rmtree(project.folder / ".snakemake")
+    made = "results/similarity/tinyclip/photos/words.parquet"
+    (bucket / made).unlink()
+    jobs = send_jobs(project, tmp_path / "queue")
+    assert project.rules_run(made, *storage(bucket), *jobs) == {"match_concepts": 1}
+    assert [file.name for file in (tmp_path / "queue").glob("*.rc")] == ["000.rc"]
+    assert (bucket / made).read_bytes() == (finished.folder / made).read_bytes()
 
 
 def test_results_go_to_the_storage_and_the_users_files_do_not(tmp_path):

@@ -35,9 +35,8 @@ class ImageSet:
 
     def list(self, state):
         outputs = [self.out / f"{name}.parquet" for name in ("manifest", "locators", "quarantine")]
-        list_images(
-            self.source, *outputs, self.cfg | {"state": state, "maximum_quarantine": 1}, self.root
-        )
+        cfg = self.cfg | {"state": state, "maximum_quarantine": 1}
+        list_images(self.source, *outputs, cfg, self.record, self.root)
 
     def run(self):
         state = self.look()
