@@ -1,4 +1,4 @@
-"""The profile for SLURM fits the rules: their names, their GPUs, and the groups of their jobs."""
+"""The profiles for clusters fit the rules; that of SLURM their names, GPUs and groups of jobs."""
 
 import graphlib
 import re
@@ -11,16 +11,16 @@ import yaml
 from test_rules import RULES
 
 ROOT = Path(__file__).parent.parent
-DEFAULT, SLURM = (
+DEFAULT, SLURM, KUBERNETES = (
     yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text())
-    for name in ("default", "slurm")
+    for name in ("default", "slurm", "kubernetes")
 )
 
 
 @pytest.mark.parametrize("key", sorted(DEFAULT.keys() - {"cores", "resources", "__definitions__"}))
 def test_what_decides_what_runs_is_as_without_a_cluster(key):
     """`--workflow-profile` takes the place of the default one."""
-    assert SLURM[key] == DEFAULT[key]
+    assert SLURM[key] == KUBERNETES[key] == DEFAULT[key]
 
 
 def test_all_rules_of_the_profile_exist():

@@ -52,3 +52,24 @@ def test_own_centroids_are_a_file_of_the_user(project):
     assert project.rules_run("-n", CLUSTERS) == {}
     np.save(project.folder / "start.npy", rng.normal(size=(3, d[1])))
     assert project.rules_run("-n", CLUSTERS) == {"cluster": 1}
+
+
+def test_shards_are_dealt_to_jobs_that_embed_what_changed(project):
+    """The result is that of a job per shard, and an edited image embeds its shard alone."""
+    index = "results/embeddings/tinyclip/images/photos/00000.parquet"
+    two = [project.folder / index.replace("00000", name) for name in ("00000", "00001")]
+    ids = [name for file in two for name in read_table(file)["image_id"].to_pylist()]
+    set_key("image_sets.photos.jobs", 1)(project)
+    assert project.rules_run("--cores", "1", index) == {"embed_images": 1}
+    assert read_table(two[0])["image_id"].to_pylist() == ids
+
+    image = next((project.folder / "photos/train").rglob("001.png"))
+    image.write_bytes(next((project.folder / "photos/strange").rglob("*.png")).read_bytes())
+    assert project.rules_run("--cores", "1", index) == {"list_images": 1, "embed_images": 1}
+    log = project.folder / "results/logs/embed_images/tinyclip/photos/00000.log"
+    assert "1 of 2 shards are finished" in log.read_text()
+    assert project.rules_run("-n", index) == {}
+
+    set_key("image_sets.photos.shards", 1000)(project)
+    set_key("image_sets.photos.jobs", 64)(project)
+    assert project.rules_run("-n", CLUSTERS)["embed_images"] == 64
