@@ -1,6 +1,7 @@
 """What an earlier run left, jobs and logs, is seen to before the first job starts."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -66,3 +67,14 @@ def test_a_new_run_ends_while_a_job_of_a_killed_one_still_writes(orphan):
     assert project.rules_run(TEMI) == {"cluster": 1}
     assert (project.folder / TEMI).exists()
     assert project.rules_run("-n", TEMI) == {}
+
+
+def test_lost_notes_of_snakemake_are_said(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    set_key("clusterings.kmeans_3.k", 2)(project)
+    assert project.rules_run("-n")["cluster"] == 1
+    shutil.rmtree(project.folder / ".snakemake/metadata")
+    done = project.run("-n", check=False)
+    assert done.returncode == 1
+    assert "put the folder back, or make all anew by --forceall" in done.stdout
+    assert project.rules_run("-n", "--forceall")["cluster"] == 2

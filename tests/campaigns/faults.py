@@ -38,7 +38,20 @@ from workflow_scripts.lib.replacing import replacing
 from workflow_scripts.lib.sources import Sources
 
 TITLE = "Faults"
-FOUND = {}
+ARTIFACTS = "unit/test_artifacts.py::test_"
+EMBEDDING = "unit/encoders/test_embed_scripts.py::test_"
+FOUND = {
+    "a flipped bit in an array": f"{ARTIFACTS}damaged_and_foreign_arrays_are_refused",
+    "an array of another run": f"{ARTIFACTS}damaged_and_foreign_arrays_are_refused",
+    "two shards swapped": f"{ARTIFACTS}swapped_shards_are_refused",
+    "neighbours of other embeddings": f"{ARTIFACTS}neighbours_of_other_embeddings_are_refused",
+    "a damaged Parquet file that lost rows, a cut one": f"{ARTIFACTS}a_damaged_table_is_named",
+    "a full disk: traceback or SIGBUS": f"{ARTIFACTS}a_file_that_may_not_grow_leaves_nothing",
+    "a read-only disk, short memory: traceback": f"{ARTIFACTS}what_errors_of_libraries_mean",
+    "a hung process: for ever": f"{EMBEDDING}a_hung_process_ends_the_job_with_a_message",
+    "an image changed since listing": f"{EMBEDDING}an_image_changed_since_listing_is_refused",
+    "lost notes hid a change": "test_earlier_runs.py::test_lost_notes_of_snakemake_are_said",
+}
 
 FLIPS = 100  # bits, one at a time
 PAGE = 4096
@@ -429,36 +442,12 @@ runpy.run_path(f"workflow_scripts/{sys.argv[1]}.py", {"snakemake": snakemake}, "
 
 
 # Those of the miniature project.
-RULES = [
-    "average_clusters",
-    "build_corpus",
-    "cluster",
-    "collect_duplicates",
-    "collect_quarantine",
-    "draw_concepts",
-    "draw_map",
-    "embed_images",
-    "embed_texts",
-    "evaluate_clustering",
-    "evaluate_concepts",
-    "evaluate_ood",
-    "explore_clusters",
-    "explore_provenance",
-    "explore_study",
-    "find_duplicates",
-    "find_neighbours",
-    "list_images",
-    "match_concepts",
-    "mine_concepts",
-    "mine_negatives",
-    "name_clusters",
-    "plot_ood",
-    "score_images",
-    "summarise",
-    "tabulate_clusters",
-    "tabulate_means",
-    "write_table",
-]
+RULES = ["average_clusters", "build_corpus", "cluster", "collect_duplicates", "collect_quarantine"]
+RULES += ["draw_concepts", "draw_map", "embed_images", "embed_texts", "evaluate_clustering"]
+RULES += ["evaluate_concepts", "evaluate_ood", "explore_clusters", "explore_provenance"]
+RULES += ["explore_study", "find_duplicates", "find_neighbours", "list_images", "match_concepts"]
+RULES += ["mine_concepts", "mine_negatives", "name_clusters", "plot_ood", "score_images"]
+RULES += ["summarise", "tabulate_clusters", "tabulate_means", "write_table"]
 
 
 @functools.cache

@@ -108,6 +108,22 @@ def test_a_killed_process_ends_the_job_with_a_message():
         list(stream.prefetched(os._exit, [1], pool, ahead=2))
 
 
+def test_a_hung_process_ends_the_job_with_a_message(monkeypatch):
+    monkeypatch.setattr(stream, "PATIENCE_SECONDS", 0.2)
+    with (
+        stream.decoders(2, None) as pool,
+        pytest.raises(InputError, match=r"that decodes images hangs.*run again"),
+    ):
+        list(stream.prefetched(time.sleep, [0, 99], pool, ahead=2))
+
+
+def test_an_image_changed_since_listing_is_refused(folder, tmp_path, checkpoint):
+    manifest = run_list(folder, tmp_path / "list", shards=1)
+    shutil.copy(folder / "red fox/image 1.png", folder / "red fox/image 3.png")
+    with pytest.raises(InputError, match=r"image 3.png changed after it was listed: run again"):
+        run_embed(manifest, folder, checkpoint, tmp_path / "out")
+
+
 def test_processes_end_with_a_job_that_is_killed():
     code = (
         "import os, signal, time\n"
