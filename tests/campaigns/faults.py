@@ -486,11 +486,13 @@ def on_small_disk(folder, rule):
     project = type(finished())(place)
     with small_disk(place / "results", 16384) as disk:
         shutil.copytree(source / "results", disk, dirs_exist_ok=True)
-        for output in outputs:
-            (place / output).unlink()
-        (place / kept_job(rule).log[0]).unlink()
-        fill(disk, left=2)  # for the lock and the log
-        status, said = run_rule(project, rule)
+        for left in (2, 1):  # for the lock and the log; of a log that stays empty outputs fit
+            for path in [*outputs, kept_job(rule).log[0]]:
+                (place / path).unlink(missing_ok=True)
+            fill(disk, left)
+            status, said = run_rule(project, rule)
+            if status:
+                break
         assert status == 1 and "Traceback" not in said, said
         assert re.search("Error in .*no space left.*free some space and run again", said), said
         assert not list(disk.rglob(".*.tmp-*"))
