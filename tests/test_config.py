@@ -588,3 +588,12 @@ def test_a_message_is_short_whatever_the_value_is():
     with pytest.raises(InputError, match=r"'zzz' is not defined in image_sets; valid: .*\.\.\.$"):
         studies = DEMO["studies"] | {"demo": DEMO["studies"]["demo"] | {"test": "zzz"}}
         resolve_config(DEMO | {"studies": studies, "image_sets": many | DEMO["image_sets"]})
+
+
+def test_one_folder_under_two_names_is_refused():
+    sets = DEMO["image_sets"]
+    folder = sets["train"]["folder"]
+    for place in ({"folder": folder}, {"folder": f"{folder}/./"}):
+        config = copy.deepcopy(DEMO) | {"image_sets": sets | {"noise": place}}
+        with pytest.raises(InputError, match=r"studies\.\w+: 'train' and 'noise' are the same"):
+            resolve_config(config)

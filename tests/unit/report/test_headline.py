@@ -305,3 +305,11 @@ def test_latex_is_escaped_and_rounded(tmp_path):
         r"\bottomrule",
         r"\end{tabular}",
     ]
+
+
+def test_small_sets_are_told_with_the_width_of_an_interval():
+    """Of 5 of 10 images: 1.96 / sqrt(10 + 1.96^2) = 0.527, by hand."""
+    found = headline(STUDY, StudyTables(images={"incoming": 10, "photos": 93, "many": 9999}))
+    assert found[-1] == (
+        "Intervals of 95 % for a share of a small set are wide: incoming (10 images, 53 points)."
+    )

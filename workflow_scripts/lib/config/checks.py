@@ -4,6 +4,7 @@ The checks of one block are validators of its model.
 """
 
 import itertools
+import os
 
 from workflow_scripts.lib.config.messages import nearest
 from workflow_scripts.lib.config.queries import (
@@ -11,12 +12,14 @@ from workflow_scripts.lib.config.queries import (
     calibration_set,
     clustering_encoders,
     encoders_of,
+    images_of,
     judge_of,
     needs,
     own_encoders,
     scored_sets,
     source_set,
     study_image_sets,
+    study_sources,
 )
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.kinds import LABELS
@@ -162,12 +165,30 @@ def _check_studies(config):
                 f"config: studies.{name}: {study['train']!r} is mined and must not be tested on; "
                 "use other images"
             )
+        _check_places(name, study, config)
         if study["reference"] not in (None, *study["minings"]):
             hint = nearest(study["reference"], study["minings"])
             raise InputError(
                 f"config: studies.{name}.reference: {study['reference']!r} is none of its "
                 f"minings; {hint}"
             )
+
+
+def _check_places(name, study, config):
+    """No two image sets of a study, of different names, are the same files."""
+    seen = {}
+    for image_set in study_sources(study, config):
+        kind, options = images_of(config["image_sets"][image_set])
+        if kind is None:
+            continue
+        files = {key: os.path.normpath(options[key]) for key in ("path", "root") if key in options}
+        place = (kind, *files.items(), options.get("files"))
+        if place in seen:
+            raise InputError(
+                f"config: studies.{name}: {seen[place]!r} and {image_set!r} are the same images "
+                f"(image_sets.{image_set}.{kind}); use other images, or one name"
+            )
+        seen[place] = image_set
 
 
 def _check_needs(config):

@@ -6,12 +6,15 @@ LEAKS = {
     "exact": "the same files in two sets make the numbers too good: {}",
     "near": "near copies in two sets: {}",
 }
+Z = 1.96  # the quantile of the normal distribution for 95 %
+WIDE = 0.2  # width of an interval that is told; our choice, up to 92 images
 SHOWN = 3  # sets or pairs of sets that are listed
 
 
 def reservations(study, tables):
     """What is wrong with the images or the oracle; "" if nothing is known."""
-    texts = [*losses(tables), *leaks(tables.duplicates), *unscored(tables.comparison)]
+    texts = [*losses(tables), *leaks(tables.duplicates), *tiny(tables.images)]
+    texts += unscored(tables.comparison)
     texts += doubtful_flags(tables.contamination)
     if gap := oracle_gap(tables.label_quality):
         subject = "the oracle covers" if study["oracles"] else "the corpus has"
@@ -46,6 +49,23 @@ def leaks(duplicates):
         found = [f"{n:,} of {one} and {other}" for (one, other), n in images.items()]
         texts += [words.format(listed(found, SHOWN))] if found else []
     return texts
+
+
+def tiny(images):
+    """A part of a sentence on sets so small that shares of their images are little known.
+
+    images: image set -> number of images. Told is the width of Wilson's interval of 95 % for
+    a share of one half, z / sqrt(n + z^2): the widest that there is.
+    """
+    widths = {name: Z / (number + Z**2) ** 0.5 for name, number in images.items()}
+    found = [
+        f"{name} ({images[name]} images, {100 * width:.0f} points)"
+        for name, width in widths.items()
+        if width > WIDE
+    ]
+    if not found:
+        return []
+    return [f"intervals of 95 % for a share of a small set are wide: {listed(found, SHOWN)}"]
 
 
 def unscored(comparison):
