@@ -11,7 +11,7 @@ import traceback
 
 from workflow_scripts.lib.errors import InputError
 
-SECONDS = 20  # that a case may take
+SECONDS = 120  # that a case may take: hours are meant, not a busy machine
 MEMORY = 1 << 30  # bytes that a case may need
 LONGEST = 1010  # characters of a message
 
