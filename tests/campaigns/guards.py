@@ -185,6 +185,10 @@ LABEL_FREE = (
 )
 
 
+MADE = ["results/studies/mini/ood.parquet"]  # of all scores
+MADE += [f"results/outliers/mini/{name}.csv" for name in ("photos_test", "strange")]
+
+
 def permuted_labels(folder):
     """All that is label-free has the same bytes whatever the labels are."""
     from projects import MINI, make_project
@@ -205,7 +209,7 @@ def permuted_labels(folder):
                 csv.writer(file).writerows(rows)
             sets[name] = {"list": {"path": f"{name}.csv", "root": f"photos/{place}"}}
         project.write_config(MINI | {"studies": {"mini": study}, "image_sets": sets})
-        project.run("--cores", "2", *(["--forceall"] if round_ else []))
+        project.run("--cores", "2", *MADE, *(["--forceall"] if round_ else []))
         results = project.folder / "results"
         files = {path for pattern in LABEL_FREE for path in results.glob(pattern)}
         files = {path for path in files if "ground_truth" not in str(path)}
