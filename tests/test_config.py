@@ -62,6 +62,7 @@ def test_defaults_are_filled_in():
         "folder": "results/demo/images/test",
         "labels": "subfolder",
         "shards": 1,
+        "jobs": 64,
         "maximum_quarantine": 0.2,
     }
     assert config["clusterings"]["kmeans_60"]["spherical"] is True

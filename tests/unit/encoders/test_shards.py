@@ -54,7 +54,9 @@ def test_shards_are_joined_in_order(tmp_path):
     for part, ending in ((1, ".parquet"), (2, ".quarantine.parquet")):
         expected = [row for found in parts for row in found[part].to_pylist()]
         assert read_table(tmp_path / f"00000{ending}").to_pylist() == expected
-    assert read_meta(tmp_path / "00000.parquet") == {"made": "here"}
+    meta = read_meta(tmp_path / "00000.parquet")
+    assert meta.pop("array")["shape"] == [sum(len(rows) for rows, _, _ in parts), 5]
+    assert meta == {"made": "here"}
 
 
 def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(tmp_path):
@@ -66,7 +68,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(tmp_path):
 
 def test_a_half_written_shard_is_embedded_again(tmp_path):
     run(tmp_path, "ab", kill_before="b")
-    (tmp_path / "00000.shards/a.npy").unlink()  # the array is written last
+    (tmp_path / "00000.shards/a.parquet").unlink()  # the index is written last
     assert run(tmp_path, "ab") == "ab"
 
 
