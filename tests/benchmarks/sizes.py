@@ -105,7 +105,7 @@ class Stages:
 
         tables = [self.folder / f"{name}.parquet" for name in ("manifest", "locators", "lost")]
         cfg = {"kind": "tar", "labels": "subfolder", "options": {}, "shards": 10, "state": None}
-        list_images(self.folder / "images.tar", *tables, cfg | {"maximum_quarantine": 0})
+        list_images(self.folder / "images.tar", *tables, cfg | {"maximum_quarantine": 0}, None)
 
     def embed_images(self):
         """Embedding one shard of ten, by the demo's encoder."""
@@ -113,9 +113,8 @@ class Stages:
 
         cfg = {"method": "open_clip", "checkpoint": str(TINYCLIP), "device": "cpu"}
         tables = [self.folder / f"{name}.parquet" for name in ("manifest", "locators")]
-        outputs = [self.folder / f"shard{end}" for end in (".npy", ".parquet", ".lost.parquet")]
-        source = self.folder / "images.tar"
-        embed_images(tables[0], 0, source, tables[1], [], cfg | {"batch_size": 64}, *outputs)
+        source, cfg = self.folder / "images.tar", cfg | {"batch_size": 64}
+        embed_images(tables[0], {0: "one"}, source, tables[1], [], cfg, self.folder / "shard.npy")
 
     def read_ids(self):
         """Opening embeddings and their ids."""

@@ -28,7 +28,7 @@ OOD = "results/tables/ood.parquet"
 @functools.cache
 def undisturbed():
     """The project to compare with, after a complete run on one core."""
-    folder = Path(tempfile.mkdtemp(prefix="sameness-"))
+    folder = Path(tempfile.mkdtemp(prefix="campaign-sameness-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     project = make_project(folder / "project")
     project.run("--cores", "1")
@@ -41,6 +41,11 @@ def differences(project):
     return [path for path in sorted(expected | found) if expected.get(path) != found.get(path)]
 
 
+def assert_same(project):
+    differing = differences(project)
+    assert not differing, f"{len(differing)} files differ: {differing}"
+
+
 def same_bytes(change=lambda project: None, cores=1, **environment):
     """A check: a run from nothing, of a project changed like this, gives the same bytes."""
 
@@ -49,7 +54,7 @@ def same_bytes(change=lambda project: None, cores=1, **environment):
         project.environment |= environment
         change(project)
         project.run("--cores", str(cores))
-        assert differences(project) == []
+        assert_same(project)
 
     return check
 
@@ -60,7 +65,7 @@ def again(folder):
     shutil.rmtree(project.folder / "results")
     shutil.rmtree(project.folder / ".snakemake")
     project.run("--cores", "1")
-    assert differences(project) == []
+    assert_same(project)
 
 
 def written_backwards(project):
@@ -90,7 +95,7 @@ def other_python(folder):
     project = make_project(folder / "project")
     project.python = python_environment()
     project.run("--cores", "1")
-    assert differences(project) == []
+    assert_same(project)
 
 
 def near(change=lambda project: None, cores=1, **environment):
