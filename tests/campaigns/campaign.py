@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-OUTCOMES = Path("results/campaigns")
+OUTCOMES = Path(__file__).parents[2] / "results/campaigns"
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]  # of a script that runs by itself
 
