@@ -6,6 +6,7 @@ import json
 import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_locators_are_positions_in_the_archive(tmp_path):
         assert image_id == f"x/{seed}.png"
         start, stop = locator["offset"], locator["offset"] + locator["size"]
         assert data[start:stop] == picture(seed)
-        assert locator | {"offset": 0, "size": 0} == {
+        assert asdict(locator) | {"offset": 0, "size": 0} == {
             "file": "a.tar", "offset": 0, "size": 0, "label": "x", "reason": None, "member": None
         }  # fmt: skip
 

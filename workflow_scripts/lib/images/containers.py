@@ -13,6 +13,7 @@ hashes of the same files in a folder.
 """
 
 import logging
+import sys
 from collections import deque
 from fnmatch import fnmatch
 from functools import partial
@@ -26,6 +27,7 @@ from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.columns import check_once, check_spelling
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import BadImage, measure
+from workflow_scripts.lib.images.entries import ListedImage, Locator
 from workflow_scripts.lib.images.folders import check_regular, walk
 from workflow_scripts.lib.images.manifest import (
     LOCATORS,
@@ -52,10 +54,7 @@ def open_container(kind, path, labels=None, **options):
 
     The result has `entries()`, which yields (image_id, locator) in the order of storage, and
     `read(locator)`, which returns the bytes of the file and may be called from several threads.
-    A locator is a dict: file (relative to the container), offset (bytes; of files None, of Parquet
-    the row), size (bytes; of Parquet None, since only `read` reads images), label (str or None),
-    reason (str if the entry cannot be used, else None), member (its name in a tar where this is not
-    its id, else None).
+    A locator is a `Locator`.
     Raises InputError.
     """
     container = import_module(f"workflow_scripts.lib.images.{kind}").CONTAINER
@@ -89,7 +88,7 @@ def image_readers(ids, source, locators, shard=None):
     if not meta["archived"]:
         return (partial(Path, source, image_id) for image_id in ids)
     found = _locators(ids, locators, shard)
-    gone = located("", 0, 0, reason="no longer in its container")
+    gone = Locator("", 0, 0, reason="no longer in its container")
     container = open_container(meta["kind"], source, meta["labels"], **meta["options"])
     return readers(container, [found.get(image_id, gone) for image_id in ids])
 
@@ -98,7 +97,7 @@ def _locators(ids, path, shard):
     """image id -> locator, of the given ids."""
     table = read_table(path) if shard is None else read_shard(path, shard)
     rows = table.filter(pc.is_in(table["image_id"], pa.array(ids, pa.string()))).to_pylist()
-    return {row["image_id"]: located(row["file"], row["offset"], row["size"]) for row in rows}
+    return {row["image_id"]: Locator(row["file"], row["offset"], row["size"]) for row in rows}
 
 
 def readers(container, locators):
@@ -164,8 +163,7 @@ class Container:
         self._statuses = {}  # file -> its os.stat_result
 
     def row(self, image_id, locator):
-        """What is known of an entry before it is read: a dict with image_id, path, label, the
-        locator's file and offset, and size and time of this file: file_bytes and mtime_ns.
+        """What is known of an entry before it is read, a `ListedImage`.
 
         Raises BadImage if the entry cannot be used, or OSError.
         """
@@ -173,16 +171,16 @@ class Container:
             raise BadImage(locator["reason"])
         file = locator["file"]
         status = self._status(file)
-        return {
-            "image_id": image_id,
-            "path": image_id,
-            "label": locator["label"],
-            "file": file,
-            "offset": locator["offset"],
-            "member": locator["member"],
-            "file_bytes": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-        }
+        return ListedImage(
+            image_id=image_id,
+            path=image_id,
+            label=locator["label"] and sys.intern(locator["label"]),
+            file=file,
+            offset=locator["offset"],
+            member=locator["member"],
+            file_bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+        )
 
     def measure(self, locator):
         """What `decode.measure` says of an entry. Raises as `read` does."""
@@ -200,11 +198,11 @@ class Container:
             if locator["label"] is not None and not is_text(locator["label"]):
                 locator["label"], locator["reason"] = None, "label is no valid Unicode: correct it"
             if not locator["reason"] and image_id in first:
-                file, offset = first[image_id]
+                file, offset = first[image_id].file, first[image_id].offset
                 where = printable(file) + ("" if offset is None else f":{offset}")
                 locator["reason"] = f"same image id as the entry at {where}{self.duplicate_hint}"
             elif not locator["reason"]:
-                first[image_id] = locator["file"], locator["offset"]
+                first[image_id] = locator
             yield image_id, locator
         if not found:
             raise InputError(f"{self.path} holds no images: correct the path in the config.")
@@ -254,18 +252,6 @@ class Container:
         if file not in self._statuses:
             self._statuses[file] = (self.root / file).stat()
         return self._statuses[file]
-
-
-def located(file, offset=None, size=None, label=None, reason=None, member=None):
-    """A locator; see `open_container`."""
-    return {
-        "file": file,
-        "offset": offset,
-        "size": size,
-        "label": label,
-        "reason": reason,
-        "member": member,
-    }
 
 
 def normal(name):

@@ -5,8 +5,9 @@ import stat
 from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import Container, located
+from workflow_scripts.lib.images.containers import Container
 from workflow_scripts.lib.images.decode import BadImage, BrokenImage, measure
+from workflow_scripts.lib.images.entries import Locator
 from workflow_scripts.lib.images.folders import walk
 from workflow_scripts.lib.images.manifest import subfolder
 from workflow_scripts.lib.images.splits import SPLITS, splits_of
@@ -44,7 +45,7 @@ class FolderContainer(Container):
 
     def _entries(self):
         for path in list_folder(self.path):
-            yield path, located(path, label=subfolder(path) if self.labels == "subfolder" else None)
+            yield path, Locator(path, label=subfolder(path) if self.labels == "subfolder" else None)
 
     def _status(self, file):
         try:

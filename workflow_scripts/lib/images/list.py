@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.columns import check_once
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.containers import label_column, located, texts, unsafe
+from workflow_scripts.lib.images.containers import label_column, texts, unsafe
 from workflow_scripts.lib.images.decode import EXTENSIONS, BadImage
+from workflow_scripts.lib.images.entries import Locator
 from workflow_scripts.lib.images.folder import FolderContainer
 from workflow_scripts.lib.images.folders import check_regular
 from workflow_scripts.lib.images.manifest import subfolder
@@ -51,11 +52,11 @@ class ListContainer(FolderContainer):
             labels = texts(table["label"], f"{self.path}: column 'label'")
         for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
             if not path:
-                yield f"row {row}", located(self.path.name, row, reason="no path in the list")
+                yield f"row {row}", Locator(self.path.name, row, reason="no path in the list")
                 continue
             name = self._relative(path)
             label = subfolder(name) if self.labels == "subfolder" else label or None
-            yield name, located(name, label=label, reason=self._reason(name))
+            yield name, Locator(name, label=label, reason=self._reason(name))
 
     def _table(self):
         """The columns `path` and, if there is one, `label`."""

@@ -13,13 +13,12 @@ from workflow_scripts.lib.job import progress
 
 CHUNK = 256  # files per task of a thread, at most
 MANY = 1000  # files that are read without a word
-MEASURES = ("bytes", "width", "height", "sha256")  # what `Container.measure` returns
 
 
 class Listing(NamedTuple):
-    """What a set holds. Rows are dicts, sorted by image_id."""
+    """What a set holds, sorted by image_id."""
 
-    shards: list  # per shard a list of rows, as MANIFEST, LOCATORS and RECORD name their entries
+    shards: list  # per shard a list of ListedImages
     rejected: list  # rows of QUARANTINE
     archived: bool  # whether images are no files of their own, and need locators
 
@@ -31,7 +30,7 @@ class Listing(NamedTuple):
     @property
     def labelled(self):
         """Whether an image has a label."""
-        return any(row["label"] is not None for shard in self.shards for row in shard)
+        return any(row.label is not None for shard in self.shards for row in shard)
 
 
 def scan(source, cfg, known, root=None, threads=1):
@@ -59,7 +58,9 @@ def scan(source, cfg, known, root=None, threads=1):
             f"None of the {len(rejected)} files in {source} is an image that can be read "
             f"(first: {first['path']}: {first['reason']})."
         )
-    mark_repeated(rejected, {row["image_id"]: row["file"] for row in rows}, container.archived)
+    ids = {row["image_id"] for row in rejected}
+    files = {row.image_id: row.file for row in rows if row.image_id in ids}
+    mark_repeated(rejected, files, container.archived)
     rejected = sorted(rejected, key=_image_id)
     return Listing(_dealt(rows, cfg["shards"]), rejected, container.archived)
 
@@ -73,7 +74,7 @@ def _compared(container, known):
         except BadImage as reason:
             rejected.append(rejection(container, image_id, locator, reason))
             continue
-        found = known.get((row["path"], row["file_bytes"], row["mtime_ns"]))
+        found = known.get((row.path, row.file_bytes, row.mtime_ns))
         if found:
             rows.append(_measured(row, found))
         else:
@@ -89,7 +90,7 @@ def _read(container, new, threads):
         try:
             return _measured(row, container.measure(locator))
         except BadImage as reason:
-            return rejection(container, row["image_id"], locator, reason)
+            return rejection(container, row.image_id, locator, reason)
 
     # One thread keeps the order of storage, which compressed archives are read in.
     found = mapped(read, new, 1 if container.sequential else threads)
@@ -97,15 +98,17 @@ def _read(container, new, threads):
         found = progress(found, total=len(new), unit="files")
     rows, rejected = [], []
     for row in found:
-        (rejected if "reason" in row else rows).append(row)
+        (rejected if isinstance(row, dict) else rows).append(row)
     return rows, rejected
 
 
 def mapped(function, items, threads):
     """Map `function` over a list in threads, in order; in chunks, as each task costs more than a
-    small file."""
+    small file. One thread uses the list up."""
     if threads == 1:
-        yield from map(function, items)
+        items.reverse()
+        while items:  # an item's memory is free for what comes of it
+            yield function(items.pop())
         return
     size = min(CHUNK, len(items) // (4 * threads) + 1)
     chunks = (items[start : start + size] for start in range(0, len(items), size))
@@ -115,8 +118,8 @@ def mapped(function, items, threads):
 
 
 def _measured(row, measures):
-    row.update(zip(MEASURES, measures, strict=True))
-    row["size"] = row["bytes"]
+    row.bytes, row.width, row.height, row.sha256 = measures  # as `Container.measure` returns them
+    row.size = row.bytes
     return row
 
 
@@ -137,8 +140,8 @@ def _dealt(rows, count):
     """Rows by shard, each sorted."""
     shards = [[] for _ in range(count)]
     for row in sorted(rows, key=_image_id):
-        row["shard"] = shard_of(row["image_id"], count)
-        shards[row["shard"]].append(row)
+        row.shard = shard_of(row.image_id, count)
+        shards[row.shard].append(row)
     return shards
 
 

@@ -78,8 +78,16 @@ def subfolder(image_id):
 
 
 def write_rows(path, rows, schema, meta=None):
-    """Write dicts, sorted by shard, as a table that `read_shard` reads; see `write_table`."""
-    write_table(path, pa.Table.from_pylist(rows, schema=schema), meta, row_group_size=ROW_GROUP)
+    """Write rows, sorted by shard, as a table that `read_shard` reads; see `write_table`."""
+    write_table(path, table_of(rows, schema), meta, row_group_size=ROW_GROUP)
+
+
+def table_of(rows, schema):
+    """The columns of a schema of rows, ListedImages or dicts, as a pyarrow Table."""
+    columns = (
+        pa.array((row[field.name] for row in rows), field.type, size=len(rows)) for field in schema
+    )
+    return pa.table(list(columns), schema=schema)
 
 
 def read_shard(path, shard):

@@ -14,12 +14,12 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import (
     Container,
     label_column,
-    located,
     normal,
     texts,
     unsafe,
 )
 from workflow_scripts.lib.images.decode import BadImage
+from workflow_scripts.lib.images.entries import Locator
 from workflow_scripts.lib.images.manifest import subfolder
 
 MAX_ROW_GROUP = 2 << 30  # bytes of images that are held in memory together
@@ -98,7 +98,7 @@ class ParquetContainer(Container):
                 reason = f"label {number} is none of the {len(names)} classes"
         if self.labels == "subfolder":
             label = subfolder(name)
-        return name, located(file, row, None, label, reason)
+        return name, Locator(file, row, None, label, reason)
 
     def _image_column(self, schema, path):
         """Name of the image column, and what `_image_fields` says of it."""

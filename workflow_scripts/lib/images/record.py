@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.manifest import LOCATORS, MANIFEST, QUARANTINE
+from workflow_scripts.lib.images.manifest import LOCATORS, MANIFEST, QUARANTINE, table_of
 
 RECORD = pa.schema(
     [
@@ -57,7 +57,7 @@ def write_record(path, listing, noted):
     noted: its `digests`, and fingerprint, that of the files before they were listed, and names,
     digest -> name of the states that are not called by their digest.
     """
-    write_table(path, pa.Table.from_pylist(listing.rows, schema=RECORD), noted)
+    write_table(path, table_of(listing.rows, RECORD), noted)
 
 
 def digests(listing):

@@ -14,11 +14,11 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import (
     MAX_HELD,
     Container,
-    located,
     normal,
     unsafe,
 )
 from workflow_scripts.lib.images.decode import EXTENSIONS
+from workflow_scripts.lib.images.entries import Locator
 from workflow_scripts.lib.images.manifest import subfolder
 from workflow_scripts.lib.images.tar_headers import StrictTarInfo
 
@@ -95,7 +95,7 @@ class TarContainer(Container):
         for member, content in self._members(file):
             name = normal(member.name)
             key, extension = split_key(name)
-            locator = located(
+            locator = Locator(
                 *(file, member.offset_data, member.size),
                 reason=_refusal(member, name),
                 member=member.name,
