@@ -129,3 +129,14 @@ def test_no_script_of_this_repository_imports_what_its_rule_should_name():
         methods = {scripts / f"lib/{room}/{name}.py" for name in names.strip("{}").split(",")}
         assert all(method.is_file() for method in methods), script
         assert not methods & digest.files_of([scripts / f"{script}.py"]), script
+
+
+def test_versions_of_python_give_the_same_text():
+    """ast.unparse of Python 3.13 writes f'{a['b']}', that of 3.11 other quotes; ast.dump of 3.12
+    has `type_params`."""
+    tree = digest.ast.parse("def f(a):\n    return f\"{a['b']}\"\n")
+    assert digest.structure(tree.body) == (
+        "[FunctionDef(name='f', args=arguments(args=[arg(arg='a')]), body=[Return("
+        "value=JoinedStr(values=[FormattedValue(value=Subscript(value=Name(id='a', ctx=Load()), "
+        "slice=Constant(value='b'), ctx=Load()), conversion=-1)]))])]"
+    )

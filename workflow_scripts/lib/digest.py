@@ -75,8 +75,18 @@ def parsed(file):
     names = set(imported_names(tree, file))
     files = {found for name in names for found in files_named(name)}
     packages = {name.partition(".")[0] for name in names} & PACKAGES.keys()
-    # ast.unparse gives the same text in all versions of Python, ast.dump does not.
-    return ast.unparse(without_docstrings(tree)), sorted(files), packages
+    return structure(without_docstrings(tree)), sorted(files), packages
+
+
+def structure(node):
+    """A syntax tree as text, the same in all versions of Python: ast.unparse quotes f-strings by
+    version, ast.dump has fields that others lack. What is None or empty is left out."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(structure, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return f"{type(node).__name__}({', '.join(f'{n}={structure(v)}' for n, v in fields)})"
 
 
 def imported_names(tree, file):
