@@ -361,6 +361,7 @@ def test_a_gap_in_the_data_sets_is_found(protocols):
     assert re.search(r"Error in .* 2 of \d+ are wrong: inaturalist, imagenet_sketch\n", done.stdout)
 
 
+@pytest.mark.slow
 def test_protocol_of_imagenet1k_runs(protocols):
     """With few of the sets: an image set of each layout, labelled or not."""
     project, held = protocols
@@ -395,6 +396,7 @@ def test_protocol_of_imagenet1k_runs(protocols):
         assert sorted(names) == sorted(CLASSES[:5])
 
 
+@pytest.mark.slow
 def test_protocol_of_imagenet21k_runs(protocols):
     """With few levels: every benchmark's own way to make image sets, and every method once."""
     project, held = protocols

@@ -140,6 +140,7 @@ def test_a_report_shows_tables_figures_and_sheets(finished, tmp_path):
     pages = {
         str(path.relative_to(project.folder))
         for path in (project.folder / "results/explore").rglob("*.html")
+        if path.name != "1.html"  # which only leads to another page
     }
     assert pages and pages <= single.keys()
     assert len(single) == len(tables) + len(pages) + 2

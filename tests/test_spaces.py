@@ -231,7 +231,8 @@ def without_images(project, encoder, count):
     path = project.folder / TRAIN.format(encoder) / "00000.parquet"
     rows = pd.read_parquet(path)
     meta = read_meta(path)
-    write_array(path.with_suffix(".npy"), np.load(path.with_suffix(".npy"))[count:])
+    array = path.with_suffix(".npy")
+    meta["array"] = write_array(array, np.load(array)[count:])
     columns = {name: rows[name].to_list()[count:] for name in rows}
     write_table(path, columns, meta)
     return rows["image_id"].tolist()[:count]

@@ -142,7 +142,7 @@ def test_unreadable_images_are_quarantined_with_their_reason(finished, tmp_path)
     lost = dict(zip(quarantine["image_id"].str.split("/").str[-1], quarantine["lost"], strict=True))
     assert lost == {"notes.txt": False, "empty.png": True, "cut.png": True}
     summary = (project.folder / "results/tables/summary.md").read_text()
-    assert "- 2 of 26 images of photos could not be used." in summary
+    assert "- 2 of 26 images of photos could not be used;" in summary
     assert set(quarantine["image_id"].str.split("/").str[-1]) == {
         "notes.txt", "empty.png", "cut.png",
     }  # fmt: skip

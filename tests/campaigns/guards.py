@@ -138,7 +138,7 @@ def lost_images(share, limit):
         cfg = {"kind": "folder", "labels": "none", "options": {}, "shards": 1, "state": None}
         paths = [folder / f"out/test/{n}.parquet" for n in ("manifest", "locators", "quarantine")]
         cfg |= {"maximum_quarantine": limit}
-        message = ending(lambda: list_images(folder / "set", *paths, cfg))
+        message = ending(lambda: list_images(folder / "set", *paths, cfg, None))
         if share > limit or share == 1:
             assert message, "it was accepted"
         else:

@@ -42,7 +42,7 @@ def listed(kind, path, folder, labels=None, shards=1, root=None, **options):
     outputs = [out / f"{name}.parquet" for name in TABLES]
     cfg = {"kind": kind, "labels": labels, "options": options, "shards": shards}
     cfg |= {"state": None, "maximum_quarantine": 1}
-    list_images(path, *outputs, cfg, root)
+    list_images(path, *outputs, cfg, None, root)
     return read_table(outputs[0]).to_pylist(), read_table(outputs[2]).to_pylist()
 
 

@@ -45,6 +45,7 @@ def derive(source, **cfg):
     found = [None if pd.isna(label) else label for label in index["label"]]
     assert found == labels[chosen].tolist()
     meta = read_meta(outputs[1])
+    assert meta.pop("array")["shape"] == list(copy.shape)
     assert meta == {"encoder": {"model": "m"}, "derived": cfg | {"from": "source"}}
     return found
 

@@ -193,12 +193,12 @@ def quarantine_inputs(folder, listed, decoded, images=10):
         listings=[quarantine_of(folder, "quarantine.parquet", listed)],
         manifests=[folder / "manifest.parquet"],
         locators=[folder / "locators.parquet"],
-        shards=[quarantine_of(folder, f"{i}.parquet", rows) for i, rows in enumerate(decoded)],
+        parts=[quarantine_of(folder, f"{i}.parquet", rows) for i, rows in enumerate(decoded)],
     )
 
 
 def photos_config(limit):
-    return {"image_sets": {"photos": {"root": "/p", "shards": 2, "maximum_quarantine": limit}}}
+    return {"image_sets": {"photos": {"root": "/p", "parts": 2, "maximum_quarantine": limit}}}
 
 
 def test_an_image_is_quarantined_once_with_a_path_that_opens_its_file(tmp_path):

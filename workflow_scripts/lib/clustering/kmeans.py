@@ -44,7 +44,7 @@ def fit(task):
     unfinished = Unfinished(task, rows, cfg["precision"])
 
     def start(seed, begun, save):
-        by_parts = cfg["init"] == "two_level" and not begun
+        by_parts = not task.init and cfg["init"] == "two_level" and not begun
         init = {"init": two_level(rows, task.k, cfg, seed)} if by_parts else {}
         return lloyd(rows, task.k, cfg | init, seed, begun, save)
 
