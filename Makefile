@@ -47,7 +47,7 @@ test-slurm: .venv/installed-dev
 test-slow: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-# Whole runs with the results in a storage, about 8 minutes on 2 cores: jobs in empty folders, and S3. What
+# Whole runs with the results in a storage: jobs in empty folders, and S3. What
 # speaks S3 stays apart: it wants an older python-dateutil.
 S3 := .venv/s3
 test-storage: .venv/installed-dev
