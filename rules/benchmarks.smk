@@ -50,7 +50,7 @@ def benchmark_config(wildcards):
     return {
         "axis": block["axis"],
         "levels": {image_set: level for level, image_set in block["levels"].items()},
-        "shards": {f"{e}/{s}": len(parts_of(e, s)) for _, e, s, _, _ in runs},
+        "parts": {f"{e}/{s}": len(parts_of(e, s)) for _, e, s, _, _ in runs},
     }
 
 

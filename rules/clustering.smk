@@ -94,7 +94,7 @@ def clustering_module(wildcards):
 def config_to_cluster(clustering, image_set, seed):
     """A clustering's block without its encoder, which the folder names, and its seed.
 
-    Of several spaces the number of shards; of an ensemble the same of its members.
+    Of several spaces the number of parts; of an ensemble the same of its members.
     """
     block = without_threads(CONFIG["clusterings"][clustering])
     block = {key: block[key] for key in block if key != "encoder"} | {"seed": seed}
@@ -122,7 +122,7 @@ def members_of(clustering, seed):
 
 
 def clustering_config(wildcards):
-    """`config_to_cluster` of the wildcards; without an image set where no shards are asked for."""
+    """`config_to_cluster` of the wildcards; without an image set where no parts are asked for."""
     image_set = wildcards.get("image_set")
     return config_to_cluster(wildcards.clustering, image_set, int(wildcards.seed))
 

@@ -155,7 +155,7 @@ def evaluation_config(wildcards):
     oods = [*study["near"], *study["far"]]
     return {key: study[key] for key in keys} | {
         "groups": group_blocks([*compared_with_oods(study), *oods]),
-        "ood_shards": numbers_of_parts(study["encoders"][0], oods),
+        "ood_parts": numbers_of_parts(study["encoders"][0], oods),
         "label_names": label_columns(*oods),
     }
 
@@ -202,7 +202,7 @@ def study_concepts(wildcards):
 
 
 def concepts_config(wildcards):
-    """Number of shards of the test images by encoder, and how labels get their names."""
+    """Number of parts of the test images by encoder, and how labels get their names."""
     study = CONFIG["studies"][wildcards.study]
     encoders = {name: len(parts_of(name, study["test"])) for name in study["encoders"]}
     return {"encoders": encoders, "label_names": label_columns(study["train"], study["test"])}

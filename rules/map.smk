@@ -47,7 +47,7 @@ def map_config(wildcards):
     return study["map"] | {
         "decide_by": configuration.deciding(study, CONFIG),
         "pages": menu_of(wildcards.study),
-        "shards": numbers_of_parts(mapped_scores(study)[0], sets),
+        "parts": numbers_of_parts(mapped_scores(study)[0], sets),
         "source_of": {name: source_of(name) for name in sets},
         "stored": mapped_images(study),
     }

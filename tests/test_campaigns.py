@@ -25,5 +25,7 @@ def test_short_form(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_what_was_found_has_a_test(name):
     for what, test in MODULES[name].FOUND.items():
-        file, function = test.split("::")
+        file, function = test.partition("[")[0].split("::")
+        if case := re.search(r"\[(.*)\]", test):
+            assert case[1] in CASES, what
         assert re.search(rf"^def {function}\(", (TESTS / file).read_text("utf-8"), re.M), what

@@ -64,6 +64,8 @@ def test_a_new_run_ends_while_a_job_of_a_killed_one_still_writes(orphan):
     assert "rule cluster:" not in done.stdout
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: training(project) is None)
+    foreseen = project.rules_run("-n")
+    assert (foreseen["cluster"], foreseen["evaluate_ood"]) == (1, 1)
     assert project.rules_run(TEMI) == {"cluster": 1}
     assert (project.folder / TEMI).exists()
     assert project.rules_run("-n", TEMI) == {}

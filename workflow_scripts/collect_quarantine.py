@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import read_table
-from workflow_scripts.lib.embeddings import split_shards
+from workflow_scripts.lib.embeddings import split_parts
 from workflow_scripts.lib.images.losses import check_losses
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.tables import read_frames, write_tables
@@ -26,7 +26,7 @@ def collect_quarantine(inputs, cfg, parquet, csv, md, html):
     Raises InputError if a set lost more than its maximum_quarantine.
     """
     sets = cfg["image_sets"]
-    parts = split_shards(inputs.parts, {name: block["parts"] for name, block in sets.items()})
+    parts = split_parts(inputs.parts, {name: block["parts"] for name, block in sets.items()})
     frames, images = [], {}
     files = zip(inputs.listings, inputs.manifests, inputs.locators, strict=True)
     for (name, block), (listing, manifest, locators) in zip(sets.items(), files, strict=True):

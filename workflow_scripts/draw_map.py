@@ -108,8 +108,8 @@ def pictures(table, inputs, cfg):
 def draw_map(inputs, cfg, study, output):
     """inputs: named paths, embeddings and index (of the sets in order), scores, named, clusters and
     names or none, source and locators of the sets in cfg["stored"]. cfg: projection, rows,
-    decide_by, shards and source_of (of the sets, the training set first), pages."""
-    sets = open_sets(inputs.embeddings, inputs.index, cfg["shards"])
+    decide_by, parts and source_of (of the sets, the training set first), pages."""
+    sets = open_sets(inputs.embeddings, inputs.index, cfg["parts"])
     scores = scores_of(inputs.scores, inputs.named, cfg["decide_by"])
     table = pa.concat_tables([rows_of(images, name, scores) for name, images in sets.items()])
     train = next(iter(sets))

@@ -22,8 +22,8 @@ COST = ["seconds", "peak_memory_mb"]
 
 
 def evaluate_benchmark(clusters, costs, labels, benchmark, cfg, output):
-    """cfg: axis, levels (image set -> level) and shards ("encoder/image set" -> number)."""
-    labels_of = labels_by_set(labels, cfg["shards"])
+    """cfg: axis, levels (image set -> level) and parts ("encoder/image set" -> number)."""
+    labels_of = labels_by_set(labels, cfg["parts"])
     rows = []
     for path, cost in zip(progress(clusters, unit="clustering"), costs, strict=True):
         meta = artifacts.read_meta(path)

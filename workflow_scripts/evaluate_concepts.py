@@ -32,7 +32,7 @@ FIGURES += ["accuracy_nearest"]
 
 
 def judges(inputs, encoders, name_of, true_names, tree):
-    """Encoder name -> Judge. encoders: name -> number of shards of the test images. name_of: label
+    """Encoder name -> Judge. encoders: name -> number of parts of the test images. name_of: label
     of a test image -> the name that concepts are compared with."""
     tests = open_sets(inputs.test, inputs.test_index, encoders)
     found = {}
@@ -50,7 +50,7 @@ def evaluate_concepts(inputs, cfg, study, output_concepts, output_quality):
     """inputs: named paths, positives, index (of the training images), trees (the files of one
     concept tree, or none), label_names (the tables that name labels), test, test_index, texts and
     concepts, the last four by encoder in the order of cfg's encoders.
-    cfg: encoders (name -> number of shards of the test images), label_names (of the training and
+    cfg: encoders (name -> number of parts of the test images), label_names (of the training and
     of the test images, see `lib.texts.label_names.naming`)."""
     name_of, name_of_test = naming(inputs.label_names, cfg["label_names"])
     true_names = true_names_of(inputs.index, name_of)

@@ -82,7 +82,7 @@ class Evaluation:
         self.groups = dict(zip(cfg["groups"], found, strict=True))
         self.drawn = Resamples()  # for all files, where all resamples are held at a time
         names = naming(inputs.label_names, cfg["label_names"])
-        classes = names_of_sets(inputs.ood_index, cfg["ood_shards"], names)
+        classes = names_of_sets(inputs.ood_index, cfg["ood_parts"], names)
         tree = noun_tree(inputs.trees) if inputs.trees and any(classes.values()) else None
         self.leaks = Leaks(classes, {group: cfg[group] for group in ("near", "far")}, tree)
         self.negatives = negatives_by_list(inputs.negatives)
@@ -169,7 +169,7 @@ def evaluate_ood(inputs, cfg, output, comparison_output):
     the OOD images), label_names and groups (the tables that name their labels, and that group the
     images of all sets), trees (the files of one concept tree, or none). cfg: test, near, far and
     shift (names of image sets), resamples (0: no bootstrap), reference (name of a mining, or None),
-    ood_shards (OOD set -> number of shards), label_names (of the OOD sets, see
+    ood_parts (OOD set -> number of parts), label_names (of the OOD sets, see
     `label_names.naming`) and groups (image set -> block, see `resampling.grouping`)."""
     study = Evaluation(inputs, cfg)
     results = [r for path in progress(inputs.scores, unit="file") for r in study.rows_of(path)]

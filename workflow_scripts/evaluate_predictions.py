@@ -30,9 +30,9 @@ def coded_labels(labels, tree):
 
 
 def evaluate_predictions(ranks, labels, tree, benchmark, cfg, output):
-    """cfg: axis, levels (image set -> level) and shards ("encoder/image set" -> number)."""
+    """cfg: axis, levels (image set -> level) and parts ("encoder/image set" -> number)."""
     tree = noun_tree(tree)
-    labels_of = labels_by_set(labels, cfg["shards"])
+    labels_of = labels_by_set(labels, cfg["parts"])
     coded = {name: coded_labels(found, tree) for name, found in labels_of.items()}
     rows = []
     for path in progress(ranks, unit="clustering"):

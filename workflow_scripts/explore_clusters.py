@@ -2,8 +2,7 @@
 
 Out: clusters.html with the 200 largest clusters, and a folder with the further pages, 2.html, ...;
 its 1.html leads to the first. They are those of the study's deciding scores, else of its first
-clustering and seed. Labels, where known, are shown beside the names;
-nothing was chosen by them.
+clustering and seed. Labels, where known, are shown beside the names; nothing was chosen by them.
 """
 
 from pathlib import Path

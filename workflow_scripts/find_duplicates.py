@@ -16,7 +16,7 @@ def find_duplicates(inputs, cfg, output):
     """inputs: named lists of paths, embeddings and index (by set in the order of cfg's image_sets,
     the training set first) and neighbours (the kNN graph of the training set and what is
     beside it, or none).
-    cfg: image_sets (name -> number of shards), shown (name -> the set whose images it shows) and
+    cfg: image_sets (name -> number of parts), shown (name -> the set whose images it shows) and
     near_duplicates (least cosine, or None).
     """
     sets = open_sets(inputs.embeddings, inputs.index, cfg["image_sets"])

@@ -31,7 +31,7 @@ def flag_contamination(inputs, cfg, study, output_flags, output_table):
     training images), label_names (the tables that name labels) and trees (the files of one concept
     tree, or none; with one, the rule "label" takes synonyms too).
     cfg: rule ("match" or "label"), margin (of the rule "match"), image_sets (name -> number of
-    shards), groups (name -> "near", "far" or "test") and label_names (of the training images, then
+    parts), groups (name -> "near", "far" or "test") and label_names (of the training images, then
     of the image sets, see `lib.texts.label_names.naming`).
     """
     names = artifacts.read_table(inputs.concepts[0], ["concept"])["concept"].to_pylist()

@@ -29,25 +29,25 @@ from workflow_scripts.lib.detection.detectors import (
     with_temperatures,
 )
 from workflow_scripts.lib.detection.images import fit_gaussians
-from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_shards
+from workflow_scripts.lib.embeddings import check_same_encoder, open_embeddings, split_parts
 from workflow_scripts.lib.job import job
 
 
-def image_set_column(images, shards):
-    """The image set of every row, as a dictionary column. shards: name -> number of shards."""
-    rows = [sum(map(len, arrays)) for arrays in split_shards(images.arrays, shards).values()]
-    codes = np.repeat(np.arange(len(shards), dtype=np.int32), rows)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), list(shards))
+def image_set_column(images, parts):
+    """The image set of every row, as a dictionary column. parts: name -> number of parts."""
+    rows = [sum(map(len, arrays)) for arrays in split_parts(images.arrays, parts).values()]
+    codes = np.repeat(np.arange(len(parts), dtype=np.int32), rows)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), list(parts))
 
 
-def rows_in_training(images, train, shards, trained_on):
+def rows_in_training(images, train, parts, trained_on):
     """The row of every image among the training images, int [N]; -1 for other images.
 
-    images, train: Embeddings. shards: as in `image_set_column`. trained_on: names of the sets that
+    images, train: Embeddings. parts: as in `image_set_column`. trained_on: names of the sets that
     may have training images, with the same ids.
     """
     known = pc.index_in(images.index["image_id"], train.index["image_id"].combine_chunks())
-    image_set = image_set_column(images, shards)
+    image_set = image_set_column(images, parts)
     may_be = pc.is_in(image_set.dictionary, pa.array(trained_on, pa.string())).to_numpy(False)
     rows = known.fill_null(-1).to_numpy()
     return np.where(may_be[image_set.indices.to_numpy()], rows, -1)
@@ -78,7 +78,7 @@ def pair_columns(images, positives, negatives, detectors, cfg, missing):
 
 def score_images(embeddings, index, inputs, cfg, meta, output):
     """inputs: named paths, texts, concepts, positives and negatives, or train, train_index and
-    clusters. cfg: image_sets (name -> number of shards, in the order of the embeddings), corpora
+    clusters. cfg: image_sets (name -> number of parts, in the order of the embeddings), corpora
     (in the order of the texts), detectors (name -> block), trained_on (`rows_in_training`) and
     pairs (of `configuration.scored_pairs`)."""
     images = open_embeddings(embeddings, index)

@@ -24,7 +24,9 @@ FOUND = {
     "pipes and devices among archives, tables and lists were read": (
         "unit/images/test_bad_containers.py::test_pipes_and_devices_are_not_read"
     ),
-    "locked packages had no hashes": "test_campaigns.py::test_short_form",
+    "locked packages had no hashes": (
+        "test_campaigns.py::test_short_form[security: hashes in requirements.txt]"
+    ),
     "an empty path of the config stood for the workflow's own folder": (
         "test_failures.py::test_a_path_that_cannot_be_read_is_named"
     ),

@@ -122,8 +122,8 @@ def test_written_rows_are_read_back_exactly(tmp_path):
     assert (tmp_path / "copy.npy").read_bytes() == (tmp_path / "plain.npy").read_bytes()
 
 
-def test_shards_are_split_by_image_set(tmp_path):
-    assert embeddings.split_shards("abcd", {"x": 1, "y": 0, "z": 3}) == {
+def test_parts_are_split_by_image_set(tmp_path):
+    assert embeddings.split_parts("abcd", {"x": 1, "y": 0, "z": 3}) == {
         "x": ["a"], "y": [], "z": ["b", "c", "d"],
     }  # fmt: skip
     shards = [write_shard(tmp_path, name, unit_rows(i + 1)) for i, name in enumerate("abc")]
@@ -133,7 +133,7 @@ def test_shards_are_split_by_image_set(tmp_path):
         "one": ["a/0", "b/0", "b/1"], "two": ["c/0", "c/1", "c/2"],
     }  # fmt: skip
     for wrong in ({"one": 2}, {"one": 2, "two": 2}):
-        with pytest.raises(InputError, match=r"3 files, but \d shards"):
+        with pytest.raises(InputError, match=r"3 files, but \d parts"):
             embeddings.open_sets(arrays, indexes, wrong)
 
 

@@ -1,4 +1,4 @@
-"""Access to stored embeddings: `.npy` shards of unit rows, each with a Parquet index in step.
+"""Access to stored embeddings: `.npy` parts of unit rows, each with a Parquet index in step.
 
 They are stored as float16, whose rounding leaves norms (and so cosines) off by some 1e-4. So rows
 are scaled to unit norm whenever they are read, here and nowhere else. NumPy and pyarrow only, so
@@ -22,11 +22,11 @@ BLOCK = 8192  # rows of embeddings that a stream holds at a time
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of one image set or corpus, spread over shards; made by `open_embeddings`.
+    """Embeddings of one image set or corpus, spread over parts; made by `open_embeddings`.
 
-    arrays: list of array-likes [n_s, d] on disk (`UnitRows`). index: the shards' `Index` of N rows,
+    arrays: list of array-likes [n_s, d] on disk (`UnitRows`). index: the parts' `Index` of N rows,
     in the arrays' order (or a pyarrow Table). meta: what the index says of its making, with the key
-    "encoder". notes: what the shards' indexes say of their arrays (`artifacts.write_blocks`), or
+    "encoder". notes: what the parts' indexes say of their arrays (`artifacts.write_blocks`), or
     None, of arrays that belong to no single file.
     """
 
@@ -95,7 +95,7 @@ class Embeddings:
 
 
 class Index:
-    """The Parquet indexes of shards as one table, of which columns are read when asked for.
+    """The Parquet indexes of parts as one table, of which columns are read when asked for.
 
     The strings of all images take more memory than most stages that stream embeddings.
     """
@@ -199,15 +199,15 @@ class _Joined:
         if isinstance(rows, slice):
             return self._slice(*rows.indices(len(self)))
         rows = np.asarray(rows)
-        shard = np.searchsorted(self._starts, rows, side="right") - 1
+        part = np.searchsorted(self._starts, rows, side="right") - 1
         found = np.empty((len(rows), self.shape[1]), self._dtype)
-        for i in np.unique(shard):
-            here = shard == i
+        for i in np.unique(part):
+            here = part == i
             found[here] = self._arrays[i][rows[here] - self._starts[i]]
         return found
 
     def _slice(self, start, stop, step):
-        """Rows in their order, read shard by shard: gathering them by number is slower."""
+        """Rows in their order, read part by part: gathering them by number is slower."""
         if step != 1:
             return self[np.arange(start, stop, step)]
         found = np.empty((max(0, stop - start), self.shape[1]), self._dtype)
@@ -219,7 +219,7 @@ class _Joined:
 
 
 def open_embeddings(arrays, indexes):
-    """Open the shards of one set of embeddings.
+    """Open the parts of one set of embeddings.
 
     arrays: paths of `.npy` files [n_s, d]. indexes: paths of their Parquet indexes, same order.
     Raises InputError if rows, dimensions or encoders do not match, or an array is not the one that
@@ -241,25 +241,25 @@ def open_embeddings(arrays, indexes):
     return Embeddings([UnitRows(array) for array in maps], Index(indexes), metas[0], notes)
 
 
-def split_shards(files, shards):
-    """Name -> its part of a list of files (or arrays) that holds several image sets' shards.
+def split_parts(files, parts):
+    """Name -> those of a list of files (or arrays) that are its parts.
 
-    files: the shards of all sets, one set after the other. shards: name -> number of shards, in
+    files: the parts of all sets, one set after the other. parts: name -> number of parts, in
     the order of the files. Raises InputError if the numbers do not add up.
     """
-    if sum(shards.values()) != len(files):
-        raise InputError(f"{len(files)} files, but {sum(shards.values())} shards of {list(shards)}")
+    if sum(parts.values()) != len(files):
+        raise InputError(f"{len(files)} files, but {sum(parts.values())} parts of {list(parts)}")
     remaining = iter(files)
-    return {name: list(islice(remaining, number)) for name, number in shards.items()}
+    return {name: list(islice(remaining, number)) for name, number in parts.items()}
 
 
-def open_sets(arrays, indexes, shards):
-    """Open the shards of several sets of embeddings: name -> Embeddings.
+def open_sets(arrays, indexes, parts):
+    """Open the parts of several sets of embeddings: name -> Embeddings.
 
-    arrays, indexes: as in `open_embeddings`, one set after the other. shards: see `split_shards`.
+    arrays, indexes: as in `open_embeddings`, one set after the other. parts: see `split_parts`.
     """
-    arrays_of, indexes_of = split_shards(arrays, shards), split_shards(indexes, shards)
-    return {name: open_embeddings(arrays_of[name], indexes_of[name]) for name in shards}
+    arrays_of, indexes_of = split_parts(arrays, parts), split_parts(indexes, parts)
+    return {name: open_embeddings(arrays_of[name], indexes_of[name]) for name in parts}
 
 
 def _encoder(meta):

@@ -15,7 +15,7 @@ from workflow_scripts.lib.errors import InputError
 
 CLUSTERS = [0, 0, 0, 1, 1, 1]
 RANKED = [[0, 1], [0, 1], [0, 1], [1, 0], [1, 0], [1, 0]]
-CFG = {"axis": "none", "levels": {"set": "one"}, "shards": {"e/set": 2}}
+CFG = {"axis": "none", "levels": {"set": "one"}, "parts": {"e/set": 2}}
 META = {"encoder": "e", "image_set": "set", "clustering": "c", "method": "kmeans", "k": 2}
 META |= {"seed": 0, "objective": 0.5}
 

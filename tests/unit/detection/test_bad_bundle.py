@@ -4,17 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from inputs.configs import META
 
 from workflow_scripts.lib.detection.bundle import write_detector
 from workflow_scripts.lib.detection.stored import load_detector
 from workflow_scripts.lib.errors import InputError
 
-META = {
-    "calibration": "held_out", "clusters": None, "columns": ["mcm"], "decide_by": "mcm",
-    "detectors": {"mcm": {"method": "mcm", "temperature": 1.0}}, "left_out": {}, "rate": 0.05,
-    "encoder": {"name": "x", "block": {"method": "precomputed"}, "description": {"dim": 4}},
-    "mining": "clustermine", "negatives": {}, "positives": ["a", "b"],
-}  # fmt: skip
 ROWS = np.eye(4, dtype=np.float32)
 ARRAYS = {"positives": ROWS[:2], "calibration.mcm": np.linspace(0, 1, 30, dtype=np.float32)}
 

@@ -20,7 +20,7 @@ from workflow_scripts.tabulate_means import against, tabulate_means
 from workflow_scripts.write_table import write_table as write_report
 
 CFG = {"test": "test", "near": ["a"], "far": ["b"], "shift": [], "resamples": 50}
-CFG |= {"reference": "truth", "groups": {}, "ood_shards": {}, "label_names": []}
+CFG |= {"reference": "truth", "groups": {}, "ood_parts": {}, "label_names": []}
 SIZES = {"test": 40, "a": 30, "b": 25, "blur": 35}
 
 
@@ -249,7 +249,7 @@ def with_a_failure(study, tmp_path):
     write_table(tmp_path / "b.parquet", {"label": pa.array([None], pa.string())})
     inputs = {"negatives": [tmp_path / "negatives.parquet"]}
     inputs |= {"ood_index": [tmp_path / f"{name}.parquet" for name in "ab"]}
-    return {"inputs": inputs, "ood_shards": {"a": 1, "b": 1}, "label_names": [None, None]}
+    return {"inputs": inputs, "ood_parts": {"a": 1, "b": 1}, "label_names": [None, None]}
 
 
 def test_a_detector_that_could_not_score_has_rows_with_the_reason(study, tmp_path, with_a_failure):

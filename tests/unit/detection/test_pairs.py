@@ -128,7 +128,7 @@ def test_tables_take_the_scores_of_the_pair_and_have_no_intervals(scored):
         part["image_id"] += [str(i) for i in range(len(part))]
     pd.concat(parts).to_parquet(scored.folder / "flags.parquet")
     cfg = STUDY | {"resamples": 20, "reference": "m", "groups": {}, "label_names": []}
-    cfg |= {"ood_shards": {}}
+    cfg |= {"ood_parts": {}}
     inputs = SimpleNamespace(
         scores=[scored.file],
         flags=scored.folder / "flags.parquet",

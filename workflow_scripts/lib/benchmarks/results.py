@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from workflow_scripts.lib.artifacts import read_table
-from workflow_scripts.lib.embeddings import split_shards
+from workflow_scripts.lib.embeddings import split_parts
 from workflow_scripts.lib.errors import InputError
 
 KEYS = ["axis", "benchmark", "level", "encoder", "image_set", "clustering", "method", "k", "seed"]
@@ -20,14 +20,14 @@ def row_keys(meta, benchmark, cfg):
     return meta | {"axis": cfg["axis"], "benchmark": benchmark, "level": level}
 
 
-def labels_by_set(indexes, shards):
+def labels_by_set(indexes, parts):
     """Name -> the labels of an image set, object [N], None where unknown.
 
-    indexes: Parquet indexes. shards: "encoder/image set" -> number of its indexes, in their order.
+    indexes: Parquet indexes. parts: "encoder/image set" -> number of its indexes, in their order.
     Logs how many images have no label. Raises InputError for a set without any.
     """
     labels_of = {}
-    for name, paths in split_shards(indexes, shards).items():
+    for name, paths in split_parts(indexes, parts).items():
         columns = [read_table(path, ["label"])["label"].to_pylist() for path in paths]
         labels = np.array([label for column in columns for label in column], object)
         unknown = sum(label is None for label in labels)

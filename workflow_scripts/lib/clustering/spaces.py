@@ -24,16 +24,16 @@ class SideBySide:
         return np.concatenate([space[rows] for space in self.spaces], axis=1)
 
 
-def open_spaces(arrays, indexes, shards):
+def open_spaces(arrays, indexes, parts):
     """The Embeddings of one image set by several encoders, side by side, with the first's index.
 
-    arrays, indexes, shards: as in `open_sets`, by encoder; shards is None for a single encoder.
+    arrays, indexes, parts: as in `open_sets`, by encoder; parts is None for a single encoder.
     Images are joined by id, in the order of the first (our choice). Raises InputError if another
     encoder lacks images of the first.
     """
-    if shards is None:
+    if parts is None:
         return open_embeddings(arrays, indexes)
-    sets = open_sets(arrays, indexes, shards)
+    sets = open_sets(arrays, indexes, parts)
     first = next(iter(sets.values()))
     spaces = []
     for encoder, images in sets.items():

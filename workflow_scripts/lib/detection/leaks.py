@@ -43,10 +43,10 @@ class Leaks:
         return {name for name in negatives if name in classes or synonyms(name)}
 
 
-def names_of_sets(indexes, shards, namings):
-    """OOD set -> the names of its classes, a set. indexes: paths, by set in the order of `shards`
+def names_of_sets(indexes, parts, namings):
+    """OOD set -> the names of its classes, a set. indexes: paths, by set in the order of `parts`
     (name -> number). namings: functions label -> name, as `label_names.naming` gives them."""
     paths, classes = iter(indexes), {}
-    for (image_set, number), name_of in zip(shards.items(), namings, strict=True):
+    for (image_set, number), name_of in zip(parts.items(), namings, strict=True):
         classes[image_set] = true_names_of([next(paths) for _ in range(number)], name_of)
     return classes

@@ -5,9 +5,18 @@ millions of them.
 from dataclasses import dataclass
 
 
+class ByName:
+    """Fields are read as those of a dict."""
+
+    __slots__ = ()
+
+    def __getitem__(self, field):
+        return getattr(self, field)
+
+
 @dataclass(slots=True)
-class Locator:
-    """Where an entry is, of which a container has millions; its fields are read by name.
+class Locator(ByName):
+    """Where an entry is, of which a container has millions.
 
     file: relative to the container. offset: bytes; of files None, of Parquet the row. size: bytes;
     of Parquet None, since only `read` reads images. reason: why the entry cannot be used, or None.
@@ -21,15 +30,12 @@ class Locator:
     reason: str | None = None
     member: str | None = None
 
-    def __getitem__(self, field):
-        return getattr(self, field)
-
     def __setitem__(self, field, value):
         setattr(self, field, value)
 
 
 @dataclass(slots=True)
-class ListedImage:
+class ListedImage(ByName):
     """An image of a set, of which a listing holds millions: what MANIFEST, LOCATORS and the record
     of the set say of it, by the names of their columns.
 
@@ -51,6 +57,3 @@ class ListedImage:
     sha256: str | None = None
     size: int | None = None
     shard: int | None = None
-
-    def __getitem__(self, column):
-        return getattr(self, column)
