@@ -262,14 +262,21 @@ def test_a_state_of_another_run_is_not_used(tmp_path, monkeypatch, caplog):
 # --- several processes -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["kmeans", "hierarchical"])
-def test_two_processes_find_what_one_finds(method, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "init"),
+    [
+        ("kmeans", "kmeans++"),
+        ("hierarchical", "kmeans++"),
+        pytest.param("kmeans", "two_level", marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_find_what_one_finds(method, init, tmp_path):
     """To 1e-6 in the centroids: only the order of the sums over blocks differs."""
     sample = clip_like(20_000, d=16)
     write_array(tmp_path / "e.npy", sample.astype(np.float16))
     columns = {"image_id": [str(i) for i in range(len(sample))]}
     write_table(tmp_path / "e.parquet", columns | {"label": [""] * len(sample)})
-    cfg = CFG | {"method": method, "k": 30, "fine": 60, "weighted": False}
+    cfg = CFG | {"method": method, "init": init, "k": 30, "fine": 60, "weighted": False}
     arguments = {"embeddings": [str(tmp_path / "e.npy")], "index": [str(tmp_path / "e.parquet")]}
     arguments |= {"inputs": {}, "cfg": cfg, "code": "code@1", "wildcards": {"seed": "0"}}
     ends = ("clusters", "model", "history", "cost")

@@ -107,7 +107,7 @@ class ImageSet(Block):
         "derived set has those of its source."
     )
     shards: Shards = Field(
-        1, description="Number of parts. A changed image re-embeds its part only."
+        1, description="Number of shards. A changed image re-embeds its shard only."
     )
     jobs: Shards = Field(
         64,
