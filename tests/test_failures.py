@@ -76,7 +76,11 @@ def test_a_path_that_cannot_be_read_is_named(finished, tmp_path, path, problem):
 
 
 @pytest.mark.parametrize(
-    ("target", "section"), [("ablations", "corpora"), ("deep_clustering", "benchmarks")]
+    ("target", "section"),
+    [
+        ("ablations", "corpora"),
+        pytest.param("deep_clustering", "benchmarks", marks=pytest.mark.slow),
+    ],
 )
 def test_a_missing_source_of_an_ablation_or_benchmark_is_named(finished, tmp_path, target, section):
     project = finished.copy(tmp_path / "project")

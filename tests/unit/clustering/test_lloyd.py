@@ -266,7 +266,7 @@ def test_a_state_of_another_run_is_not_used(tmp_path, monkeypatch, caplog):
     ("method", "init"),
     [
         ("kmeans", "kmeans++"),
-        ("hierarchical", "kmeans++"),
+        pytest.param("hierarchical", "kmeans++", marks=pytest.mark.slow),
         pytest.param("kmeans", "two_level", marks=pytest.mark.slow),
     ],
 )

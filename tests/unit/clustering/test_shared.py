@@ -52,7 +52,9 @@ def by_two(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["temi", *(pytest.param(name, marks=pytest.mark.slow) for name in ("scan", "turtle"))]
+)
 def test_two_processes_train_as_one_does(by_two, method):
     first, second = by_two(method)
     assert first.pop("processes") == second.pop("processes") == 2
