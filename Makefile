@@ -36,7 +36,7 @@ test: .venv/installed-dev
 	$(BIN)/snakefmt --check Snakefile rules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --ignore tests/slurm --ignore tests/storage
 
-# The workflow on a real SLURM on this machine, about 8 minutes on 2 cores; -k 'queue or memory' takes one.
+# The workflow on a real SLURM on this machine, about 10 minutes on 2 cores; -k 'queue or memory' takes one.
 # Where SLURM cannot be installed or started, the tests are skipped and say why.
 test-slurm: .venv/installed-dev
 	@command -v slurmctld >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -49,10 +49,10 @@ test-slow: .venv/installed-dev
 
 # Whole runs with the results in a storage: jobs in empty folders, and S3. What
 # speaks S3 stays apart: it wants an older python-dateutil.
-S3 := .venv/s3
+S3 := $(CURDIR)/.venv/s3
 test-storage: .venv/installed-dev
-	test -d $(S3) || $(UV) --target $(S3) "snakemake-storage-plugin-s3>=0.3.6,<0.4" "moto[s3]>=5" flask flask-cors
-	PYTHONPATH=$(S3) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --durations 9 tests/storage $(ARGS)
+	test -d "$(S3)" || $(UV) --target "$(S3)" "snakemake-storage-plugin-s3>=0.3.6,<0.4" "moto[s3]>=5" flask flask-cors
+	PYTHONPATH="$(S3)" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --durations 9 tests/storage $(ARGS)
 
 # The tests that need a graphics card.
 test-gpu: .venv/installed-dev

@@ -5,7 +5,7 @@ CLIP have them. All begin at the same random rows (SuperKmeans and fastkmeans at
 their own) and do the same number of iterations; ours scores its result with one pass more. Ours
 reads float16 from a file, the others have float32 in memory. The objective is the mean cosine to
 the nearest centroid, of all computed alike, in float32. Runs are interleaved, and the least of the
-rounds counts. No test looks at these numbers.
+rounds counts. No test looks at these numbers. Without options, TABLES are made one after the other.
 
     OMP_NUM_THREADS=1 .venv/bin/python tests/benchmarks/kmeans.py --rows 100000 --clusters 1000
 """
@@ -57,7 +57,7 @@ def ours(precision):
 
 
 def from_two_levels(images, rows, init, cfg):
-    cfg = cfg | {"precision": "bfloat16", "init": "two_level", "iterations": 2}
+    cfg = cfg | {"precision": "bfloat16", "init": "two_level"}
     task = Task(images, len(np.load(init)), cfg, None, "-", "")
     return kmeans.fit(task).weights["centroids"]
 
@@ -106,13 +106,21 @@ def scikit_learn(images, rows, init, cfg):
 PEERS = {  # name -> (function, package)
     "faiss": (faiss_kmeans, "faiss"),
     "ours, bfloat16": (ours("bfloat16"), "torch"),
-    "ours, bfloat16, two levels and 2 iterations": (from_two_levels, "torch"),
     "ours, float32": (ours("float32"), "numpy"),
     "faiss SuperKmeans": (faiss_super_kmeans, "faiss"),
     "SuperKMeans": (super_kmeans, "superkmeans"),
     "fastkmeans (Euclidean)": (fast_kmeans, "fastkmeans"),
     "scikit-learn (Euclidean)": (scikit_learn, "scikit-learn"),
+    "ours, bfloat16, from two levels": (from_two_levels, "torch"),
 }
+FAISS_AND_OURS = ("--rounds", "1", "--peers", "faiss", "ours, bfloat16")
+MANY = ("--rows", "300000", "--dimensions", "128", "--clusters", "110000", "--iterations", "2")
+TABLES = (
+    (),
+    ("--rows", "1000000", *FAISS_AND_OURS),
+    ("--clusters", "10000", *FAISS_AND_OURS, "SuperKMeans", "fastkmeans (Euclidean)"),
+    (*MANY, *FAISS_AND_OURS, "ours, bfloat16, from two levels"),
+)
 
 
 def version(package):
@@ -147,15 +155,7 @@ def benchmark(options, folder):
     return seconds, objectives
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--clusters", type=int, default=1000)
-    parser.add_argument("--dimensions", type=int, default=512)
-    parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    options = parser.parse_args()
+def print_table(options):
     versions = {name: version(PEERS[name][1]) for name in options.peers}
     options.peers = [name for name in options.peers if versions[name]]
     with tempfile.TemporaryDirectory() as folder:
@@ -167,6 +167,19 @@ def main():
     for name, spent in seconds.items():
         ratio = f"{spent / seconds['faiss']:.2f}" if "faiss" in seconds else ""
         print(f"| {name} | {spent:.1f} | {ratio} | {objectives[name]:.5f} | {versions[name]} |")
+    print(flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--dimensions", type=int, default=512)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=[*PEERS][:-1])
+    for table in [sys.argv[1:]] if sys.argv[1:] else TABLES:
+        print_table(parser.parse_args(table))
 
 
 if __name__ == "__main__":
