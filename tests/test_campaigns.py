@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from campaign import Case, run
 
 TESTS = Path(__file__).parent
 SHARED = ["campaign", "table"]
@@ -29,3 +30,19 @@ def test_what_was_found_has_a_test(name):
         if case := re.search(r"\[(.*)\]", test):
             assert case[1] in CASES, what
         assert re.search(rf"^def {function}\(", (TESTS / file).read_text("utf-8"), re.M), what
+
+
+def test_a_campaign_goes_on_after_the_cases_that_are_done():
+    tried = []
+
+    def check(folder):
+        tried.append(folder)
+        assert len(tried) < 2, "the second time is wrong"
+
+    cases = [Case(name, check, tries=3) for name in ("a", "b", "c")]
+    done = {"a": {"tries": 3, "minutes": 1.0, "wrong": None}}
+    outcomes = run(cases, done)
+    assert len(tried) == 2 and list(outcomes) == ["a", "b", "c"] and outcomes["a"] is done["a"]
+    assert outcomes["b"]["wrong"] is None and "second time" in outcomes["c"]["wrong"]
+    names = [case.name for module in MODULES.values() for case in module.cases(False, seed=0)]
+    assert len(names) == len(set(names))

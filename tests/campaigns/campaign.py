@@ -41,18 +41,25 @@ def what_went_wrong(case):
     return None
 
 
-def run(title, cases):
-    """Run the cases; print what went wrong. Returns the outcome, for the table."""
-    start, wrong = time.monotonic(), []
+def run(cases, done, note=lambda outcomes: None):
+    """Run the cases that are not done; print what went wrong.
+
+    done: case -> its outcome, from an earlier run. note: called with all outcomes after each case.
+    Returns the outcomes: case -> tries, minutes and what went wrong, or None.
+    """
+    outcomes = {case.name: done[case.name] for case in cases if case.name in done}
     for number, case in enumerate(cases, 1):
+        if case.name in done:
+            continue
+        start = time.monotonic()
         problem = what_went_wrong(case)
+        minutes = (time.monotonic() - start) / 60
         print(f"{number}/{len(cases)} {'wrong' if problem else 'right'}: {case.name}", flush=True)
         if problem:
-            wrong.append(case.name)
             print(problem, flush=True)
-    minutes = (time.monotonic() - start) / 60
-    tried = sum(case.tries for case in cases)
-    return {"campaign": title, "tried": tried, "wrong": wrong, "minutes": round(minutes, 1)}
+        outcomes[case.name] = {"tries": case.tries, "minutes": minutes, "wrong": problem}
+        note(outcomes)
+    return outcomes
 
 
 def main(title, cases):
@@ -61,12 +68,20 @@ def main(title, cases):
     arguments.add_argument("--short", action="store_true", help="the form that CI runs")
     arguments.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
     arguments.add_argument("--only", default="", help="cases whose name has this text")
+    arguments.add_argument("--go-on", action="store_true", help="after the cases that are done")
     given = arguments.parse_args()
     chosen = [case for case in cases(given.short, given.seed) if given.only in case.name]
-    outcome = run(title, chosen)
-    print(f"{title}: {outcome['tried']} tried, {len(outcome['wrong'])} wrong")
-    if not given.short and not given.only:
+    path = OUTCOMES / f"{Path(sys.argv[0]).stem}.json"
+    done = json.loads(path.read_text())["cases"] if given.go_on and path.exists() else {}
+
+    def note(outcomes):
+        if given.short or given.only:
+            return
         OUTCOMES.mkdir(parents=True, exist_ok=True)
-        path = OUTCOMES / f"{Path(sys.argv[0]).stem}.json"
-        path.write_text(json.dumps(outcome | {"seed": given.seed}, indent=1) + "\n")
-    sys.exit(bool(outcome["wrong"]))
+        outcome = {"campaign": title, "seed": given.seed, "of": sum(case.tries for case in chosen)}
+        path.write_text(json.dumps(outcome | {"cases": outcomes}, indent=1) + "\n")
+
+    outcomes = run(chosen, done, note)
+    wrong = [name for name, outcome in outcomes.items() if outcome["wrong"]]
+    print(f"{title}: {sum(o['tries'] for o in outcomes.values())} tried, {len(wrong)} cases wrong")
+    sys.exit(bool(wrong))

@@ -34,7 +34,7 @@ FOUND = {
         "unit/test_locking.py::test_the_lock_of_a_killed_run_goes_and_that_of_a_running_one_stays",
 }  # fmt: skip
 
-KILLS, PAIRS = 25, 4
+KILLS, PAIRS = 10, 10
 LONGEST, PATIENCE, BLINK = 10, 300, 0.0002  # seconds
 SIGNALS = {number.name: number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)}
 WHOM = ("job", "snakemake", "group")

@@ -16,13 +16,15 @@ MARKS = "<!-- reliability: make campaign -->", "<!-- end of reliability -->"
 def row(path):
     """The row of a campaign, of its outcome and the script of the same name."""
     outcome = json.loads(path.read_text())
+    cases = pd.DataFrame(outcome["cases"].values())
     found = importlib.import_module(path.stem).FOUND
     return {
         "campaign": outcome["campaign"],
-        "tried": outcome["tried"],
-        "wrong": len(outcome["wrong"]),
+        "of": outcome["of"],
+        "tried": cases["tries"].sum(),
+        "cases that went wrong": cases["wrong"].count(),
         "found wrong at first, mended": len(found),
-        "minutes": outcome["minutes"],
+        "minutes": round(cases["minutes"].sum(), 1),
     }
 
 
