@@ -114,7 +114,7 @@ PEERS = {  # name -> (function, package)
     "ours, bfloat16, from two levels": (from_two_levels, "torch"),
 }
 FAISS_AND_OURS = ("--rounds", "1", "--peers", "faiss", "ours, bfloat16")
-MANY = ("--rows", "300000", "--dimensions", "128", "--clusters", "110000", "--iterations", "2")
+MANY = ("--rows", "250000", "--dimensions", "64", "--clusters", "101000", "--iterations", "2")
 TABLES = (
     (),
     ("--rows", "1000000", *FAISS_AND_OURS),
