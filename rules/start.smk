@@ -2,9 +2,12 @@
 an earlier run still writes what this one makes, and no log tells of an earlier success.
 """
 
+import signal
+
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib.locking import lock_of, running_writers, take_over_folder
 from workflow_scripts.lib.recipes import notes_are_lost
+from workflow_scripts.lib.signals import handle_in_thread
 from workflow_scripts.lib.slurm import queued_jobs
 
 if IS_MAIN and take_over_folder():  # before Snakemake asks for its own lock
@@ -43,6 +46,7 @@ def empty_logs(jobs):
 
 
 onstart:
+    handle_in_thread(signal.SIGTERM, workflow.scheduler.exit_gracefully)
     if not workflow.touch:
         to_run = list(workflow.dag.needrun_jobs())
         check_earlier_runs(to_run)

@@ -30,6 +30,8 @@ from projects import MINI, Project, artifacts_of, jobs_of, make_project
 
 TITLE = "Kills"
 FOUND = {
+    "a run hung when SIGTERM came while Snakemake's scheduler held its lock":
+        "unit/test_signals.py::test_a_handler_may_take_a_lock_that_the_main_thread_holds",
     "after a killed run the folder had to be unlocked by hand":
         "unit/test_locking.py::test_the_lock_of_a_killed_run_goes_and_that_of_a_running_one_stays",
 }  # fmt: skip
