@@ -1,5 +1,7 @@
 """Small clustering tasks, shared by the tests of all methods."""
 
+import tempfile
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -9,6 +11,8 @@ from workflow_scripts.lib.clustering.methods import Task
 from workflow_scripts.lib.clustering.metrics import clustering_metrics
 from workflow_scripts.lib.clustering.neighbours import nearest_neighbours
 from workflow_scripts.lib.embeddings import Embeddings
+
+STATES = tempfile.TemporaryDirectory(prefix="states-")  # of tasks that are given no place for one
 
 
 def blobs(classes=5, per_class=40, d=16, spread=0.08, seed=0):
@@ -27,9 +31,11 @@ def joined_blobs(**options):
     return rows, nearest_neighbours(rows, 5), labels
 
 
-def task_of(rows, k, cfg, neighbours=None, state_path="missing/state", code="code@1"):
-    """A task on these embeddings. Without `state_path` it must end before a state is written."""
+def task_of(rows, k, cfg, neighbours=None, state_path=None, code="code@1"):
+    """A task on these embeddings. Its state, if no place is given, is one that no other task has:
+    on a busy machine even a short training may write one."""
     images = Embeddings([rows], pa.table({}), {})
+    state_path = state_path or f"{tempfile.mkdtemp(dir=STATES.name)}/state"
     return Task(images, k, cfg, neighbours, str(state_path), code)
 
 

@@ -256,7 +256,15 @@ def test_a_state_of_another_run_is_not_used(tmp_path, monkeypatch, caplog):
         )
     (tmp_path / "state").write_bytes(b"no state")
     kmeans.fit(task)
-    assert "not readable" in caplog.text
+    assert "is not a readable" in caplog.text
+
+
+def test_a_state_without_a_place_is_not_left_in_the_working_folder(tmp_path, monkeypatch):
+    """As on a machine so busy that half a minute passes before a training of a test ends."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(unfinished, "CHECKPOINT_SECONDS", 0)
+    fit(clip_like(200), 5)
+    assert not list(tmp_path.iterdir())
 
 
 # --- several processes -----------------------------------------------------------------------
