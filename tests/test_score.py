@@ -84,7 +84,7 @@ def in_detector(key, value):
 
     def change(project):
         path = project.folder / FOLDER / "detector.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value, "crc32": None}))
 
     return change
 

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-from safetensors.numpy import load_file
 
 from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.clustering.methods import load_method
@@ -22,6 +21,7 @@ from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.images.places import paths_of
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.replacing import replacing
+from workflow_scripts.lib.tensors import read_tensors
 
 CONCEPTS = 3  # of a training image
 
@@ -51,7 +51,7 @@ def scored_images(inputs, cfg):
     """The rows of the scored images, with the columns of the score file."""
     images = open_embeddings(inputs.embeddings, inputs.index)
     blocks = progress(images.blocks(), unit="block")
-    assigned, _ = load_method(cfg["method"]).assign(blocks, load_file(inputs.model), cfg)
+    assigned, _ = load_method(cfg["method"]).assign(blocks, read_tensors(inputs.model), cfg)
     scores = read_table(inputs.scores)
     columns = {
         "image_set": scores["image_set"].cast(pa.string()),

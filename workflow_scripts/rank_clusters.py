@@ -6,18 +6,18 @@ first m, best first).
 
 import numpy as np
 import pyarrow as pa
-from safetensors.numpy import load_file
 
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.clustering.methods import load_method
 from workflow_scripts.lib.clustering.spaces import open_spaces
 from workflow_scripts.lib.concepts.similarity import top_of_rows
 from workflow_scripts.lib.job import job, progress
+from workflow_scripts.lib.tensors import read_tensors
 
 
 def rank_clusters(embeddings, index, clusters, model, cfg, output):
     method = load_method(cfg["method"])
-    images, weights = open_spaces(embeddings, index, cfg.get("spaces")), load_file(model)
+    images, weights = open_spaces(embeddings, index, cfg.get("spaces")), read_tensors(model)
     meta = read_meta(clusters)
     m = min(cfg["predictions"], meta["k"])
     ranked = np.empty((images.rows, m), np.int32)

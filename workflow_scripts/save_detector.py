@@ -7,7 +7,6 @@ need all training images (kNN), learn from the images that they score (AdaNeg) o
 
 import numpy as np
 import pyarrow.compute as pc
-from safetensors.numpy import load_file
 
 from workflow_scripts.lib.artifacts import read_array, read_meta, read_table
 from workflow_scripts.lib.clustering.joined import clusters_of_images
@@ -26,6 +25,7 @@ from workflow_scripts.lib.digest import PACKAGES, version_of
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import RECIPE, job
+from workflow_scripts.lib.tensors import read_tensors
 
 
 def save_detector(inputs, cfg, meta, outputs):
@@ -151,7 +151,7 @@ def negative_names(path, blocks):
 def cluster_weights(inputs):
     """What assigns images: the clustering's weights, or the mean embeddings of its clusters."""
     if inputs.model:
-        return load_file(inputs.model)
+        return read_tensors(inputs.model)
     check_centres(*inputs.centres, inputs.clusters)
     return {"centres": read_array(*inputs.centres)}
 

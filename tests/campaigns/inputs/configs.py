@@ -148,7 +148,8 @@ def edited(key, value):
         scores = np.linspace(0, 1, 30, dtype=np.float32)
         arrays = {"positives": rows[:2], "calibration.mcm": scores}
         write_detector(path, folder / "detector.safetensors", META, arrays)
-        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}, default=str))
+        changed = json.loads(path.read_text()) | {key: value, "crc32": None}
+        path.write_text(json.dumps(changed, default=str))
 
         def use():
             detector = load_detector(path)

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from clustering_cases import accuracy, blobs
-from safetensors.numpy import save_file
 
 from workflow_scripts.lib.clustering import ensemble, kmeans
 from workflow_scripts.lib.clustering.methods import Task
 from workflow_scripts.lib.clustering.spaces import SideBySide
 from workflow_scripts.lib.embeddings import Embeddings
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.tensors import write_tensors
 
 KMEANS = {
     "precision": "float32",
@@ -63,7 +63,7 @@ def members(folder, spaces, numbers, k=5):
         cfg, place = KMEANS | {"seed": seed}, folder / f"{seed}.safetensors"
         images = Embeddings([spaces[number]], pa.table({}), {})
         task = Task(images, k, cfg, None, str(folder / "state"), "")
-        save_file(kmeans.fit(task).weights, place)
+        write_tensors(place, kmeans.fit(task).weights)
         files.append(place)
         blocks.append({"cfg": cfg, "spaces": [number]})
     return {"members": blocks} | CFG, files

@@ -271,7 +271,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(
         ("cfg", "other code, settings, seed or data"),
         ("code", "other code, settings, seed or data"),
         ("data", "other code, settings, seed or data"),
-        ("truncated", "not readable"),
+        ("truncated", "it is not a readable"),
     ],
 )
 def test_a_foreign_state_is_ignored_with_a_warning(tmp_path, monkeypatch, caplog, change, reason):

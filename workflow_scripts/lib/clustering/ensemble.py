@@ -10,10 +10,10 @@ exists. Which members take part, that all count alike, and the start of k-means 
 """
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from workflow_scripts.lib.clustering.centroids import START_ROWS
 from workflow_scripts.lib.clustering.methods import Clustering, check_k, load_method
+from workflow_scripts.lib.tensors import read_tensors
 
 
 def fit(task):
@@ -32,7 +32,7 @@ def fit(task):
     dims = [space.shape[1] for space in getattr(joined, "spaces", [joined])]
     weights = {"dims": np.array(dims, np.int32)}
     for number, path in enumerate(task.members):
-        weights |= {f"{number}.{name}": array for name, array in load_file(path).items()}
+        weights |= {f"{number}.{name}": array for name, array in read_tensors(path).items()}
     sizes = [one.shape[1] for one in _each(next(task.images.blocks(size=1)), weights, task.cfg)]
     weights["sizes"] = np.array(sizes, np.int32)
     votes = np.concatenate([_votes(b, weights, task.cfg) for b in task.images.blocks()])

@@ -15,16 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from workflow_scripts.lib import distributed
 from workflow_scripts.lib.clustering import shared
 from workflow_scripts.lib.clustering.methods import Clustering
+from workflow_scripts.lib.clustering.states import read_state, write_state
 from workflow_scripts.lib.device import resolved, torch_device
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
-from workflow_scripts.lib.replacing import replacing
 
 CHECKPOINT_SECONDS = 30
 HISTORY = {"epoch": np.int32, "step": np.int32, "loss": np.float32, "used": np.int32}
@@ -221,24 +219,25 @@ def _history_arrays(history):
 
 
 def _save(path, run, training):
-    """Write the state as safetensors, in one step; the run's fingerprint is its metadata."""
+    """Write the state of a training; see `states`."""
     tensors = {"generator": training.generator.get_state()}
     for part, values in training.tensors.items():
         tensors |= {f"tensor/{part}/{name}": value.detach() for name, value in values.items()}
     for part, optimiser in training.optimisers.items():
         for number, values in optimiser.state_dict()["state"].items():
             tensors |= {f"moment/{part}/{number}/{name}": v for name, v in values.items()}
+    arrays = {name: tensor.numpy(force=True) for name, tensor in tensors.items()}
     for name, values in _history_arrays(training.history).items():
-        tensors[f"history/{name}"] = torch.from_numpy(values)
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"run": run})
+        arrays[f"history/{name}"] = values
+    write_state(path, run, arrays)
 
 
 def _load(path, run, training):
     """Take over a saved state, or leave the training as it is if that is another run's."""
-    tensors = _read(path, run)
-    if not tensors:
+    arrays = read_state(path, run, "training")
+    if not arrays:
         return
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     training.generator.set_state(tensors["generator"])
     with torch.no_grad():
         for part, values in training.tensors.items():
@@ -247,23 +246,10 @@ def _load(path, run, training):
     for part, optimiser in training.optimisers.items():
         state = _optimiser_state(tensors, f"moment/{part}/")
         optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    columns = {name: tensors[f"history/{name}"].numpy() for name in HISTORY}
+    columns = {name: arrays[f"history/{name}"] for name in HISTORY}
     training.history += [
         dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
     ]
-
-
-def _read(path, run):
-    """The tensors of a saved state; {} with a warning if it is broken or another run's."""
-    try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("run") == run:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        reason = "other code, settings, seed or data"
-    except (SafetensorError, OSError) as error:
-        reason = f"not readable ({error})"
-    logging.warning("ignoring %s, training starts anew: %s", path, reason)
-    return {}
 
 
 def _optimiser_state(tensors, prefix):

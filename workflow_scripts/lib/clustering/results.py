@@ -5,11 +5,9 @@ import resource
 import time
 from pathlib import Path
 
-from safetensors.numpy import save_file
-
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.replacing import replacing
+from workflow_scripts.lib.tensors import write_tensors
 
 
 def number_of_clusters(k, images, choice=None):
@@ -43,5 +41,4 @@ def write_clusters(outputs, images, found, assigned, value, meta, started):
     columns = {"image_id": images.index["image_id"], "cluster": assigned, "value": value}
     artifacts.write_table(outputs.clusters, columns, meta)
     artifacts.write_table(outputs.history, found.history, meta)
-    with replacing(outputs.model) as temporary:
-        save_file(found.weights, temporary)
+    write_tensors(outputs.model, found.weights)

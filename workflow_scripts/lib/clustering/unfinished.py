@@ -2,16 +2,13 @@
 
 import hashlib
 import json
-import logging
 import time
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from workflow_scripts.lib import distributed
-from workflow_scripts.lib.replacing import replacing
+from workflow_scripts.lib.clustering.states import read_state, write_state
 
 CHECKPOINT_SECONDS = 30
 
@@ -33,7 +30,8 @@ class Unfinished:
     def load(self):
         """(curves of the finished restarts, best centroids of them or None, (centroids, curve) of
         the running one or None)."""
-        arrays = self._read() if self._path.exists() else {}
+        exists = self._path.exists()
+        arrays = read_state(self._path, self._run, "k-means") if exists else {}
         if not arrays:
             return [], None, None
         *curves, curve = np.split(arrays["objective"], np.cumsum(arrays["length"])[:-1])
@@ -47,25 +45,13 @@ class Unfinished:
         curves = [*curves, curve]
         arrays = {"objective": np.concatenate(curves), "length": np.array([*map(len, curves)])}
         arrays |= {"centroids": centroids} | ({} if best is None else {"best": best})
-        with replacing(self._path) as temporary:
-            save_file(arrays, temporary, metadata={"run": self._run})
+        write_state(self._path, self._run, arrays)
         self._saved = time.monotonic()
 
     def remove(self):
         """Remove the state of a finished run."""
         if not distributed.rank():
             self._path.unlink(missing_ok=True)
-
-    def _read(self):
-        try:
-            with safe_open(self._path, "np") as file:
-                if (file.metadata() or {}).get("run") == self._run:
-                    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            reason = "other code, settings, seed or data"
-        except (SafetensorError, OSError) as error:
-            reason = f"not readable ({error})"
-        logging.warning("ignoring %s, k-means starts anew: %s", self._path, reason)
-        return {}
 
 
 def _fingerprint(task, rows, precision):

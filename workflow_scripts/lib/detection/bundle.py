@@ -1,11 +1,13 @@
 """The two files of a detector to take away, which `stored.load_detector` opens.
 
 `detector.json` has names, settings and the description of the encoder, `detector.safetensors` the
-arrays. The JSON tells the SHA-256 of the arrays, so that the two cannot be mixed up.
+arrays. The JSON tells the SHA-256 of the arrays, so that the two cannot be mixed up, and a CRC-32
+of itself without the block that loads the encoder, which may be edited.
 """
 
 import hashlib
 import json
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +54,7 @@ class Description(BaseModel):
     calibration: str | None
     clusters: Clusters | None
     columns: Names
+    crc32: str | None = None  # of a detector that was stored without: not compared
     decide_by: str
     detectors: dict[str, Block]
     encoder: Encoder
@@ -125,7 +128,19 @@ def read_description(path):
         ) from None
     if meta["decide_by"] not in meta["columns"]:
         raise InputError(f"{path}: 'decide_by' is none of its columns; store the detector again")
+    if meta.get("crc32") not in (None, _crc32_of(meta)):
+        raise InputError(
+            f"{path} is damaged or was edited (its crc32 differs): store the detector again, or "
+            "copy it again; only the encoder's block may be edited"
+        )
     return meta
+
+
+def _crc32_of(meta):
+    """CRC-32, 8 hex digits, of what detector.json says, without this and the encoder's block."""
+    encoder = {key: value for key, value in meta["encoder"].items() if key != "block"}
+    rest = {key: value for key, value in meta.items() if key != "crc32"} | {"encoder": encoder}
+    return f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"
 
 
 def write_detector(json_path, arrays_path, meta, arrays):
@@ -138,4 +153,5 @@ def write_detector(json_path, arrays_path, meta, arrays):
     with replacing(arrays_path) as temporary:
         temporary.write_bytes(content)
     meta = {**meta, "format": FORMAT, "arrays": hashlib.sha256(content).hexdigest()}
+    meta["crc32"] = _crc32_of(meta)
     write_text(json_path, json.dumps(meta, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
