@@ -12,7 +12,6 @@ import pandas as pd
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.inventory import OK, check_set
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.report.tables import markdown
 
 COLUMNS = ["set", "path", "kind", "images", "expected", "classes", "expected classes", "verdict"]
 
@@ -45,7 +44,8 @@ if __name__ == "__main__":
     with job(snakemake):
         sets = check_image_sets(snakemake.params.cfg["image_sets"])
         files = check_files(snakemake.params.cfg["files"])
-        print(markdown(sets), markdown(files), sep="\n\n", flush=True)
+        tables = [frame.to_markdown(index=False, disable_numparse=True) for frame in (sets, files)]
+        print(*tables, sep="\n\n", flush=True)
         wrong = [*sets["set"][sets["verdict"] != OK], *files["key"][files["verdict"] != OK]]
         if wrong:
             named = ", ".join(wrong[:10]) + (", ..." if len(wrong) > 10 else "")

@@ -1,6 +1,7 @@
 """Write the one page to read first: every study in a few sentences and one table, no wider than a
 terminal, and where to look."""
 
+import re
 import textwrap
 
 from workflow_scripts.lib import artifacts
@@ -9,6 +10,8 @@ from workflow_scripts.lib.report.headline import StudyTables, headline, of_study
 from workflow_scripts.lib.report.tables import markdown_text, read_frame, write_markdown
 
 WIDTH = 100
+# A line up to what would begin a list, a heading or a table there.
+BEGINNING = re.compile(r"^\s*(?:1(?=[.)](?:\s|$))|(?=(?:\+|#{1,6}|=+|:?-+:?)(?:\s|$)))")
 NOTE = (
     "AUROC is in percent, the mean over seeds of the best choice of negatives and clusterings. In "
     "tables a * marks the best of a detector without labels."
@@ -16,9 +19,10 @@ NOTE = (
 
 
 def wrapped(text, first="", rest=""):
-    """A text as lines of at most WIDTH characters; words are never broken."""
+    """A text as lines of at most WIDTH characters, all of one paragraph; words are never broken."""
     options = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, **options)
+    lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, **options)
+    return lines[:1] + [BEGINNING.sub(r"\g<0>\\", line) for line in lines[1:]]
 
 
 # ---- the table of a study -----------------------------------------------------------------------

@@ -6,13 +6,12 @@ import os
 import pickle
 import re
 import tarfile
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from campaign import Case, main
 from inputs.images import listed, make_tar, picture
+from inputs.names import name_cases
 from inputs.outcomes import ending, refused
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,6 +22,13 @@ FOUND = {
     ),
     "pipes and devices among archives, tables and lists were read": (
         "unit/images/test_bad_containers.py::test_pipes_and_devices_are_not_read"
+    ),
+    "a name in a table in Markdown was a link or an image of a site": (
+        "unit/report/test_names_in_markdown.py::"
+        "test_a_hostile_name_in_a_table_is_what_a_reader_sees"
+    ),
+    "a name in the summary began a list or a heading where its line was wrapped": (
+        "unit/report/test_names_in_markdown.py::test_a_hostile_name_in_a_sentence_begins_nothing"
     ),
     "locked packages had no hashes": (
         "test_campaigns.py::test_short_form[security: hashes in requirements.txt]"
@@ -160,87 +166,6 @@ def special_file(make):
     return check
 
 
-HOSTILE = {
-    "a script": "<script>alert(1)</script>",
-    "an image": "<img src=x onerror=alert(1)>",
-    "an attribute": '" onmouseover="alert(1)',
-    "a link": "[x](javascript:alert(1))",
-    "a picture": "![x](javascript:alert(1))",
-    "a table": "a|b\n|c",
-    "a comment": "--><script>x</script>",
-    "a template": "{{7*7}}${7*7}",
-    "an entity": "&lt;script&gt;",
-    "a style": "</style><script>x</script>",
-    "mathematics": r"$\frac{a}$",
-    "an SVG": "<svg onload=alert(1)>",
-    "a reference": "[a]: javascript:x",
-}
-
-
-class Parser(HTMLParser):
-    """Collects what a browser would run: scripts, handlers, and addresses that are code."""
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def handle_starttag(self, tag, attrs):
-        handlers = [key for key, _ in attrs if key.startswith("on")]
-        code = [
-            value for _, value in attrs if (value or "").strip().lower().startswith("javascript")
-        ]
-        self.found += handlers + code + [tag] * (tag in ("script", "img", "svg"))
-
-
-def harmless(html):
-    """Whether HTML of a text runs and loads nothing."""
-    parser = Parser()
-    parser.feed(html)
-    return not parser.found
-
-
-def in_tables(text):
-    def check(folder):
-        from workflow_scripts.lib.report.tables import write_tables
-
-        frame = pd.DataFrame({"concept": [text, "dog"], "auroc": [0.5, 0.7]})
-        paths = [folder / f"t.{ending_}" for ending_ in ("parquet", "csv", "md", "html")]
-        write_tables(frame, *paths, "title")
-        assert harmless(paths[3].read_text("utf-8")) and harmless(paths[2].read_text("utf-8"))
-        rows = [line for line in paths[2].read_text("utf-8").splitlines() if line.startswith("|")]
-        assert len(rows) == 4, "the text broke its table"
-        assert pd.read_csv(paths[1])["concept"][0] == text
-
-    return check
-
-
-def in_pages(text):
-    def check(_):
-        from workflow_scripts.lib.explore.pages import _environment
-
-        made = _environment().from_string('<p title="{{ text }}">{{ text }}</p>').render(text=text)
-        assert harmless(made), made
-
-    return check
-
-
-def in_figures(text):
-    def check(folder):
-        from matplotlib import style
-        from matplotlib.figure import Figure
-
-        from workflow_scripts.lib.report.figures import STYLE
-
-        with style.context(["default", STYLE]):
-            figure = Figure()
-            figure.text(0.1, 0.5, text)
-            figure.savefig(folder / "x.svg")
-        drawn = (folder / "x.svg").read_text("utf-8").replace("<svg ", "<g ")
-        assert harmless(drawn)
-
-    return check
-
-
 def locked(name):
     """Every package of a lock file has one version and the hashes of its files."""
 
@@ -294,8 +219,7 @@ def cases(short, seed):
     made["folder with a link to a device"] = special_file(lambda p: p.symlink_to("/dev/zero"))
     made["folder with a link to itself"] = special_file(lambda p: p.symlink_to(p))
     made["folder with a link to nothing"] = special_file(lambda p: p.symlink_to("/nowhere"))
-    for where, check in (("tables", in_tables), ("pages", in_pages), ("figures", in_figures)):
-        made |= {f"{what} in {where}": check(text) for what, text in HOSTILE.items()}
+    made |= name_cases()
     for name in ("requirements.txt", "requirements-dev.txt", "uv.txt"):
         made[f"hashes in {name}"] = locked(name)
     made["weights of a tag that changed"] = changed_weights

@@ -285,7 +285,7 @@ def test_a_study_without_ood_sets_has_a_page(page):
     [
         ("kmeans_60 of\nx", "kmeans_60 of x"),
         ("_a_ & b", r"\_a\_ &amp; b"),
-        ("[x](`y`)", r"\[x\](\`y\`)"),
+        ("[x](`y`)", r"[x\](\`y\`)"),
     ],
 )
 def test_no_mark_of_a_name_has_a_meaning(text, shown):

@@ -10,6 +10,11 @@ from workflow_scripts.lib.job import RECIPE
 from workflow_scripts.lib.report.html import page
 
 NO_NAMES = "(none)"
+# Characters of a text that Markdown would obey. A bracket means something where a link may follow
+# it, so that intervals stay as they are; addresses are links by themselves in GitHub's Markdown.
+MARKS = re.compile(
+    r"[\\`*~$|]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|(?<=:)/(?=/)|(?<=\bwww)\.", re.IGNORECASE
+)
 
 
 def read_frame(path):
@@ -39,7 +44,7 @@ def markdown(frame, digits=3):
         if pd.api.types.is_float_dtype(shown[name]):
             shown[name] = [_rounded(value, digits) for value in shown[name]]
         else:
-            shown[name] = ["" if pd.isna(v) else _cell(v) for v in shown[name]]
+            shown[name] = ["" if pd.isna(v) else markdown_text(str(v)) for v in shown[name]]
     return shown.to_markdown(index=False, disable_numparse=True)
 
 
@@ -47,18 +52,14 @@ def _rounded(value, digits):
     return "" if pd.isna(value) else f"{value:.{digits}f}"
 
 
-def _cell(value):
-    """Text from data, harmless inside a Markdown table."""
-    return without_html(str(value)).replace("\n", " ").replace("|", "\\|")
-
-
-def without_html(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def markdown_text(text):
-    """A text as it is, in Markdown: one line, no mark of it has a meaning."""
-    return " ".join(re.sub(r"([\\`*\[\]]|\b_|_\b)", r"\\\1", without_html(text)).split())
+    """A text as it is, in Markdown, also in a table: one line, and no mark of it has a meaning.
+
+    For all text from data. What begins a list or heading at the start of a line is left: begin with
+    another word.
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(MARKS.sub(r"\\\g<0>", text).split())
 
 
 def write_latex(path, frame, digits=3):
