@@ -86,15 +86,14 @@ def test_checkpoint_folders_must_be_complete(tiny, tmp_path):
     (folder / "open_clip_model.safetensors").unlink()
     with pytest.raises(InputError, match=r"open_clip_model.safetensors is missing"):
         load({"checkpoint": str(folder)})
-    (folder / "open_clip_model.safetensors").write_bytes(b"no weights")
+    (folder / "open_clip_model.safetensors").write_bytes(b"no weights" * 100_000)
     with pytest.raises(InputError, match=r"cannot be loaded"):
         load({"checkpoint": str(folder)})
-    for broken in ({}, MODEL_CFG | {"text_cfg": {"tokenizer_kwargs": {"no": 1}}}):
-        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": broken}))
-        with pytest.raises(InputError, match=r"cannot be loaded"):
-            load({"checkpoint": str(folder)})
-    (folder / "open_clip_config.json").write_text('{"vision": 1}')
-    with pytest.raises(InputError, match=r"open_clip_config.json is no open_clip config"):
+    text_cfg = MODEL_CFG["text_cfg"] | {"tokenizer_kwargs": {"no": 1}}
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": MODEL_CFG | {"text_cfg": text_cfg}})
+    )
+    with pytest.raises(InputError, match=r"tokenizer cannot be loaded from open_clip_config.json"):
         load({"checkpoint": str(folder)})
 
 

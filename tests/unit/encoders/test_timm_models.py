@@ -98,6 +98,13 @@ def test_weights_that_do_not_fill_the_model_are_refused(tmp_path):
         load_timm(tmp_path / "code.pt")
 
 
+def test_a_weights_file_without_tensors_is_refused(tmp_path):
+    """timm would take its own weights in their place."""
+    save_file({}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=r"cannot be loaded from .*x.safetensors \(it has no tens"):
+        load_timm(tmp_path / "x.safetensors")
+
+
 def test_unknown_timm_models_and_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"no model 'vit_base_patch14_dino2'; close names: .*dino"):
         load_timm(tmp_path / "x.pt", "vit_base_patch14_dino2")

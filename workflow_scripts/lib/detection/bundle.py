@@ -81,7 +81,9 @@ def read_arrays(path, meta):
             )
         arrays = load(content)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{arrays_path} cannot be read ({error})") from error
+        raise InputError(
+            f"{arrays_path} cannot be read ({error}): copy or store it again"
+        ) from error
     if lacking := _lacking(arrays, meta):
         raise InputError(f"{arrays_path} does not fit {path.name} ({lacking}); store it again")
     return arrays
@@ -113,10 +115,14 @@ def read_description(path):
         hint = f"`snakemake results/detectors/.../{JSON_NAME}` stores one"
         raise InputError(f"{path} is no stored detector: no such file; {hint}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no stored detector that can be read ({error})") from error
+        raise InputError(
+            f"{path} is no stored detector that can be read ({error}): copy or store it again"
+        ) from error
     if isinstance(meta, dict) and meta.get("format", FORMAT) != FORMAT:
         found = meta["format"]
-        raise InputError(f"{path} is no stored detector of format {FORMAT} but of format {found}")
+        raise InputError(
+            f"{path} is no stored detector of format {FORMAT} but of format {found}: store it again"
+        )
     try:
         Description.model_validate(meta, strict=True)
     except ValidationError as error:

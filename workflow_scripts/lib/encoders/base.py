@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import InputError, reason
 from workflow_scripts.lib.images.resize import fit
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LARGEST_LOG_SCALE = 50  # CLIP is trained with at most 4.6, the logarithm of 100
 
 
 class Encoder(ABC):
@@ -114,6 +115,31 @@ def ensemble(embeddings, counts):
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     means = np.add.reduceat(embeddings, starts, axis=0) / np.asarray(counts)[:, None]
     return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+
+def not_loaded(name, files, error):
+    """The InputError of a model that its library cannot make of its files, with what this says."""
+    why = reason(error) or type(error).__name__
+    return InputError(
+        f"Encoder {name} cannot be loaded from {files} ({why}): copy the weights again if they are "
+        "damaged, or name the model and config that they were saved with"
+    )
+
+
+def check_weights(model, weights, precision):
+    """Raise InputError if the weights of a model cannot be those of a trained one.
+
+    weights: their file. They must be finite, and CLIP's logit_scale, a logarithm, of moderate size.
+    """
+    state = model.state_dict()
+    bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if not bad and "logit_scale" in state and abs(state["logit_scale"].item()) > LARGEST_LOG_SCALE:
+        bad = ["logit_scale"]
+    if bad:
+        raise InputError(
+            f"{weights}: {bad[0]} (and {len(bad) - 1} more) holds values in {precision} that no "
+            "trained model has: copy the file again if it is damaged, or use precision fp32"
+        )
 
 
 def dtype_of(precision):

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import open_clip
 import torch
 
-from workflow_scripts.lib.encoders.base import Encoder, dtype_of
+from workflow_scripts.lib.encoders.base import Encoder, check_weights, dtype_of, not_loaded
+from workflow_scripts.lib.encoders.checkpoint import read_model_cfg
 from workflow_scripts.lib.encoders.files import CONFIG_NAME, WEIGHTS_NAME, sha256_of
 from workflow_scripts.lib.encoders.hub import NotInHub, hub_file
 from workflow_scripts.lib.errors import InputError, reason
@@ -44,12 +45,13 @@ class OpenClipEncoder(Encoder):
 class Source(NamedTuple):
     """Where a model comes from.
 
-    name: what open_clip calls it. model_cfg: its architecture. tokenizer: None without texts.
-    arguments: those of open_clip.create_model that name the weights. identity: model, pretrained
-    and sha256 (of the weights) of the description.
+    name: what open_clip calls it. weights: their file. model_cfg: its architecture. tokenizer: None
+    without texts. arguments: those of open_clip.create_model that name the weights. identity:
+    model, pretrained and sha256 (of the weights) of the description.
     """
 
     name: str
+    weights: Path
     model_cfg: dict
     tokenizer: object
     arguments: dict
@@ -108,16 +110,11 @@ def _checkpoint_source(folder, texts):
                 f"Encoder checkpoint {folder}: {file.name} is missing; the folder must hold "
                 f"{CONFIG_NAME} and {WEIGHTS_NAME}."
             )
-    try:
-        model_cfg = json.loads(config.read_text("utf-8"))["model_cfg"]
-    except (ValueError, KeyError) as error:
-        raise InputError(
-            f"{config} is no open_clip config with a 'model_cfg' ({error!r})"
-        ) from error
+    model_cfg = read_model_cfg(folder)
     identity = {"model": folder.name, "pretrained": WEIGHTS_NAME, "sha256": sha256_of(weights)}
     name = f"local-dir:{folder}"
     tokenizer = _load_tokenizer(name, model_cfg) if texts else None
-    return Source(name, model_cfg, tokenizer, {}, identity)
+    return Source(name, weights, model_cfg, tokenizer, {}, identity)
 
 
 def _model_source(model, pretrained, texts):
@@ -146,7 +143,7 @@ def _model_source(model, pretrained, texts):
         )
     arguments = {"pretrained": str(weights), "force_preprocess_cfg": preprocessing}
     identity = {"model": model, "pretrained": pretrained, "sha256": sha256_of(weights)}
-    return Source(model, model_cfg, tokenizer, arguments, identity)
+    return Source(model, weights, model_cfg, tokenizer, arguments, identity)
 
 
 def _architecture(model):
@@ -241,18 +238,22 @@ def _tokenizer(name, text_cfg):
         folder = name.removeprefix("local-dir:") if local else _tokenizer_folder(name, theirs)
     try:
         if not folder:
-            return open_clip.get_tokenizer(name)
-        return open_clip.tokenizer.HFTokenizer(
-            folder,
-            context_length=text_cfg.get("context_length", 77),
-            tokenizer_mode=text_cfg.get("tokenizer_mode"),
-            local_files_only=True,
-            **text_cfg.get("tokenizer_kwargs", {}),
-        )
+            tokenizer = open_clip.get_tokenizer(name)
+        else:
+            tokenizer = open_clip.tokenizer.HFTokenizer(
+                folder,
+                context_length=text_cfg.get("context_length", 77),
+                tokenizer_mode=text_cfg.get("tokenizer_mode"),
+                local_files_only=True,
+                **text_cfg.get("tokenizer_kwargs", {}),
+            )
+        tokenizer(["a fox"])  # damaged files may fail only now
+        return tokenizer
     except Exception as error:  # missing and malformed files fail in many ways
-        where = f" from {folder} ({' and '.join(TOKENIZER_NAMES)})" if folder else ""
+        files = f"{folder} ({' and '.join(TOKENIZER_NAMES)})" if folder else CONFIG_NAME
         raise InputError(
-            f"Encoder {name}: its tokenizer cannot be loaded{where}: {reason(error)}"
+            f"Encoder {name}: its tokenizer cannot be loaded from {files}: {reason(error)}; copy "
+            f"it again, or set text_cfg in {CONFIG_NAME} as in its training"
         ) from error
 
 
@@ -270,7 +271,7 @@ def _tokenizer_folder(name, repo):
 def _create(source, precision, device):
     dtype_of(precision)  # raises InputError before the weights are read
     try:
-        return open_clip.create_model(
+        model = open_clip.create_model(
             source.name,
             precision=precision,
             device=device,
@@ -278,4 +279,7 @@ def _create(source, precision, device):
             **source.arguments,
         ).eval()
     except Exception as error:  # malformed configs and weights fail in many ways
-        raise InputError(f"Encoder {source.name} cannot be loaded: {reason(error)}") from error
+        config = f" by its {CONFIG_NAME}" if source.name.startswith("local-dir:") else ""
+        raise not_loaded(source.name, f"{source.weights}{config}", error) from error
+    check_weights(model, source.weights, precision)
+    return model

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import timm
 
-from workflow_scripts.lib.encoders.base import Encoder, dtype_of
+from workflow_scripts.lib.encoders.base import Encoder, check_weights, dtype_of, not_loaded
 from workflow_scripts.lib.encoders.files import sha256_of
 from workflow_scripts.lib.encoders.hub import hub_file
-from workflow_scripts.lib.errors import InputError, reason
+from workflow_scripts.lib.errors import InputError
 
 WEIGHTS_NAMES = ["model.safetensors", "pytorch_model.bin"]
 RESIZE_MODES = {"center": "shortest", "squash": "squash", "border": "longest"}
@@ -51,6 +51,7 @@ def load(cfg, device, texts):
     dtype = dtype_of(precision)
     model = _create(name, known.classifier, weights, own="pretrained" in cfg)
     model = model.to(device=device, dtype=dtype).eval()
+    check_weights(model, weights, precision)
     data = timm.data.resolve_model_data_config(model)
     description = {
         "model": name,
@@ -105,15 +106,15 @@ def _create(name, classifier, weights, own):
     """
     try:
         state = timm.models.load_state_dict(weights, use_ema=False, weights_only=True)
+        if not state:
+            raise ValueError("it has no tensors")  # timm would download its own
         source = {"state_dict": state, "custom_load": False}
         if own:
             head = state.get(f"{np.atleast_1d(classifier)[0]}.weight")
             source |= {"num_classes": 0 if head is None else len(head), "label_offset": None}
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source)
     except Exception as error:  # malformed weights fail in many ways
-        raise InputError(
-            f"Encoder {name} cannot be loaded from {weights}: {reason(error)}"
-        ) from error
+        raise not_loaded(name, weights, error) from error
     model.pretrained_cfg.pop("state_dict", None)
     model.reset_classifier(0)
     return model
