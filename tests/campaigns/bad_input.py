@@ -3,13 +3,14 @@ traceback, a hang, gigabytes of memory, or a set that is smaller without a word.
 
 import numpy as np
 from campaign import Case, main
-from inputs import configs, images, texts
+from inputs import bombs, configs, containers, encoders, images, texts
 
 TITLE = "Bad input"
 CONTAINERS = "unit/images/test_bad_containers.py"
 TEXTS = "unit/texts/test_bad_texts.py"
 EMBEDDINGS = "unit/encoders/test_bad_embeddings.py"
 BUNDLES = "unit/detection/test_bad_bundle.py"
+CHECKPOINTS = "unit/encoders/test_bad_checkpoints.py"
 FOUND = {
     "a tar header of negative size read in a circle": (
         f"{CONTAINERS}::test_a_size_in_a_tar_header_that_no_file_has_is_named"
@@ -90,22 +91,42 @@ FOUND = {
     "arrays of a detector that do not fit ended in a traceback": (
         f"{BUNDLES}::test_arrays_that_do_not_fit_are_named"
     ),
+    "a checkpoint's config that is no config ended in a traceback": (
+        f"{CHECKPOINTS}::test_a_config_that_is_none_is_named"
+    ),
+    "values of another kind in a checkpoint's config: a traceback, or taken": (
+        f"{CHECKPOINTS}::test_a_value_that_cannot_be_is_named_with_its_place"
+    ),
+    "a checkpoint's config of a huge model: hours, or all memory": (
+        f"{CHECKPOINTS}::test_a_model_that_is_larger_than_its_weights_is_not_built"
+    ),
+    "weights that are not finite were not named, and a large scale ended in a traceback": (
+        f"{CHECKPOINTS}::test_weights_that_no_trained_model_has_are_named"
+    ),
+    "weights that do not fit their config were not named": (
+        f"{CHECKPOINTS}::test_weights_of_another_config_name_both_files"
+    ),
+    "in place of an empty weights file of timm others were downloaded": (
+        "unit/encoders/test_timm_models.py::test_a_weights_file_without_tensors_is_refused"
+    ),
 }
 
 
 def cases(short, seed):
     """The hand-made cases, those that are damaged at random, and configs that are drawn."""
     rng = np.random.default_rng(seed)
-    made = images.hand_made() | texts.text_cases() | configs.yaml_cases()
+    made = images.list_cases() | containers.container_cases()
+    made |= texts.text_cases() | configs.yaml_cases()
     made |= images.damaged_images(2 if short else 20, rng)
-    made |= images.damaged_containers(5 if short else 40, rng)
+    made |= containers.damaged_containers(5 if short else 40, rng)
     each = 5 if short else 40
     made |= {f"WordNet {i}": texts.wordnet(child) for i, child in enumerate(rng.spawn(each))}
     made |= {f"embeddings {i}": texts.embeddings(c) for i, c in enumerate(rng.spawn(each))}
     made |= configs.config_cases(10 if short else 200, seed)
     made |= configs.bundle_cases(10 if short else 100, seed)
+    made |= encoders.encoder_cases(short) | encoders.damaged_encoders(2 if short else 40, rng)
     if not short:
-        made |= images.bombs()
+        made |= bombs.bombs()
     return [Case(name, check) for name, check in made.items()]
 
 

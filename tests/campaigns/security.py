@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from campaign import Case, main
-from inputs.images import listed, make_tar, picture
+from inputs.containers import make_tar
+from inputs.images import listed, picture
 from inputs.names import name_cases
 from inputs.outcomes import ending, refused
 

@@ -86,7 +86,7 @@ WRITERS = {
 
 def full_disk(folder, write):
     """The writer says so, leaves nothing, and writes the same when there is space."""
-    expected = folder / "expected"
+    expected = folder / "expected/out"  # weights say their name
     write(expected)
     words = ["out", "free some space and run again"]
     if not can_mount():
