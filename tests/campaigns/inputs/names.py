@@ -17,6 +17,7 @@ HOSTILE = {
     "an address": "http://evil.org",
     "code": "`x``",
     "a table": "a|b\n|c",
+    "a formula": '=HYPERLINK("http://evil.org")',
     "a comment": "--><script>x</script>",
     "a template": "{{7*7}}${7*7}",
     "an entity": "&lt;script&gt;",
