@@ -6,18 +6,25 @@ import signal
 
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib.locking import lock_of, running_writers, take_over_folder
-from workflow_scripts.lib.recipes import notes_are_lost
+from workflow_scripts.lib.recipes import files_without_notes, notes_are_lost
 from workflow_scripts.lib.signals import handle_in_thread
+from workflow_scripts.lib.slurm import queued_jobs
 from workflow_scripts.lib.slurm import queued_jobs
 
 if IS_MAIN and take_over_folder():  # before Snakemake asks for its own lock
     logger.info("An earlier run was killed; its lock is removed.")
 
-if IS_MAIN and not {"--forceall", "-F"} & set(sys.argv) and notes_are_lost():
-    raise WorkflowError(
-        "Snakemake's notes of how the files in results/ were made are lost (.snakemake/metadata), and "
-        "without them no change is noticed: put the folder back, or make all anew by --forceall"
-    )
+if IS_MAIN and not {"--forceall", "-F"} & set(sys.argv):
+    if notes_are_lost():
+        raise WorkflowError(
+            "Snakemake's notes of how the files in results/ were made are lost (.snakemake/metadata), "
+            "and without them no change is noticed: put the folder back, or make all anew by --forceall"
+        )
+    if lost := files_without_notes(workflow.rules):
+        logger.warning(
+            f"Snakemake's notes of how {len(lost)} files were made are lost, {lost[0]} among them, and "
+            "without them no change is noticed: put .snakemake/metadata back, or delete the files"
+        )
 
 
 def check_earlier_runs(jobs):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,11 @@ def orphan(finished, tmp_path):
         os.kill(pid, signal.SIGKILL)
 
 
+def record_of(project, path):
+    """What Snakemake noted of a short path."""
+    return project.folder / ".snakemake/metadata" / urlsafe_b64encode(path.encode()).decode()
+
+
 def test_a_new_run_ends_while_a_job_of_a_killed_one_still_writes(orphan):
     project, pid = orphan
     assert not (project.folder / LOG).exists()  # its job was to run, and got no further
@@ -75,6 +81,11 @@ def test_lost_notes_of_snakemake_are_said(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     set_key("clusterings.kmeans_3.k", 2)(project)
     assert project.rules_run("-n")["cluster"] == 1
+    for image_set in ("photos", "strange"):
+        path = f"results/embeddings/tinyclip/images/{image_set}/00000.npy"
+        record_of(project, path).unlink()
+    done = project.run("-n")
+    assert f"of how {path.replace('strange', 'photos')} (and 1 more files) was made" in done.stdout
     shutil.rmtree(project.folder / ".snakemake/metadata")
     done = project.run("-n", check=False)
     assert done.returncode == 1

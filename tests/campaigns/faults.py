@@ -31,6 +31,9 @@ FOUND = {
     "a read-only disk, short memory: traceback": f"{ARTIFACTS}what_errors_of_libraries_mean",
     "a hung process: for ever": f"{EMBEDDING}a_hung_process_ends_the_job_with_a_message",
     "an image changed since listing": f"{EMBEDDING}an_image_changed_since_listing_is_refused",
+    "the loss of some notes hid a change": (
+        "test_earlier_runs.py::test_lost_notes_of_snakemake_are_said"
+    ),
     "lost notes hid a change": "test_earlier_runs.py::test_lost_notes_of_snakemake_are_said",
 }
 

@@ -4,17 +4,20 @@ import json
 import resource
 import shutil
 import zlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from snakemake.persistence.file import FilePersistence
 
 from workflow_scripts.lib import artifacts
 from workflow_scripts.lib.clustering.graph import read_neighbours
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import InputError, memory_is_short, unwritable
-from workflow_scripts.lib.recipes import notes_are_lost
+from workflow_scripts.lib.recipes import _noted, notes_are_lost
 
 
 def store(folder, seed=0):
@@ -128,3 +131,15 @@ def test_notes_are_lost_only_where_something_was_made(tmp_path):
     (notes / "incomplete").mkdir(parents=True)
     (notes / "incomplete/cmVz").touch()
     assert not notes_are_lost(notes, results)
+
+
+def test_the_notes_of_files_are_found_by_the_names_that_snakemake_gives_them(tmp_path):
+    """Names of up to the length that a file's may have, and of several times that."""
+    paths = {f"results/{'é' * length}.parquet" for length in (1, 50, 80, 200, 500)}
+    longest = SimpleNamespace(_fetch_max_len=lambda subject: 255)
+    for path in paths:
+        record = Path(FilePersistence._record_path(longest, tmp_path, path))
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text("{}")
+    (tmp_path / "no record").touch()
+    assert set(_noted(tmp_path)) == paths

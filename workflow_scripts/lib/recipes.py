@@ -8,8 +8,11 @@ Snakemake compares params with those that a file was made with. A change whose j
 therefore not forgotten: the tables below still have the params of the old state.
 """
 
+import contextlib
 import hashlib
 import json
+import os
+from base64 import urlsafe_b64decode
 from pathlib import Path
 
 from snakemake.io import apply_wildcards, flag, is_callable, is_flagged
@@ -29,6 +32,30 @@ def notes_are_lost(notes=".snakemake", results="results"):
         return False
     records = {"hashes.parquet"}  # of images, which are there before the notes
     return any(file.name not in records for file in Path(results).rglob("*.parquet"))
+
+
+def files_without_notes(rules, notes=".snakemake", results="results"):
+    """The files in results that rules make, but of which Snakemake noted nothing: a sorted list.
+
+    It takes them as they are, too. [] if nothing at all is noted in files. rules: Snakemake's.
+    """
+    known = {path for kind in ("metadata", "incomplete") for path in _noted(Path(notes, kind))}
+    found = []
+    for folder, folders, files in os.walk(results if known else ""):
+        inside = [name for name in folders if f"{folder}/{name}" not in known]  # not in a noted one
+        folders[:] = [name for name in inside if name != "logs"]
+        found += [path for path in (f"{folder}/{name}" for name in files) if path not in known]
+    index = OutputIndex(rules)
+    return sorted(path for path in found if index.match_producers(path))
+
+
+def _noted(folder):
+    """What the records below a folder are of; Snakemake writes their names in base64, in parts."""
+    for place, _, names in os.walk(folder):
+        start = "".join(part.removeprefix("@") for part in Path(place).relative_to(folder).parts)
+        for name in names:
+            with contextlib.suppress(ValueError):  # of what is no record
+                yield urlsafe_b64decode(start + name).decode()
 
 
 def in_config(path):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from base64 import urlsafe_b64decode
 from functools import partial
 from pathlib import Path
 
@@ -99,6 +100,16 @@ def lost_notes_of_a_run(folder):
     assert done.returncode == 1 and "--forceall" in done.stdout, done.stdout[-2000:]
 
 
+def lost_note_of_a_run(folder):
+    """Of one file, which Snakemake takes as it is whatever has changed: the run says so."""
+    project = finished().copy(folder / "project")
+    notes = [p for p in (project.folder / ".snakemake/metadata").iterdir() if p.is_file()]
+    notes[0].unlink()
+    path = urlsafe_b64decode(notes[0].name).decode()
+    said = project.run("-n").stdout
+    assert f"notes of how {path} (and 0 more files) was made are lost" in said, said[:2000]
+
+
 def damaged_run(folder):
     """A flipped bit in a run that goes on from it: named, and after deleting as before."""
     project = finished().copy(folder / "project")
@@ -124,6 +135,7 @@ def run_cases():
     """Name -> check, or check and number of tries."""
     found = {
         "lost notes of a run": lost_notes_of_a_run,
+        "a lost note of a run": lost_note_of_a_run,
         "a bit flip in the middle of a run": damaged_run,
     }
     for rule in RULES if can_mount() else []:
