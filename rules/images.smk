@@ -84,10 +84,10 @@ def state_of(image_set):
     stored, kind = source(container_of(image_set)[1]["path"]), options["kind"]
     root = image_folder(image_set) if kind == "list" else None
 
-    def listed(known):
+    def listed(record):
         from workflow_scripts.lib.images.listing import scan
 
-        return scan(stored, options, known, root, os.cpu_count())
+        return scan(stored, options, record, root, os.cpu_count())
 
     now = fingerprint(stored, options, code_digest("list_images", f"images/{kind}"), root)
     return set_state(record, now, options["shards"], listed)

@@ -24,7 +24,7 @@ def list_set(cfg, source, out, shards=SHARDS, root=None):
     limit = {"maximum_quarantine": cfg.pop("maximum_quarantine", 1)}
     now = fingerprint(source, cfg, "code", root)
     state = set_state(
-        out / "hashes.parquet", now, shards, lambda known: scan(source, cfg, known, root)
+        out / "hashes.parquet", now, shards, lambda record: scan(source, cfg, record, root)
     )
     list_images(source, *tables, cfg | {"state": state} | limit, out / "hashes.parquet", root)
     return tables[0]

@@ -5,14 +5,12 @@ Of sets in archives or tables also where each image is in them.
 
 import logging
 
-import pyarrow as pa
-
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.images.containers import write_locators
 from workflow_scripts.lib.images.listing import scan
 from workflow_scripts.lib.images.losses import check_losses
-from workflow_scripts.lib.images.manifest import MANIFEST, QUARANTINE, set_name, write_rows
-from workflow_scripts.lib.images.record import confirm, read_hashes
+from workflow_scripts.lib.images.manifest import MANIFEST, set_name, write_rows
+from workflow_scripts.lib.images.record import confirm
 from workflow_scripts.lib.job import job
 
 
@@ -29,17 +27,17 @@ def list_images(source, manifest, locators, quarantine, cfg, record, root=None, 
     they got their names.
     """
     recorded = cfg["state"] is not None and cfg["state"]["listing"] is not None
-    listing = scan(source, cfg, read_hashes(record) if recorded else {}, root, threads)
-    rows = listing.rows
-    logging.info("%d images, %d files in quarantine", len(rows), len(listing.rejected))
-    if not listing.labelled:
+    listing = scan(source, cfg, record if recorded else None, root, threads)
+    images, rejected = listing.table, listing.rejected
+    logging.info("%d images, %d files in quarantine", len(images), len(rejected))
+    if images["label"].null_count == len(images):
         logging.info("no image has a label (labels: %s)", cfg["labels"])
-    lost = [row["reason"] for row in listing.rejected if row["lost"]]
+    lost = rejected.filter(rejected["lost"])["reason"].to_pylist()
     limit = cfg["maximum_quarantine"]
-    check_losses(set_name(manifest), len(rows) + len(lost), lost, limit)
-    write_rows(manifest, rows, MANIFEST, {"maximum_quarantine": limit})
+    check_losses(set_name(manifest), len(images) + len(lost), lost, limit)
+    write_rows(manifest, images, MANIFEST, {"maximum_quarantine": limit})
     write_locators(locators, listing, cfg)
-    write_table(quarantine, pa.Table.from_pylist(listing.rejected, schema=QUARANTINE))
+    write_table(quarantine, rejected)
     if recorded:
         confirm(record, cfg["state"], listing)
 

@@ -65,8 +65,9 @@ def outcome(container):
     return good, bad
 
 
-def list_rows(folder, labels=None, known=None):
+def list_rows(folder, labels=None, record=None):
     """Manifest rows of a folder by image id, and quarantine rows."""
     cfg = {"kind": "folder", "labels": labels, "options": {}, "shards": 1}
-    listing = scan(folder, cfg, known or {})
-    return {row["image_id"]: row for row in listing.rows}, listing.rejected
+    listing = scan(folder, cfg, record)
+    rows = [row | {"path": row["image_id"]} for row in listing.table.to_pylist()]
+    return {row["image_id"]: row for row in rows}, listing.rejected.to_pylist()

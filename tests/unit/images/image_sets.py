@@ -25,9 +25,9 @@ class ImageSet:
     def record(self):
         return self.out / "hashes.parquet"
 
-    def scan(self, known):
+    def scan(self, record):
         self.scans += 1
-        return listing.scan(self.source, self.cfg, known, self.root)
+        return listing.scan(self.source, self.cfg, record, self.root)
 
     def look(self):
         now = fingerprint(self.source, self.cfg, self.code, self.root)

@@ -170,10 +170,15 @@ def test_the_check_and_the_listing_count_the_same_losses(tmp_path):
     make_tar(tmp_path / "tars/2.tar", [("a.png", picture(3)), (link, b""), ("x.txt", b"")])
     images, _, verdict = check_set("tar", "none", path, {})
     cfg = {"kind": "tar", "labels": "none", "options": {}, "shards": 1}
-    listing = scan(tmp_path / "tars", cfg, {})
-    lost = [row["image_id"] for row in listing.rejected if row["lost"]]
-    assert (images, len(listing.rows), lost) == (1, 1, ["a.png", "c.png"])
+    listing = scan(tmp_path / "tars", cfg)
+    lost = [row["image_id"] for row in listing.rejected.to_pylist() if row["lost"]]
+    assert (images, len(listing.table), lost) == (1, 1, ["a.png", "c.png"])
     assert verdict.startswith("2 files cannot be used (first: a.png: same image id as")
+
+
+def test_an_archive_whose_name_is_no_text_is_refused(tmp_path):
+    make_tar(tmp_path / os.fsdecode(b"a\xff.tar"), [("a.png", picture(1))])
+    assert "a�.tar: name is not UTF-8" in refusal("tar", tmp_path)
 
 
 def test_folders_may_be_nested_deeper_than_calls_can_be(tmp_path):

@@ -79,14 +79,14 @@ def test_readers_read_no_further_than_they_must(monkeypatch):
 def test_image_readers_of_a_folder_and_of_an_image_that_is_gone(folder, tmp_path):
     cfg = {"kind": "folder", "labels": None, "options": {}, "shards": 2}
     locators = tmp_path / "locators.parquet"
-    containers.write_locators(locators, scan(folder, cfg, {}), cfg)
+    containers.write_locators(locators, scan(folder, cfg), cfg)
     (read,) = containers.image_readers(["cat/1.png"], folder, locators)
     assert read() == folder / "cat/1.png"
 
     names = [f"{i}.png" for i in range(8)]
     make_tar(tmp_path / "a.tar", [(name, picture(i)) for i, name in enumerate(names)])
     cfg["kind"] = "tar"
-    containers.write_locators(locators, scan(tmp_path / "a.tar", cfg, {}), cfg)
+    containers.write_locators(locators, scan(tmp_path / "a.tar", cfg), cfg)
     *reads, last = containers.image_readers([*names, "gone.png"], tmp_path / "a.tar", locators)
     assert [read() for read in reads] == [picture(i) for i in range(8)]
     with pytest.raises(BadImage, match="no longer in its container"):

@@ -2,10 +2,12 @@
 
 import os
 
+import pyarrow as pa
 import pytest
 from image_files import list_rows, make_tar, picture
 from PIL import Image
 
+from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import listing
 from workflow_scripts.lib.images.record import RECORD, read_hashes, write_record
@@ -19,22 +21,22 @@ def save(path, side=9):
 def test_known_hashes_spare_reading_unchanged_files_only(tmp_path):
     photos, table = tmp_path / "photos", tmp_path / "hashes.parquet"
     save(photos / "a.png")
+    cfg = {"kind": "folder", "labels": None, "options": {}, "shards": 1}
+    listed = listing.scan(photos, cfg)
     row = list_rows(photos)[0]["a.png"]
-    assert read_hashes(table) == {}
-    write_record(table, listing.Listing([[row]], [], False), {})
-    known = read_hashes(table)
-    assert known == {
-        tuple(row[n] for n in RECORD.names[:3]): tuple(row[n] for n in RECORD.names[3:])
-    }
-    assert list_rows(photos, known=known)[0] == {"a.png": row}
+    assert len(read_hashes(table)) == 0
+    write_record(table, listed, {})
+    known = {name: row[name] for name in RECORD.names}
+    assert read_hashes(table).to_pylist() == [known]
+    assert list_rows(photos, record=table)[0] == {"a.png": row}
 
-    marked = dict.fromkeys(known, (3, 1, 2, "on record"))
-    assert list_rows(photos, known=marked)[0]["a.png"]["sha256"] == "on record"
+    write_table(table, pa.Table.from_pylist([known | {"sha256": "on record"}], RECORD))
+    assert list_rows(photos, record=table)[0]["a.png"]["sha256"] == "on record"
     os.utime(photos / "a.png", ns=(row["mtime_ns"], row["mtime_ns"] + 1))
-    assert list_rows(photos, known=marked)[0]["a.png"]["sha256"] == row["sha256"]
+    assert list_rows(photos, record=table)[0]["a.png"]["sha256"] == row["sha256"]
 
     table.write_text("no table")
-    assert read_hashes(table) == {}
+    assert len(read_hashes(table)) == 0
 
 
 def test_many_files_to_read_are_announced(tmp_path, monkeypatch, capsys):
@@ -47,8 +49,8 @@ def test_many_files_to_read_are_announced(tmp_path, monkeypatch, capsys):
     rows, _ = list_rows(tmp_path)
     message = f"{tmp_path}: 4 files are new or changed; reading them\n"
     assert capsys.readouterr().err.startswith(message)
-    known = {tuple(r[n] for n in RECORD.names[:3]): (1, 2, 3, "x") for r in rows.values()}
-    list_rows(tmp_path, known=known)
+    write_table(tmp_path / ".hashes.parquet", pa.Table.from_pylist([*rows.values()], RECORD))
+    list_rows(tmp_path, record=tmp_path / ".hashes.parquet")
     assert capsys.readouterr().err == ""
 
 
@@ -58,12 +60,13 @@ def test_threads_give_the_same_listing(tmp_path, threads):
         save(tmp_path / f"{i % 4}/{i}.png", 5 + i)
     (tmp_path / "x.txt").write_text("no image")
     cfg = {"kind": "folder", "labels": None, "options": {}, "shards": 4}
-    found = listing.scan(tmp_path, cfg, {}, threads=threads)
-    assert [r["width"] for r in sorted(found.rows, key=lambda r: r["width"])] == list(range(5, 35))
+    found = listing.scan(tmp_path, cfg, threads=threads)
+    assert sorted(found.table["width"].to_pylist()) == list(range(5, 35))
     for number, shard in enumerate(found.shards):
-        assert {row["shard"] for row in shard} == {number}
-        assert [row["image_id"] for row in shard] == sorted(row["image_id"] for row in shard)
-    assert [row["path"] for row in found.rejected] == ["x.txt"]
+        assert set(shard["shard"].to_pylist()) == {number}
+        ids = shard["image_id"].to_pylist()
+        assert ids == sorted(ids)
+    assert found.rejected["path"].to_pylist() == ["x.txt"]
 
 
 def test_a_set_without_images_is_refused(tmp_path):
@@ -77,9 +80,9 @@ def test_archives_that_number_their_images_alike_lose_them(tmp_path, ids, lost):
     for seed in range(3):
         make_tar(tmp_path / f"{seed}.tar", [("0.png", picture(seed)), ("0.png", picture(9))])
     cfg = {"kind": "tar", "labels": None, "options": {"ids": ids}, "shards": 1}
-    found = listing.scan(tmp_path, cfg, {})
-    assert len(found.rows) == 3 - lost
-    by_file = {(row["file"], row["lost"]) for row in found.rejected}
+    found = listing.scan(tmp_path, cfg)
+    assert len(found.table) == 3 - lost
+    by_file = {(row["file"], row["lost"]) for row in found.rejected.to_pylist()}
     elsewhere = {(f"{seed}.tar", True) for seed in (1, 2)} if lost else set()
     assert {pair for pair in by_file if pair[1]} == elsewhere
     assert ("0.tar", False) in by_file  # the same name in the same archive

@@ -3,12 +3,13 @@
 import zlib
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images import manifest
-from workflow_scripts.lib.images.manifest import MANIFEST, read_shard, shard_of, write_rows
+from workflow_scripts.lib.images.manifest import LISTED, MANIFEST, read_shard, shard_of, write_rows
 
 
 def test_shard_depends_on_the_id_alone():
@@ -23,12 +24,10 @@ def sharded(tmp_path, monkeypatch):
     """A manifest of 3 shards of 10 rows, in row groups of 4 rows."""
     monkeypatch.setattr(manifest, "ROW_GROUP", 4)
     rows = [
-        dict.fromkeys(MANIFEST.names) | {"image_id": f"{shard}/{i}.png", "shard": shard}
-        for shard in (0, 1, 3)
-        for i in range(10)
+        {"image_id": f"{shard}/{i}.png", "shard": shard} for shard in (0, 1, 3) for i in range(10)
     ]
     path = tmp_path / "manifest.parquet"
-    write_rows(path, rows, MANIFEST)
+    write_rows(path, pa.Table.from_pylist(rows, LISTED), MANIFEST)
     return path
 
 

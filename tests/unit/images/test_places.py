@@ -26,7 +26,7 @@ def test_members_are_in_their_archive(tmp_path, root):
     make_tar(tmp_path / "tars/b.tar", [("x/1.png", picture(1)), ("x/2.png", picture(2))])
     make_tar(tmp_path / "tars/a.tar", [("x/3.png", picture(3))])
     cfg = {"kind": "tar", "labels": None, "options": {}, "shards": 1}
-    write_locators(tmp_path / "locators.parquet", scan(tmp_path / root, cfg, {}), cfg)
+    write_locators(tmp_path / "locators.parquet", scan(tmp_path / root, cfg), cfg)
     seeds = [2, 3, 1] if root == "tars" else [2, 1]
     ids = pa.array([f"x/{seed}.png" for seed in seeds])
     places = paths_of(ids, str(tmp_path / root), tmp_path / "locators.parquet")
@@ -40,9 +40,9 @@ def test_a_member_has_the_name_that_its_archive_gives_it(tmp_path, labels):
     members = [("./x/1.png", picture(1)), ("x/2.png", picture(2)), (".//3.png", picture(3))]
     archive = make_tar(tmp_path / "n01.tar", members)
     cfg = {"kind": "tar", "labels": labels, "options": {}, "shards": 1}
-    listing = scan(archive, cfg, {})
+    listing = scan(archive, cfg)
     write_locators(tmp_path / "locators.parquet", listing, cfg)
-    ids = [row["image_id"] for row in listing.rows]
+    ids = listing.table["image_id"].to_pylist()
     start = "n01/" if labels == "shard" else ""
     assert ids == [f"{start}{name}" for name in ("3.png", "x/1.png", "x/2.png")]
     places = paths_of(pa.array(ids), str(archive), tmp_path / "locators.parquet")

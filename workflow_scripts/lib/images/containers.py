@@ -13,13 +13,14 @@ hashes of the same files in a folder.
 """
 
 import logging
-import sys
+from array import array
 from collections import deque
 from fnmatch import fnmatch
 from functools import partial
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +28,7 @@ from workflow_scripts.lib.artifacts import read_meta, read_table
 from workflow_scripts.lib.columns import check_once, check_spelling
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import BadImage, measure
-from workflow_scripts.lib.images.entries import ListedImage, Locator
+from workflow_scripts.lib.images.entries import Locator
 from workflow_scripts.lib.images.folders import check_regular, walk
 from workflow_scripts.lib.images.manifest import (
     LOCATORS,
@@ -36,9 +37,23 @@ from workflow_scripts.lib.images.manifest import (
     read_shard,
     write_rows,
 )
+from workflow_scripts.lib.images.rows import Rows, tuples
 from workflow_scripts.lib.images.splits import splits_of
 
 MAX_HELD = 1 << 30  # bytes of images that wait in memory for their turn
+NOT_TEXT = "name is not UTF-8: rename the file"
+# An entry: its id, and its `Locator`.
+ENTRY = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("label", pa.string()),
+        ("reason", pa.string()),
+        ("member", pa.string()),
+    ]
+)
 
 
 def open_container(kind, path, labels=None, **options):
@@ -72,32 +87,36 @@ def write_locators(path, listing, cfg):
     `open_container`.
     """
     meta = {key: cfg[key] for key in ("kind", "labels", "options")}
-    rows = listing.rows if listing.archived else []
-    write_rows(path, rows, LOCATORS, meta | {"archived": listing.archived})
+    write_rows(path, listing.members, LOCATORS, meta | {"archived": listing.archived})
 
 
 def image_readers(ids, source, locators, shard=None):
     """Yield per image, in this order, a function that returns what `open_rgb` takes.
 
-    ids: image ids. source: the folder, archives or tables that hold the images. locators: a file
-    by `write_locators`. shard: the one that all ids are of, if they are; others are not read.
+    ids: image ids, a pyarrow array or a list. source: the folder, archives or tables that hold the
+    images. locators: a file by `write_locators`. shard: the one that all ids are of, if they are;
+    others are not read.
     The functions may run in any thread, and be pickled for another process. They raise BadImage;
     going on may raise InputError.
     """
     meta = read_meta(locators)
+    ids = pa.table({"image_id": pa.array(ids, pa.string()) if isinstance(ids, list) else ids})
     if not meta["archived"]:
-        return (partial(Path, source, image_id) for image_id in ids)
-    found = _locators(ids, locators, shard)
-    gone = Locator("", 0, 0, reason="no longer in its container")
+        return (partial(Path, source, image_id) for (image_id,) in tuples(ids))
     container = open_container(meta["kind"], source, meta["labels"], **meta["options"])
-    return readers(container, [found.get(image_id, gone) for image_id in ids])
+    return readers(container, _locators(ids["image_id"], locators, shard))
 
 
 def _locators(ids, path, shard):
-    """image id -> locator, of the given ids."""
+    """Yield the locators of the given ids, in this order."""
     table = read_table(path) if shard is None else read_shard(path, shard)
-    rows = table.filter(pc.is_in(table["image_id"], pa.array(ids, pa.string()))).to_pylist()
-    return {row["image_id"]: Locator(row["file"], row["offset"], row["size"]) for row in rows}
+    table = table.filter(pc.is_in(table["image_id"], ids))
+    places = table.select(["file", "offset", "size"]).take(pc.index_in(ids, table["image_id"]))
+    for file, offset, size in tuples(places):
+        if file is None:
+            yield Locator("", 0, 0, reason="no longer in its container")
+        else:
+            yield Locator(file, offset, size)
 
 
 def readers(container, locators):
@@ -162,25 +181,14 @@ class Container:
         self.root = path.parent if path.is_file() else path  # what the files are relative to
         self._statuses = {}  # file -> its os.stat_result
 
-    def row(self, image_id, locator):
-        """What is known of an entry before it is read, a `ListedImage`.
+    def status(self, locator):
+        """The os.stat_result of the file that holds an entry.
 
         Raises BadImage if the entry cannot be used, or OSError.
         """
         if locator["reason"]:
             raise BadImage(locator["reason"])
-        file = locator["file"]
-        status = self._status(file)
-        return ListedImage(
-            image_id=image_id,
-            path=image_id,
-            label=locator["label"] and sys.intern(locator["label"]),
-            file=file,
-            offset=locator["offset"],
-            member=locator["member"],
-            file_bytes=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-        )
+        return self._status(locator["file"])
 
     def measure(self, locator):
         """What `decode.measure` says of an entry. Raises as `read` does."""
@@ -188,24 +196,34 @@ class Container:
 
     def entries(self):
         """Yield (image_id, locator) of every entry; a repeated id can be used only once."""
-        first = {}
-        found = False
+        rows, hashes, first = Rows(ENTRY), array("q"), {}
         for name, locator in self._entries():
-            found = True
-            image_id = printable(name)
-            if image_id != name:
-                locator["reason"] = "name is not UTF-8: rename the file"
-            if locator["label"] is not None and not is_text(locator["label"]):
-                locator["label"], locator["reason"] = None, "label is no valid Unicode: correct it"
-            if not locator["reason"] and image_id in first:
-                file, offset = first[image_id].file, first[image_id].offset
-                where = printable(file) + ("" if offset is None else f":{offset}")
-                locator["reason"] = f"same image id as the entry at {where}{self.duplicate_hint}"
-            elif not locator["reason"]:
-                first[image_id] = locator
-            yield image_id, locator
-        if not found:
+            image_id = self._named(name, locator)
+            hashes.append(hash(image_id))
+            rows.append((image_id, *locator))
+        if not hashes:
             raise InputError(f"{self.path} holds no images: correct the path in the config.")
+        several = _repeated(hashes)  # few ids, so that no dict holds all of them
+        for image_id, *fields in rows.used_up():
+            locator = Locator(*fields)
+            if not locator.reason and hash(image_id) in several:
+                if image_id in first:
+                    locator.reason = f"same image id as the entry at {first[image_id]}"
+                    locator.reason += self.duplicate_hint
+                else:
+                    offset = "" if locator.offset is None else f":{locator.offset}"
+                    first[image_id] = locator.file + offset
+            yield image_id, locator
+
+    def _named(self, name, locator):
+        """An entry's id. The locator gets a reason if its texts cannot be stored."""
+        image_id = printable(name)
+        if image_id != name:
+            locator.reason = NOT_TEXT
+            locator.file, locator.member = printable(locator.file), None
+        if locator.label is not None and not is_text(locator.label):
+            locator.label, locator.reason = None, "label is no valid Unicode: correct it"
+        return image_id
 
     def read(self, locator):
         """The bytes of an image's file. Raises BadImage, or InputError for a changed container."""
@@ -224,6 +242,8 @@ class Container:
         files = sorted(path for path in paths if path.lower().endswith(suffixes))
         for file in files:
             check_regular(self.root / file)
+            if printable(file) != file:
+                raise InputError(f"{self.root}/{printable(file)}: {NOT_TEXT}.")
         if not files:
             raise InputError(f"Folder {self.path} holds no {' or '.join(suffixes)} file.")
         if self.pattern:
@@ -252,6 +272,12 @@ class Container:
         if file not in self._statuses:
             self._statuses[file] = (self.root / file).stat()
         return self._statuses[file]
+
+
+def _repeated(hashes):
+    """The values that are in an array more than once, as a set."""
+    values = np.sort(np.frombuffer(hashes, np.int64))
+    return set(values[1:][values[1:] == values[:-1]].tolist())
 
 
 def normal(name):

@@ -1,22 +1,12 @@
-"""What is known of an entry of a container, and of an image that is listed: small, as sets have
-millions of them.
-"""
+"""What is known of an entry of a container: small, and gone once it was looked at."""
 
 from dataclasses import dataclass
-
-
-class ByName:
-    """Fields are read as those of a dict."""
-
-    __slots__ = ()
-
-    def __getitem__(self, field):
-        return getattr(self, field)
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
-class Locator(ByName):
-    """Where an entry is, of which a container has millions.
+class Locator:
+    """Where an entry is.
 
     file: relative to the container. offset: bytes; of files None, of Parquet the row. size: bytes;
     of Parquet None, since only `read` reads images. reason: why the entry cannot be used, or None.
@@ -30,30 +20,22 @@ class Locator(ByName):
     reason: str | None = None
     member: str | None = None
 
+    def __getitem__(self, field):
+        return getattr(self, field)
+
     def __setitem__(self, field, value):
         setattr(self, field, value)
 
+    def __iter__(self):
+        return iter((self.file, self.offset, self.size, self.label, self.reason, self.member))
 
-@dataclass(slots=True)
-class ListedImage(ByName):
-    """An image of a set, of which a listing holds millions: what MANIFEST, LOCATORS and the record
-    of the set say of it, by the names of their columns.
 
-    file_bytes, mtime_ns: size and time of the file that holds it, `file`. The second half is known
-    when it was read and dealt to a shard.
-    """
+class Rejected(NamedTuple):
+    """A row of manifest.QUARANTINE: an entry that cannot be used."""
 
     image_id: str
     path: str
-    label: str | None
-    file: str
-    offset: int | None
-    member: str | None
-    file_bytes: int
-    mtime_ns: int
-    bytes: int | None = None
-    width: int | None = None
-    height: int | None = None
-    sha256: str | None = None
-    size: int | None = None
-    shard: int | None = None
+    file: str | None
+    stage: str
+    reason: str
+    lost: bool

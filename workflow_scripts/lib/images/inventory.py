@@ -7,7 +7,7 @@ from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.decode import EXTENSIONS, BadImage
 from workflow_scripts.lib.images.folder import list_folder
 from workflow_scripts.lib.images.listing import rejection
-from workflow_scripts.lib.images.losses import mark_repeated
+from workflow_scripts.lib.images.losses import repeats
 from workflow_scripts.lib.images.manifest import subfolder
 
 OK = "ok"
@@ -31,8 +31,8 @@ def images_in(kind, labels, options):
             rejected.append(rejection(container, image_id, locator, reason))
         else:
             images[image_id], files[image_id] = locator["label"], locator["file"]
-    mark_repeated(rejected, files, container.archived)
-    return images, [f"{row['image_id']}: {row['reason']}" for row in rejected if row["lost"]]
+    lost = [row for row in rejected if row.lost and not repeats(row, files, container.archived)]
+    return images, [f"{row.image_id}: {row.reason}" for row in lost]
 
 
 def check_set(kind, labels, options, expected):

@@ -1,149 +1,172 @@
 """Listing an image set: every entry of its container ends as an image of a shard or as rejected."""
 
+import itertools
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.decode import BadImage
-from workflow_scripts.lib.images.losses import is_lost, mark_repeated
-from workflow_scripts.lib.images.manifest import printable, shard_of
+from workflow_scripts.lib.images.entries import Locator, Rejected
+from workflow_scripts.lib.images.losses import is_lost, repeats
+from workflow_scripts.lib.images.manifest import LISTED, QUARANTINE, printable, shard_of
+from workflow_scripts.lib.images.record import NOTHING, read_hashes
+from workflow_scripts.lib.images.rows import Rows, in_order, taken, tuples
 from workflow_scripts.lib.job import progress
 
 CHUNK = 256  # files per task of a thread, at most
 MANY = 1000  # files that are read without a word
+# What is known of an image before it is read, `size` of an entry of an archive; and then.
+FOUND = pa.schema([*(LISTED.field(i) for i in range(7)), ("size", pa.int64())])
+MEASURES = ("bytes", "width", "height", "sha256")  # as `Container.measure` returns them
+READ = pa.schema([*FOUND, *(LISTED.field(name) for name in MEASURES)])
 
 
 class Listing(NamedTuple):
-    """What a set holds, sorted by image_id."""
+    """What a set holds."""
 
-    shards: list  # per shard a list of ListedImages
-    rejected: list  # rows of QUARANTINE
+    table: pa.Table  # of LISTED, sorted by shard, then image_id
+    rejected: pa.Table  # of QUARANTINE, sorted by image_id
+    count: int  # of shards
     archived: bool  # whether images are no files of their own, and need locators
 
     @property
-    def rows(self):
-        """The rows of all shards, in the order of the manifest."""
-        return [row for shard in self.shards for row in shard]
+    def shards(self):
+        """The rows of each shard, Tables."""
+        sizes = np.bincount(self.table["shard"].to_numpy(), minlength=self.count)
+        starts = np.cumsum([0, *sizes])
+        return [self.table.slice(*part) for part in zip(starts, sizes, strict=False)]
 
     @property
-    def labelled(self):
-        """Whether an image has a label."""
-        return any(row.label is not None for shard in self.shards for row in shard)
+    def members(self):
+        """The rows that need locators: all or none."""
+        return self.table if self.archived else self.table.slice(0, 0)
 
 
-def scan(source, cfg, known, root=None, threads=1):
+def scan(source, cfg, record=None, root=None, threads=1):
     """List an image set.
 
     source: a folder, an archive or a table, or a folder of these. cfg: kind, labels and options of
-    `open_container`, and the number of shards. known: what `record.read_hashes` returned; a file of
-    the same path, size and time is not read again. root: the folder that a list's paths are
-    relative to. threads: how many read files.
+    `open_container`, and the number of shards. record: path of the set's record (see `record.py`),
+    if it has one; a file of the same path, size and time is not read again. root: the folder that
+    a list's paths are relative to. threads: how many read files.
 
     Returns a Listing. Raises InputError if no file is an image or the container is damaged, and
     OSError if a folder cannot be read.
     """
     options = cfg["options"] | ({"root": root} if root else {})
     container = open_container(cfg["kind"], source, cfg["labels"], **options)
-    rows, new, rejected = _compared(container, known)
+    rejected = Rows(QUARANTINE)
+    same, new = _compared(_found(container, rejected), record)
     if len(new) > MANY:
         text = f"{source}: {len(new):,} files are new or changed; reading them"
         print(text, file=sys.stderr, flush=True)
-    read, unreadable = _read(container, new, threads)
-    rows, rejected = rows + read, rejected + unreadable
-    if not rows:
-        first = rejected[0]
+    images = pa.concat_tables([same, _read(container, new, rejected, threads)])
+    rejected = rejected.table()
+    del same, new  # their memory is free for what follows
+    if not len(images):
+        ((path, reason),) = tuples(rejected.slice(0, 1).select(["path", "reason"]))
         raise InputError(
             f"None of the {len(rejected)} files in {source} is an image that can be read "
-            f"(first: {first['path']}: {first['reason']})."
+            f"(first: {path}: {reason})."
         )
-    ids = {row["image_id"] for row in rejected}
-    files = {row.image_id: row.file for row in rows if row.image_id in ids}
-    mark_repeated(rejected, files, container.archived)
-    rejected = sorted(rejected, key=_image_id)
-    return Listing(_dealt(rows, cfg["shards"]), rejected, container.archived)
+    rejected = _without_repeated(rejected, images, container.archived)
+    return Listing(_dealt(images, cfg["shards"]), rejected, cfg["shards"], container.archived)
 
 
-def _compared(container, known):
-    """Rows of known files, (row, locator) of those that must be read, and rejected rows."""
-    rows, new, rejected = [], [], []
+def _found(container, rejected):
+    """What may be images, a Table of FOUND; `rejected` gets the others."""
+    found = Rows(FOUND)
     for image_id, locator in container.entries():
         try:
-            row = container.row(image_id, locator)
+            status = container.status(locator)
         except BadImage as reason:
             rejected.append(rejection(container, image_id, locator, reason))
             continue
-        found = known.get((row.path, row.file_bytes, row.mtime_ns))
-        if found:
-            rows.append(_measured(row, found))
-        else:
-            new.append((row, locator))
-    return rows, new, rejected
+        file, offset, size, label, _, member = locator
+        times = status.st_size, status.st_mtime_ns
+        found.append((image_id, label, file, offset, member, *times, size))
+    return found.table()
 
 
-def _read(container, new, threads):
-    """Rows and rejected rows of files that must be read; new: pairs of row and locator."""
+def _compared(found, record):
+    """Known images with their measures, a Table of READ, and the others, one of FOUND."""
+    known = read_hashes(record) if record else NOTHING
+    numbers = pc.index_in(found["image_id"], known["path"]).combine_chunks()
+    times = (pc.equal(found[key], taken(known[key], numbers)) for key in ("file_bytes", "mtime_ns"))
+    unchanged = pc.fill_null(pc.and_(*times), False)
+    same, numbers = found.filter(unchanged), numbers.filter(unchanged.combine_chunks())
+    for name in MEASURES:
+        same = same.append_column(READ.field(name), taken(known[name], numbers))
+    return same, found.filter(pc.invert(unchanged))
 
-    def read(pair):
-        row, locator = pair
+
+def _read(container, new, rejected, threads):
+    """Read files, a Table of FOUND. Returns the images, one of READ; `rejected` gets the others."""
+
+    def read(row):
+        image_id, _, file, offset, *_, size = row
+        locator = Locator(file, offset, size)
         try:
-            return _measured(row, container.measure(locator))
+            return (*row, *container.measure(locator))
         except BadImage as reason:
-            return rejection(container, row.image_id, locator, reason)
+            return rejection(container, image_id, locator, reason)
 
     # One thread keeps the order of storage, which compressed archives are read in.
-    found = mapped(read, new, 1 if container.sequential else threads)
+    rows = mapped(read, tuples(new), len(new), 1 if container.sequential else threads)
     if len(new) > MANY:
-        found = progress(found, total=len(new), unit="files")
-    rows, rejected = [], []
-    for row in found:
-        (rejected if isinstance(row, dict) else rows).append(row)
-    return rows, rejected
+        rows = progress(rows, total=len(new), unit="files")
+    images = Rows(READ)
+    for row in rows:
+        (rejected if isinstance(row, Rejected) else images).append(row)
+    return images.table()
 
 
-def mapped(function, items, threads):
-    """Map `function` over a list in threads, in order; in chunks, as each task costs more than a
-    small file. One thread uses the list up."""
+def mapped(function, items, total, threads):
+    """Map `function` over `total` items in threads, in order and little ahead; in chunks, as each
+    task costs more than a small file."""
     if threads == 1:
-        items.reverse()
-        while items:  # an item's memory is free for what comes of it
-            yield function(items.pop())
+        yield from map(function, items)
         return
-    size = min(CHUNK, len(items) // (4 * threads) + 1)
-    chunks = (items[start : start + size] for start in range(0, len(items), size))
+    size = min(CHUNK, total // (4 * threads) + 1)
     with ThreadPoolExecutor(threads) as pool:
-        for results in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
-            yield from results
-
-
-def _measured(row, measures):
-    row.bytes, row.width, row.height, row.sha256 = measures  # as `Container.measure` returns them
-    row.size = row.bytes
-    return row
+        waiting = deque()
+        while chunk := list(itertools.islice(items, size)):
+            waiting.append(pool.submit(lambda chunk: [function(item) for item in chunk], chunk))
+            if len(waiting) > 2 * threads:
+                yield from waiting.popleft().result()
+        for results in waiting:
+            yield from results.result()
 
 
 def rejection(container, image_id, locator, reason):
-    """The row of QUARANTINE of an entry that cannot be used. reason: a BadImage."""
+    """The `Rejected` row of an entry that cannot be used. reason: a BadImage."""
     name = printable(image_id)
-    return {
-        "image_id": name,
-        "path": name,
-        "file": printable(locator["file"]) if container.archived else None,
-        "stage": "list",
-        "reason": str(reason),
-        "lost": container.lists_images or is_lost(name, reason),
-    }
+    file = printable(locator["file"]) if container.archived else None
+    lost = container.lists_images or is_lost(name, reason)
+    return Rejected(name, name, file, "list", str(reason), lost)
 
 
-def _dealt(rows, count):
-    """Rows by shard, each sorted."""
-    shards = [[] for _ in range(count)]
-    for row in sorted(rows, key=_image_id):
-        row.shard = shard_of(row.image_id, count)
-        shards[row.shard].append(row)
-    return shards
+def _without_repeated(rejected, images, archived):
+    """The rejected rows, sorted; those that repeat the id of an image are not lost."""
+    repeated = images.filter(pc.is_in(images["image_id"], rejected["image_id"]))
+    files = dict(tuples(repeated.select(["image_id", "file"])))
+    rows = map(Rejected._make, tuples(rejected))
+    lost = [row.lost and not repeats(row, files, archived) for row in rows]
+    at = rejected.schema.get_field_index("lost")
+    rejected = rejected.set_column(at, QUARANTINE.field("lost"), pa.array(lost, pa.bool_()))
+    return in_order(rejected, ["image_id"])
 
 
-def _image_id(row):
-    return row["image_id"]
+def _dealt(images, count):
+    """Images with their shards, of `count`, a Table of LISTED, sorted."""
+    ids = tuples(images.select(["image_id"]))
+    shards = np.fromiter((shard_of(*row, count) for row in ids), np.int32, len(images))
+    images = images.append_column("shard", pa.array(shards)).select(LISTED.names)
+    return in_order(images, ["shard", "image_id"])

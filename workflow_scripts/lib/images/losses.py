@@ -23,16 +23,14 @@ def is_lost(image_id, reason):
     return isinstance(reason, BrokenImage) or (path.suffix.lower() in EXTENSIONS and not hidden)
 
 
-def mark_repeated(rejected, files, archived):
-    """Set `lost` of rejected rows to False where they repeat the id of an image; nothing is lost
-    then, unless the two are in different archives, which number their images alike.
+def repeats(rejected, files, archived):
+    """Whether a `Rejected` repeats the id of an image; nothing is lost then, unless the two are in
+    different archives, which number their images alike.
 
     files: image id -> file, of the images that can be used. archived: whether files are archives.
     """
-    for row in rejected:
-        file = files.get(row["image_id"])
-        if file is not None and (not archived or row["file"] == file):
-            row["lost"] = False
+    file = files.get(rejected.image_id)
+    return file is not None and (not archived or rejected.file == file)
 
 
 def check_losses(image_set, files, reasons, limit, part=""):

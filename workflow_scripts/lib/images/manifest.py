@@ -12,7 +12,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import unreadable, write_table
+from workflow_scripts.lib.images.rows import ROW_GROUP
 
+# What a listing knows of an image; file_bytes, mtime_ns: of the file that holds it.
+LISTED = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("label", pa.string()),
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("member", pa.string()),
+        ("file_bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+        ("shard", pa.int32()),
+    ]
+)
+SAME = {"path": "image_id", "size": "bytes"}  # columns that other tables call otherwise
 # Sorted by shard, then image_id; equal images have equal manifests, wherever they are stored.
 MANIFEST = pa.schema(
     [
@@ -44,11 +63,12 @@ QUARANTINE = pa.schema(
     [(name, pa.string()) for name in ("image_id", "path", "file", "stage", "reason")]
     + [("lost", pa.bool_())]
 )
-ROW_GROUP = 65_536  # rows that are read together, so a reader of one shard reads little more
 
 
 def printable(path):
     """A path as valid Unicode: bytes of a file name that are not UTF-8 become U+FFFD."""
+    if path.isascii():
+        return path
     return os.fsencode(path).decode("utf-8", errors="replace")
 
 
@@ -77,17 +97,16 @@ def subfolder(image_id):
     return folder if slash else None
 
 
-def write_rows(path, rows, schema, meta=None):
-    """Write rows, sorted by shard, as a table that `read_shard` reads; see `write_table`."""
-    write_table(path, table_of(rows, schema), meta, row_group_size=ROW_GROUP)
+def write_rows(path, listed, schema, meta=None):
+    """Write a Table of LISTED, sorted by shard, as a table that `read_shard` reads; see
+    `write_table`. A reader of one shard reads little more, as rows are stored in small groups."""
+    write_table(path, columns_of(listed, schema), meta, row_group_size=ROW_GROUP)
 
 
-def table_of(rows, schema):
-    """The columns of a schema of rows, ListedImages or dicts, as a pyarrow Table."""
-    columns = (
-        pa.array((row[field.name] for row in rows), field.type, size=len(rows)) for field in schema
-    )
-    return pa.table(list(columns), schema=schema)
+def columns_of(listed, schema):
+    """The columns of a schema, of a Table of LISTED."""
+    columns = [listed[SAME.get(name, name)] for name in schema.names]
+    return pa.table(columns, schema=schema)
 
 
 def read_shard(path, shard):

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.manifest import LOCATORS, MANIFEST, QUARANTINE, table_of
+from workflow_scripts.lib.images.manifest import LOCATORS, MANIFEST, columns_of
+from workflow_scripts.lib.images.rows import tuples
 
 RECORD = pa.schema(
     [
@@ -26,19 +27,17 @@ RECORD = pa.schema(
         ("sha256", pa.string()),
     ]
 )
+NOTHING = RECORD.empty_table()  # what is known without a record
 
 
 def read_hashes(path):
-    """Known hashes, (path, file_bytes, mtime_ns) -> (bytes, width, height, sha256); {} without."""
+    """What is known of the files that were listed last, a Table of RECORD."""
     if not Path(path).exists():
-        return {}
+        return NOTHING
     try:
-        columns = read_table(path).cast(RECORD).to_pydict()
+        return read_table(path).cast(RECORD)
     except (InputError, ValueError):  # a broken record costs time, not correctness
-        return {}
-    keys = zip(*(columns[name] for name in RECORD.names[:3]), strict=True)
-    values = zip(*(columns[name] for name in RECORD.names[3:]), strict=True)
-    return dict(zip(keys, values, strict=True))
+        return NOTHING
 
 
 def read_record(path):
@@ -57,15 +56,15 @@ def write_record(path, listing, noted):
     noted: its `digests`, and fingerprint, that of the files before they were listed, and names,
     digest -> name of the states that are not called by their digest.
     """
-    write_table(path, table_of(listing.rows, RECORD), noted)
+    write_table(path, columns_of(listing.table, RECORD), noted)
 
 
 def digests(listing):
     """Digests (12 hex digits) of all that a listing writes, and of each shard's manifest."""
     # With its number, since one shard may come to be as empty as another was at first.
-    shards = [_digest(rows, MANIFEST, number) for number, rows in enumerate(listing.shards)]
-    places = _digest(listing.rows if listing.archived else [], LOCATORS)
-    parts = [*shards, places, _digest(listing.rejected, QUARANTINE)]
+    shards = [_digest(columns_of(s, MANIFEST), number) for number, s in enumerate(listing.shards)]
+    places = _digest(columns_of(listing.members, LOCATORS))
+    parts = [*shards, places, _digest(listing.rejected)]
     return {"listing": _short(hashlib.sha256("".join(parts).encode())), "shards": shards}
 
 
@@ -93,10 +92,10 @@ def _flat(state):
     return [state["listing"], *state["shards"]]
 
 
-def _digest(rows, schema, number=0):
+def _digest(table, number=0):
     digest = hashlib.sha256(b"%d" % number)
-    for row in rows:
-        digest.update(json.dumps([row[name] for name in schema.names]).encode())
+    for row in tuples(table):
+        digest.update(json.dumps(row).encode())
     return _short(digest)
 
 

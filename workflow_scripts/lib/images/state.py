@@ -38,7 +38,7 @@ def set_state(record, fingerprint, shards, scan):
     """Names of a set's state: {"listing": name, "shards": [name, ...]}, of 12 hex digits each.
 
     record: path of the set's record (see `record.py`), which need not exist. fingerprint: of the
-    files as they are now. shards: their number. scan: a function that takes known hashes and
+    files as they are now. shards: their number. scan: a function that takes this path and
     returns a `listing.Listing`; it may raise InputError or OSError.
 
     Without a record every name is the fingerprint, and nothing is read. With a record of this
@@ -83,7 +83,7 @@ def _decided(record, fingerprint, shards, scan):
         return _all_named(fingerprint, shards)
     if noted["fingerprint"] != fingerprint:
         try:
-            listing = scan(records.read_hashes(record))
+            listing = scan(record)
         except (InputError, OSError) as error:
             return _all_named(_digest([fingerprint, str(error)]), shards)
         noted |= {"fingerprint": fingerprint, **records.digests(listing)}

@@ -10,16 +10,20 @@ from collections import OrderedDict
 from functools import cached_property
 from pathlib import PurePosixPath
 
+import pyarrow as pa
+
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import (
     MAX_HELD,
+    NOT_TEXT,
     Container,
     normal,
     unsafe,
 )
 from workflow_scripts.lib.images.decode import EXTENSIONS
 from workflow_scripts.lib.images.entries import Locator
-from workflow_scripts.lib.images.manifest import subfolder
+from workflow_scripts.lib.images.manifest import printable, subfolder
+from workflow_scripts.lib.images.rows import Rows, tuples
 from workflow_scripts.lib.images.tar_headers import StrictTarInfo
 
 LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in this order of precedence
@@ -27,6 +31,16 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 MAX_LABEL_BYTES = 1 << 20  # of a label member; a class name is shorter
 OPEN_STREAMS = 16  # gzip files kept open, each at its own position
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
+# A member of an archive; `key`: of one that describes images, theirs.
+MEMBER = pa.schema(
+    [
+        ("name", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("reason", pa.string()),
+        ("key", pa.string()),
+    ]
+)
 
 
 class TarContainer(Container):
@@ -91,44 +105,44 @@ class TarContainer(Container):
 
     def _shard(self, file):
         """Entries of one archive. It is read to its end first: a label may follow its image."""
-        entries, images, sidecars, labels = [], set(), [], {}
+        members, described, labels = Rows(MEMBER), False, {}
         for member, content in self._members(file):
             name = normal(member.name)
             key, extension = split_key(name)
-            locator = Locator(
-                *(file, member.offset_data, member.size),
-                reason=_refusal(member, name),
-                member=member.name,
-            )
-            if not locator["reason"] and extension in LABEL_EXTENSIONS:
-                sidecars.append((key, name, locator))
+            place = member.offset_data, member.size
+            reason = _refusal(member, name)
+            if not reason and extension in LABEL_EXTENSIONS:
+                described = True
+                members.append((member.name, *place, None, key))
                 if content is not None:
                     label = _label_of(content, extension)
                     if any(label):
                         labels.setdefault((key, extension), set()).add(label)
                 continue
-            if not locator["reason"] and _suffix(extension) not in EXTENSIONS:
-                locator["reason"] = f"not an image by its extension: {extension or 'none'}"
-            if not locator["reason"] and member.size > MAX_HELD:  # it would be read as a whole
-                locator["reason"] = f"too many bytes: {member.size} exceed the limit of {MAX_HELD}"
-            if not locator["reason"]:
-                images.add(key)
-            entries.append((key, name, locator))
-        for key, name, locator in sidecars:
-            if key not in images:
-                locator["reason"] = f"describes no image: no image has the key {key}"
-                entries.append((key, name, locator))
-        for key, name, locator in sorted(entries, key=lambda entry: entry[2]["offset"]):
-            if not locator["reason"]:
-                self._set_label(locator, key, name, labels)
+            if not reason and _suffix(extension) not in EXTENSIONS:
+                reason = f"not an image by its extension: {extension or 'none'}"
+            if not reason and member.size > MAX_HELD:  # it would be read as a whole
+                reason = f"too many bytes: {member.size} exceed the limit of {MAX_HELD}"
+            members.append((printable(member.name), *place, reason, None))
+        images = _keys(members.table()) if described else ()
+        for member, offset, size, reason, key in members.used_up():
+            name = normal(member)
+            if key in images:
+                continue
+            if key is not None:
+                reason = f"describes no image: no image has the key {key}"
+            locator = Locator(file, offset, size, None, reason, member)
+            if not reason:
+                self._set_label(locator, name, labels)
             yield name, locator
 
-    def _set_label(self, locator, key, name, labels):
+    def _set_label(self, locator, name, labels):
         if self.labels == "subfolder":
             locator["label"] = subfolder(name)
         if self.labels == "shard":
             locator["label"] = PurePosixPath(_stem(locator["file"])).name
         if self.labels == "cls":
+            key = split_key(name)[0]
             found = [labels[key, e] for e in LABEL_EXTENSIONS if (key, e) in labels]
             if found and len(found[0]) > 1:
                 locator["reason"] = f"several label members of the key {key} disagree"
@@ -205,6 +219,12 @@ def split_key(name):
     return folder + slash + stem, (dot + extension).lower()
 
 
+def _keys(members):
+    """The keys that images have, a set. members: a Table of MEMBER."""
+    names = (name for name, _, _, reason, key in tuples(members) if key is None and not reason)
+    return {split_key(normal(name))[0] for name in names}
+
+
 def _suffix(extension):
     """The last part of an extension: ".png" of ".seg.png"."""
     return "." + extension.rpartition(".")[2]
@@ -242,6 +262,8 @@ def _damaged(path, error):
 
 def _refusal(member, name):
     """Why a member cannot be used, or None."""
+    if printable(name) != name:
+        return NOT_TEXT
     if member.islnk() or member.issym():
         return "link inside a tar file: store the file itself"
     if not member.isreg() or member.issparse():
