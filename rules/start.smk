@@ -9,7 +9,6 @@ from workflow_scripts.lib.locking import lock_of, running_writers, take_over_fol
 from workflow_scripts.lib.recipes import files_without_notes, notes_are_lost
 from workflow_scripts.lib.signals import handle_in_thread
 from workflow_scripts.lib.slurm import queued_jobs
-from workflow_scripts.lib.slurm import queued_jobs
 
 if IS_MAIN and take_over_folder():  # before Snakemake asks for its own lock
     logger.info("An earlier run was killed; its lock is removed.")

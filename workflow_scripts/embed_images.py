@@ -9,6 +9,7 @@ import logging
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta
@@ -18,6 +19,7 @@ from workflow_scripts.lib.encoders.shards import Shards
 from workflow_scripts.lib.encoders.stream import embedding
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import image_readers
+from workflow_scripts.lib.images.entries import Rejected
 from workflow_scripts.lib.images.listed import as_listed
 from workflow_scripts.lib.images.losses import check_losses
 from workflow_scripts.lib.images.manifest import QUARANTINE, read_shard, set_name
@@ -45,12 +47,12 @@ def embed_images(
     with embedding(encoder, threads) as embed:
         for shard, name in shards.items():
             if name not in parts:
-                rows = read_shard(manifest, shard).to_pylist()
-                reads = image_readers([row["image_id"] for row in rows], source, locators, shard)
-                both = zip(progress(rows, unit="images"), as_listed(rows, reads), strict=True)
-                found, bad = embed(read for _, read in both)
+                rows = read_shard(manifest, shard)
+                reads = as_listed(rows, image_readers(rows["image_id"], source, locators, shard))
+                blocks, bad = embed(progress(reads, total=len(rows), unit="images"))
+                note = parts.write(name, blocks, encoder.dim)
                 check_shard(manifest, shard, len(rows), bad)
-                parts.add(name, found, *tables_of(rows, bad))
+                parts.finish(name, note, *tables_of(rows, bad))
     parts.join({"encoder": encoder.describe(), "params": cfg})
 
 
@@ -65,16 +67,21 @@ def check_shard(manifest, shard, images, bad):
 
 
 def tables_of(rows, bad):
-    """The index of a shard's images and its quarantine. rows: of the manifest. bad: number ->
-    reason."""
-    kept = [row for number, row in enumerate(rows) if number not in bad]
+    """The index of a shard's images and its quarantine, Tables.
+
+    rows: of the manifest, a Table. bad: number -> reason.
+    """
+    kept = np.ones(len(rows), bool)
+    kept[list(bad)] = False
+    index = rows.select(IMAGE_INDEX.names).filter(pa.array(kept))
+    ids = rows["image_id"].take(pa.array(bad, pa.int64()))
     rejected = [
-        {**rows[number], "stage": "decode", "reason": str(reason), "lost": True}
-        for number, reason in bad.items()
+        Rejected(name, name, None, "decode", str(reason), True)
+        for name, reason in zip(ids.to_pylist(), bad.values(), strict=True)
     ]
     return (
-        pa.Table.from_pylist(kept, schema=IMAGE_INDEX),
-        pa.Table.from_pylist(rejected, schema=QUARANTINE),
+        index.cast(IMAGE_INDEX).combine_chunks(),
+        pa.Table.from_pylist([row._asdict() for row in rejected], schema=QUARANTINE),
     )
 
 

@@ -40,6 +40,9 @@ def test_the_note_of_an_array_says_what_it_is(tmp_path):
         "crc32": f"{zlib.crc32(rows.tobytes()):08x}",
     }
     np.testing.assert_array_equal(np.load(path), rows)
+    told = path.with_name("told.npy")
+    note = artifacts.write_blocks(told, [rows[:3], rows[3:]], (None, 3), np.int32)
+    assert (note["shape"], told.read_bytes()) == ([4, 3], path.read_bytes())
     with pytest.raises(ValueError, match="3 rows"):
         artifacts.write_blocks(path, [rows[:3]], (4, 3), np.int32)
 

@@ -44,21 +44,26 @@ def write_array(path, array):
 def write_blocks(path, blocks, shape, dtype):
     """Write blocks of rows as one `.npy` in one step, without holding them all.
 
-    blocks: iterable of arrays [b, ...]. shape: (n, ...), n the rows of all blocks.
+    blocks: iterable of arrays [b, ...]. shape: (n, ...), n the rows of all blocks, or None if only
+    they tell.
     Returns a note of what was written, a dict of path (below results), shape, dtype and the CRC-32
     of the values' bytes. The file beside the array keeps it as "array", for `read_array`.
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
+    n, *others = shape
     crc, rows = 0, 0
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header | {"shape": tuple(shape)})
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (n or 0, *others)})
         for block in blocks:
             values = np.ascontiguousarray(block, dtype)
             file.write(values)
             crc, rows = zlib.crc32(values, crc), rows + len(values)
-        if rows != shape[0]:
-            raise ValueError(f"{rows} rows for {path}, which is to have {shape[0]}")
-    note = {"path": place_of(path), "shape": list(shape), "dtype": str(np.dtype(dtype))}
+        if n is None:
+            file.seek(0)  # a header has room for any n
+            np.lib.format.write_array_header_1_0(file, header | {"shape": (rows, *others)})
+        elif rows != n:
+            raise ValueError(f"{rows} rows for {path}, which is to have {n}")
+    note = {"path": place_of(path), "shape": [rows, *others], "dtype": str(np.dtype(dtype))}
     return note | {"crc32": f"{crc:08x}"}
 
 

@@ -293,7 +293,7 @@ def check_same_encoder(images_meta, texts_meta):
 def write_rows(path, blocks, shape):
     """Write blocks of embeddings as one float16 `.npy` in one step, without holding them all.
 
-    blocks: iterable of float [b, d], n rows in all. shape: (n, d). Returns the array's note, for
-    its index (`artifacts.write_blocks`).
+    blocks: iterable of float [b, d], n rows in all. shape: (n, d), or (None, d) if only they tell
+    n. Returns the array's note, for its index (`artifacts.write_blocks`).
     """
     return artifacts.write_blocks(path, blocks, shape, np.float16)

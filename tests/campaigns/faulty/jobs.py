@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 from campaign import TESTS
 from faulty.disks import can_mount, fill, small_disk
 from inputs.outcomes import refused
@@ -78,7 +79,7 @@ def hung_worker(folder):
 
 
 def changing_source(folder):
-    image, rows = folder / "a.png", [{"path": "a.png", "sha256": "0" * 64}]
+    image, rows = folder / "a.png", pa.table({"path": ["a.png"], "sha256": ["0" * 64]})
     image.write_bytes(b"other than listed")
     (read,) = as_listed(rows, [partial(Path, image)])
     refused(read, "a.png", "run again")

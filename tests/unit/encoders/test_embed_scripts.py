@@ -70,16 +70,21 @@ def test_an_image_deleted_after_listing_goes_to_the_quarantine(folder, tmp_path,
         run_embed(manifest, folder, checkpoint, tmp_path / "out")
 
 
+def embedded(embed, reads):
+    blocks, bad = embed(reads)
+    return np.concatenate(list(blocks)), bad
+
+
 def test_any_number_of_threads_embeds_alike(folder, checkpoint):
     encoder = load({"checkpoint": checkpoint, "device": "cpu", "batch_size": 3})
     paths = 4 * sorted(path for path in folder.rglob("*") if path.is_file())
     assert len(paths) > 2 * stream.CHUNK  # several processes have work
     reads = [partial(Path, path) for path in paths]
     with stream.embedding(encoder, threads=1) as embed:
-        one, bad = embed(reads)
+        one, bad = embedded(embed, reads)
     with stream.embedding(encoder, threads=3) as embed:
-        several, also_bad = embed(reads)
-        again, _ = embed(reads)  # by the same processes
+        several, also_bad = embedded(embed, reads)
+        again, _ = embedded(embed, reads)  # by the same processes
     np.testing.assert_array_equal(one, again)
     np.testing.assert_array_equal(one, several)
     assert {i: str(reason) for i, reason in bad.items()} == {

@@ -35,7 +35,9 @@ def run(folder, names, kill_before=None):
         if name == kill_before:
             return added
         if name not in shards:
-            shards.add(name, *shard(name))
+            rows, index, quarantine = shard(name)
+            note = shards.write(name, [rows[:1], rows[1:]], 5)
+            shards.finish(name, note, index, quarantine)
             added += name
     shards.join({"made": "here"})
     return added

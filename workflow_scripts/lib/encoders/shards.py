@@ -20,7 +20,6 @@ import pyarrow as pa
 from workflow_scripts.lib.artifacts import (
     read_array,
     read_table,
-    write_array,
     write_table,
     write_text,
 )
@@ -51,13 +50,13 @@ class Shards:
     def __contains__(self, name):
         return Path(self._file(name, INDEX)).exists()
 
-    def add(self, name, rows, index, quarantine):
-        """Store a finished shard.
+    def write(self, name, blocks, dim):
+        """Store the embeddings of a shard, float [b, dim] each; returns their note for `finish`."""
+        return write_rows(self._file(name, ARRAY), blocks, (None, dim))
 
-        rows: float16 [n, d]. index, quarantine: pyarrow Tables, the index with n rows.
-        """
+    def finish(self, name, note, index, quarantine):
+        """Store what belongs to n embeddings: index, of n rows, and quarantine, Tables."""
         write_table(self._file(name, QUARANTINED), quarantine)
-        note = write_array(self._file(name, ARRAY), rows)
         write_table(self._file(name, INDEX), index, {"array": note})  # with it, it is finished
 
     def join(self, meta):
@@ -109,7 +108,8 @@ class Shards:
             note["names"], *map(pairwise, ends), strict=True
         ):
             if name in self._names and name not in self:
-                self.add(name, array[start:end], index[start:end], quarantine[first:stop])
+                array_note = self.write(name, [array[start:end]], array.shape[1])
+                self.finish(name, array_note, index[start:end], quarantine[first:stop])
 
 
 def _digest(path):

@@ -34,9 +34,10 @@ def embedding(encoder, threads=1):
 
     encoder: an `encoders.base.Encoder`. The function takes an iterable of functions that return
     what `open_rgb` takes; where several threads are given, or a GPU, they are pickled and run in
-    `threads` processes. It returns (unit-norm embeddings, float16 [n, d], of the images that can be
-    decoded, in order; number of every other image -> BadImage). They do not depend on the number of
-    threads. It raises InputError if a process is killed.
+    `threads` processes. It returns an iterator over blocks of unit-norm embeddings, float16 [b, d],
+    of the images that can be decoded, in order; and a dict that gets the number of every other
+    image -> BadImage meanwhile. They do not depend on the number of threads. The iterator raises
+    InputError if a process is killed.
     """
     alone = threads == 1 and encoder.on_cpu
     ahead = 1 if alone else 2 * threads + 2
@@ -48,24 +49,23 @@ def embedding(encoder, threads=1):
             chunks = (decode(slots, encoder.preprocess, job) for job in jobs)
         else:
             chunks = prefetched(partial(_decode, encoder.preprocess), jobs, pool, ahead)
-        return embed_chunks(encoder, chunks, slots)
+        bad = {}
+        return embed_chunks(encoder, chunks, slots, bad), bad
 
     with contextlib.nullcontext() if alone else decoders(threads, slots) as pool:
         yield embed
 
 
-def embed_chunks(encoder, chunks, slots):
-    """Embed decoded images. chunks: what `decode` returns. Returns what `embedding` says."""
-    blocks, bad = [np.empty((0, encoder.dim), np.float16)], {}
+def embed_chunks(encoder, chunks, slots, bad):
+    """Yield blocks of embeddings, as `embedding` says. chunks: what `decode` returns."""
     waiting = None  # on a GPU, a batch is embedded while the next is put together
     for batch in pixel_batches(chunks, slots, encoder.batch_size, bad, not encoder.on_cpu):
         started = encoder.image_features(batch)
         if waiting is not None:
-            blocks.append(encoder.unit(waiting).astype(np.float16))
+            yield encoder.unit(waiting).astype(np.float16)
         waiting = started
     if waiting is not None:
-        blocks.append(encoder.unit(waiting).astype(np.float16))
-    return np.concatenate(blocks), bad
+        yield encoder.unit(waiting).astype(np.float16)
 
 
 # ---- decoding -------------------------------------------------------------------------------

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.decode import BadImage
+from workflow_scripts.lib.images.rows import tuples
 
 
 def as_listed(rows, reads):
     """Yield per image a function that returns the bytes of its file, if they are those of the list.
 
-    rows: dicts of the manifest. reads: as `containers.image_readers` yields them. The functions
+    rows: of the manifest, a Table. reads: as `containers.image_readers` yields them. The functions
     raise BadImage as those do, and InputError for a file that changed after it was listed.
     """
-    for row, read in zip(rows, reads, strict=True):
-        yield partial(_checked, read, row["path"], row["sha256"])
+    for (path, sha256), read in zip(tuples(rows.select(["path", "sha256"])), reads, strict=True):
+        yield partial(_checked, read, path, sha256)
 
 
 def _checked(read, path, sha256):
