@@ -30,7 +30,7 @@ def list_images(source, manifest, locators, quarantine, cfg, record, root=None, 
     listing = scan(source, cfg, record if recorded else None, root, threads)
     images, rejected = listing.table, listing.rejected
     logging.info("%d images, %d files in quarantine", len(images), len(rejected))
-    if images["label"].null_count == len(images):
+    if not listing.labelled:
         logging.info("no image has a label (labels: %s)", cfg["labels"])
     lost = rejected.filter(rejected["lost"])["reason"].to_pylist()
     limit = cfg["maximum_quarantine"]

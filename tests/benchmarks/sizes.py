@@ -1,11 +1,12 @@
-"""Memory and CPU time of stages as images grow, and what that makes of a million and a billion.
+"""Memory, CPU time and disk of stages as images grow, and what that makes of a million and more.
 
     OMP_NUM_THREADS=1 .venv/bin/python tests/benchmarks/sizes.py
 
-Every stage runs on generated float16 embeddings of 512 dimensions, at two sizes, in a process of
-its own. Of memory the peak of what is the process's alone counts (anonymous and shared memory, not
-the pages of mapped files, which the system takes back). The slope between the sizes is what an
-image costs; sizes beyond are extrapolated from it. No test looks at these numbers.
+Every stage runs on generated float16 embeddings of 512 dimensions, or on small image files, at two
+sizes, in a process of its own. Of memory the peak of what is the process's alone counts (anonymous
+and shared memory, not the pages of mapped files, which the system takes back); of the disk the
+files that the stage writes. The slope between the sizes is what an image costs; sizes beyond are
+extrapolated from it. No test looks at these numbers.
 """
 
 import argparse
@@ -72,9 +73,9 @@ def make(folder, n):
     write_text(folder / "graph.json", json.dumps({"array": note}))
 
 
-def make_archive(path, n):
+def make_archive(folder, n):
     """Write a tar file with n images of a few pixels, no two alike."""
-    with tarfile.open(path, "w") as archive:
+    with tarfile.open(folder / "images.tar", "w") as archive:
         for i in range(n):
             content = io.BytesIO()
             Image.fromarray(np.array([[i & 255, i >> 8 & 255, i >> 16]], np.uint8)).save(
@@ -87,10 +88,11 @@ def make_archive(path, n):
 
 
 class Stages:
-    """What is measured; a method per stage."""
+    """What is measured, a method per stage: its name in words, and what its time goes into."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, stage):
+        self.folder, self.out = folder, folder / stage  # the stage writes into `out`
+        self.listed = folder / "list_images"
         self.embeddings = sorted(map(str, folder.glob("0*.npy")))
         self.index = [str(Path(path).with_suffix(".parquet")) for path in self.embeddings]
 
@@ -100,39 +102,45 @@ class Stages:
         return open_embeddings(self.embeddings, self.index)
 
     def list_images(self):
-        """Listing small images in a tar file."""
+        """Listing small images in a tar file | headers, hashing"""
         from workflow_scripts.list_images import list_images
 
-        tables = [self.folder / f"{name}.parquet" for name in ("manifest", "locators", "lost")]
-        cfg = {"kind": "tar", "labels": "subfolder", "options": {}, "shards": 10, "state": None}
-        list_images(self.folder / "images.tar", *tables, cfg | {"maximum_quarantine": 0}, None)
+        tables = [self.out / f"{name}.parquet" for name in ("manifest", "locators", "lost")]
+        state = {"listing": "first", "shards": ["first"]}
+        cfg = {"kind": "tar", "labels": "subfolder", "options": {}, "shards": 1, "state": state}
+        record, cfg = self.listed / "hashes.parquet", cfg | {"maximum_quarantine": 0}
+        list_images(self.folder / "images.tar", *tables, cfg, record)
+
+    def list_again(self):
+        """Listing them again, unchanged | headers"""
+        self.list_images()
 
     def embed_images(self):
-        """Embedding one shard of ten, by the demo's encoder."""
+        """Embedding a shard, by the demo's encoder | decoding, encoder"""
         from workflow_scripts.embed_images import embed_images
 
         cfg = {"method": "open_clip", "checkpoint": str(TINYCLIP), "device": "cpu"}
-        tables = [self.folder / f"{name}.parquet" for name in ("manifest", "locators")]
+        tables = [self.listed / f"{name}.parquet" for name in ("manifest", "locators")]
         source, cfg = self.folder / "images.tar", cfg | {"batch_size": 64}
-        embed_images(tables[0], {0: "one"}, source, tables[1], [], cfg, self.folder / "shard.npy")
+        embed_images(tables[0], {0: "one"}, source, tables[1], [], cfg, self.out / "shard.npy")
 
     def read_ids(self):
-        """Opening embeddings and their ids."""
+        """Opening embeddings and their ids | checksums"""
         return self.images().ids
 
     def match_concepts(self):
-        """Best 5 of 20,000 words."""
+        """Best 5 of 20,000 words | images times words"""
         from workflow_scripts.match_concepts import match_concepts
 
         words = (self.folder / "words.npy", self.folder / "words.parquet")
-        match_concepts(self.embeddings, self.index, *words, 5, self.folder / "similarity.parquet")
+        match_concepts(self.embeddings, self.index, *words, 5, self.out / "similarity.parquet")
 
     def cluster_kmeans(self):
-        """k-means of 1,000 clusters, one iteration and the assignment."""
+        """k-means of 1,000 clusters, one iteration and the assignment | images times clusters"""
         self._cluster(KMEANS, {})
 
     def cluster_temi(self):
-        """TEMI of 1,000 clusters, 20 steps and the assignment."""
+        """TEMI of 1,000 clusters, 20 steps and the assignment | assignment"""
         files = {"neighbours": "graph.npy", "about_neighbours": "graph.json"}
         self._cluster(TEMI, {name: self.folder / file for name, file in files.items()})
 
@@ -140,12 +148,13 @@ class Stages:
         from workflow_scripts.cluster import cluster
 
         names = ("clusters", "model", "history", "cost")
-        outputs = SimpleNamespace(**{name: str(self.folder / f"{name}.out") for name in names})
+        outputs = SimpleNamespace(**{name: str(self.out / f"{name}.out") for name in names})
         cfg = cfg | {"k": K, "seed": 0}
         cluster(self.embeddings, self.index, inputs, cfg, "code", {"encoder": "e"}, outputs)
 
     def score_images(self):
-        """MCM and NegLabel, 1,000 positives and 3,000 negatives."""
+        """MCM and NegLabel, 1,000 positives and 3,000 negatives | images times words"""
+        from workflow_scripts.lib.artifacts import write_table
         from workflow_scripts.lib.detection.detectors import score_embeddings
         from workflow_scripts.lib.embeddings import read_texts
 
@@ -154,10 +163,16 @@ class Stages:
             "mcm": {"method": "mcm", "temperature": 1.0},
             "neglabel": {"method": "neglabel", "temperature": 0.01, "groups": 100, "seed": 0},
         }
-        score_embeddings(self.images(), words[:K], {"n": words[K : K + 3000]}, detectors)
+        images, negatives = self.images(), {"n": words[K : K + 3000]}
+        scores, nearest, cosines = score_embeddings(images, words[:K], negatives, detectors)
+        columns = {":".join(map(str, name)): values for name, values in scores.items()}
+        columns |= {"image_id": images.index["image_id"], "concept": nearest, "cosine": cosines}
+        write_table(self.out / "scores.parquet", columns)
 
 
 STAGES = [name for name in vars(Stages) if not name.startswith("_") and name != "images"]
+OF_FILES = ("list_images", "list_again", "embed_images")  # stages that open image files
+SIZES, FILE_SIZES = (100_000, 400_000), (20_000, 100_000)
 
 
 def anonymous():
@@ -168,7 +183,7 @@ def anonymous():
 
 
 def measure(stage, folder):
-    """Run a stage here; print the peak of its memory (bytes) and its CPU seconds as JSON."""
+    """Run a stage here; print the peak of its memory, what it wrote (bytes) and its CPU seconds."""
     peak, done = 0, threading.Event()
 
     def watch():
@@ -179,12 +194,14 @@ def measure(stage, folder):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    before = used()
-    getattr(Stages(folder), stage)()
+    stages, before = Stages(folder, stage), used()
+    stages.out.mkdir()
+    getattr(stages, stage)()
     seconds = used() - before
     done.set()
     watcher.join()
-    print(json.dumps({"memory": peak, "seconds": seconds}))
+    disk = sum(file.stat().st_size for file in stages.out.rglob("*"))
+    print(json.dumps({"memory": peak, "disk": disk, "seconds": seconds}))
 
 
 def measured(stage, folder):
@@ -194,28 +211,28 @@ def measured(stage, folder):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def table(sizes, found):
-    """Print what an image costs, and what follows for more images."""
-    few, many = sizes
+def table(found):
+    """Print what an image costs, and what follows for more. found: stage -> [(n, measures)] of two
+    sizes."""
     heads = [f"{unit}, {name}" for name in EXTRAPOLATED for unit in ("GB", "CPU h")]
-    print(f"| stage | MB at {few:,} | bytes an image | CPU us an image | {' | '.join(heads)} |")
-    print("| --- |" + " ---: |" * (3 + len(heads)))
-    for stage, (one, other) in found.items():
-        slopes = [(other[key] - one[key]) / (many - few) for key in ("memory", "seconds")]
-        memory, seconds = (max(0, slope) for slope in slopes)
-        cells = []
+    start = "stage | most of the time | images measured | MB at the fewer | bytes an image"
+    print(f"| {start} | bytes on disk | CPU us an image | {' | '.join(heads)} |")
+    print("| --- | --- |" + " ---: |" * (5 + len(heads)))
+    for stage, ((few, one), (many, other)) in found.items():
+        slopes = ((other[key] - one[key]) / (many - few) for key in ("memory", "disk", "seconds"))
+        memory, disk, seconds = (max(0, slope) for slope in slopes)
+        cells = [f"{few:,}, {many:,}", f"{one['memory'] / 1e6:,.0f}"]
+        cells += [f"{memory:,.0f}", f"{disk:,.0f}", f"{seconds * 1e6:,.1f}"]
         for n in EXTRAPOLATED.values():
             cells.append(f"{(one['memory'] + memory * (n - few)) / 1e9:,.1f}")
             cells.append(f"{(one['seconds'] + seconds * (n - few)) / 3600:,.2f}")
-        start = f"{one['memory'] / 1e6:,.0f} | {memory:,.0f} | {seconds * 1e6:,.1f}"
-        print(
-            f"| {getattr(Stages, stage).__doc__[:-1]} (`{stage}`) | {start} | {' | '.join(cells)} |"
-        )
+        name, dominates = getattr(Stages, stage).__doc__.split(" | ")
+        print(f"| {name} (`{stage}`) | {dominates} | {' | '.join(cells)} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs=2, default=[100_000, 400_000])
+    parser.add_argument("--sizes", type=int, nargs=2, help=f"default {SIZES}, or {FILE_SIZES}")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--stage")
     parser.add_argument("--folder", type=Path)
@@ -224,16 +241,17 @@ def main():
         measure(options.stage, options.folder)
         return
     found = {stage: [] for stage in options.stages}
-    with tempfile.TemporaryDirectory() as folder:
-        for n in options.sizes:
-            place = Path(folder, str(n))
-            place.mkdir()
-            make(place, n)
-            make_archive(place / "images.tar", n)
-            for stage in options.stages:
-                found[stage].append(measured(stage, place))
-    print(f"measured at {options.sizes[0]:,} and {options.sizes[1]:,} images; {processor()}\n")
-    table(options.sizes, found)
+    for stages, sizes, prepare in (
+        (OF_FILES, options.sizes or FILE_SIZES, make_archive),
+        ([s for s in STAGES if s not in OF_FILES], options.sizes or SIZES, make),
+    ):
+        for n in sizes if found.keys() & set(stages) else ():
+            with tempfile.TemporaryDirectory() as folder:
+                prepare(Path(folder), n)
+                for stage in (stage for stage in stages if stage in found):
+                    found[stage].append((n, measured(stage, folder)))
+    print(f"{processor()}\n")
+    table(found)
     print()
 
 

@@ -44,6 +44,11 @@ class Listing(NamedTuple):
         return [self.table.slice(*part) for part in zip(starts, sizes, strict=False)]
 
     @property
+    def labelled(self):
+        """Whether an image has a label."""
+        return self.table["label"].null_count < len(self.table)
+
+    @property
     def members(self):
         """The rows that need locators: all or none."""
         return self.table if self.archived else self.table.slice(0, 0)
