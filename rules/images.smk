@@ -211,12 +211,25 @@ def stored_images(image_set):
 def unless_made(rule, wildcards, files):
     """Files of a listing as inputs: a new listing re-runs the jobs whose own params changed.
 
-    To the others they are `ancient`. Not to all: Snakemake does not compare the params of a job
-    that has an `ancient` input which another job is about to write.
+    To the others they are files that no rule makes. To be `ancient` alone would not do: Snakemake
+    then looks at no param of what is below the listing, and forgets all else that changed.
     """
-    if IS_MAIN and RECIPES.is_made(rule, wildcards):
-        return {name: ancient(file) for name, file in files.items()}
+    if IS_MAIN and RECIPES.is_made(rule, wildcards) and are_there(files.values()):
+        return {name: of_no_rule(found) for name, found in files.items()}
     return files
+
+
+def are_there(files):
+    """Whether there is a file of this path, or of all in a nested list of paths."""
+    return os.path.exists(files) if isinstance(files, str) else all(map(are_there, files))
+
+
+def of_no_rule(files):
+    """Files as inputs without the rules that make them, which Snakemake finds by the text of a path."""
+    if not isinstance(files, str):
+        return list(map(of_no_rule, files))
+    folder, name = os.path.split(files)
+    return in_config(ancient(f"{folder}/./{name}" if folder else name))
 
 
 def shards_to_embed(wildcards):

@@ -46,3 +46,32 @@ def test_the_readme_shows_this_matrix():
     text = TARGET.read_text("utf-8")
     assert matrix() in text
     assert with_matrix(text) == text, "run `python tests/changes.py`"
+
+
+def note_added(project):
+    """A file that is no image: the set is listed again, and nothing is embedded."""
+    (project.folder / "photos/train/notes.txt").write_text("x")
+
+
+# What lists again without embedding, and what changes below.
+LISTED = {
+    "a file that is no image": note_added,
+    "how folders are listed": CASES["how folders are listed"][0],
+}
+BELOW = ["k of a clustering", "a parameter of a detector", "how the map is drawn", "a prompt"]
+
+
+@pytest.mark.parametrize("below", BELOW)
+@pytest.mark.parametrize("listed", LISTED)
+def test_a_new_listing_hides_no_other_change(finished, tmp_path, listed, below):
+    project = finished.copy(tmp_path / "project")
+    LISTED[listed](project)
+    foreseen = project.rules_run("-n")
+    assert foreseen["list_images"] and "embed_images" not in foreseen
+    change, expected = CASES[below]
+    change(project)
+    both = project.rules_run("-n")
+    assert both.keys() == foreseen.keys() | expected.keys()
+    assert {rule: both[rule] for rule in expected if rule not in foreseen} == {
+        rule: number for rule, number in expected.items() if rule not in foreseen
+    }
