@@ -47,7 +47,7 @@ def embed_images(
     with embedding(encoder, threads) as embed:
         for shard, name in shards.items():
             if name not in parts:
-                rows = read_shard(manifest, shard)
+                rows = read_shard(manifest, shard, IMAGE_INDEX.names)
                 reads = as_listed(rows, image_readers(rows["image_id"], source, locators, shard))
                 blocks, bad = embed(progress(reads, total=len(rows), unit="images"))
                 note = parts.write(name, blocks, encoder.dim)
@@ -69,11 +69,11 @@ def check_shard(manifest, shard, images, bad):
 def tables_of(rows, bad):
     """The index of a shard's images and its quarantine, Tables.
 
-    rows: of the manifest, a Table. bad: number -> reason.
+    rows: of the manifest, a Table of IMAGE_INDEX. bad: number -> reason.
     """
     kept = np.ones(len(rows), bool)
     kept[list(bad)] = False
-    index = rows.select(IMAGE_INDEX.names).filter(pa.array(kept))
+    index = rows.filter(pa.array(kept))
     ids = rows["image_id"].take(pa.array(bad, pa.int64()))
     rejected = [
         Rejected(name, name, None, "decode", str(reason), True)

@@ -79,7 +79,7 @@ def hung_worker(folder):
 
 
 def changing_source(folder):
-    image, rows = folder / "a.png", pa.table({"path": ["a.png"], "sha256": ["0" * 64]})
+    image, rows = folder / "a.png", pa.table({"image_id": ["a.png"], "sha256": ["0" * 64]})
     image.write_bytes(b"other than listed")
     (read,) = as_listed(rows, [partial(Path, image)])
     refused(read, "a.png", "run again")

@@ -109,9 +109,11 @@ def image_readers(ids, source, locators, shard=None):
 
 def _locators(ids, path, shard):
     """Yield the locators of the given ids, in this order."""
-    table = read_table(path) if shard is None else read_shard(path, shard)
+    columns = ["image_id", "file", "offset", "size"]
+    table = read_table(path, columns) if shard is None else read_shard(path, shard, columns)
     table = table.filter(pc.is_in(table["image_id"], ids))
-    places = table.select(["file", "offset", "size"]).take(pc.index_in(ids, table["image_id"]))
+    places = table.select(columns[1:]).take(pc.index_in(ids, table["image_id"]))
+    del table  # its memory is free for what follows
     for file, offset, size in tuples(places):
         if file is None:
             yield Locator("", 0, 0, reason="no longer in its container")

@@ -12,11 +12,12 @@ from workflow_scripts.lib.images.rows import tuples
 def as_listed(rows, reads):
     """Yield per image a function that returns the bytes of its file, if they are those of the list.
 
-    rows: of the manifest, a Table. reads: as `containers.image_readers` yields them. The functions
-    raise BadImage as those do, and InputError for a file that changed after it was listed.
+    rows: Table with image_id and sha256. reads: as `containers.image_readers` yields them. The
+    functions raise BadImage as those do, and InputError for a file that changed after it was listed.
     """
-    for (path, sha256), read in zip(tuples(rows.select(["path", "sha256"])), reads, strict=True):
-        yield partial(_checked, read, path, sha256)
+    listed = tuples(rows.select(["image_id", "sha256"]))
+    for (image_id, sha256), read in zip(listed, reads, strict=True):
+        yield partial(_checked, read, image_id, sha256)
 
 
 def _checked(read, path, sha256):

@@ -109,12 +109,13 @@ def columns_of(listed, schema):
     return pa.table(columns, schema=schema)
 
 
-def read_shard(path, shard):
+def read_shard(path, shard, columns=None):
     """The rows of one shard (int) of a manifest or of locators, as a pyarrow Table.
 
     Row groups without this shard are not read. Raises InputError if the file cannot be read.
     """
     try:
-        return pq.read_table(path, filters=[("shard", "=", shard)], partitioning=None)
+        chosen = [("shard", "=", shard)]
+        return pq.read_table(path, columns=columns, filters=chosen, partitioning=None)
     except (pa.ArrowInvalid, OSError) as error:
         raise unreadable(path, "Parquet file", error) from error
