@@ -70,9 +70,8 @@ def main():
         f"A plan for {N:,} images, d = {D} after embedding, K = {K:,}; {GPU_FLOPS / 1e12:,.0f} "
         f"TFLOP/s a card by its data sheet, of which {SHARE:.0%} are assumed:\n"
     )
-    print(
-        "| stage | scatters over | is reduced | operations | PFLOP | GPU-hours | TB of embeddings read |"
-    )
+    heads = "stage | scatters over | is reduced | operations | PFLOP | GPU-hours"
+    print(f"| {heads} | TB of embeddings read |")
     print("| --- | --- | --- | --- | ---: | ---: | ---: |")
     for stage, axis, reduced, formula, operations, read in stages():
         hours = operations / (GPU_FLOPS * SHARE) / 3600

@@ -13,7 +13,8 @@ def as_listed(rows, reads):
     """Yield per image a function that returns the bytes of its file, if they are those of the list.
 
     rows: Table with image_id and sha256. reads: as `containers.image_readers` yields them. The
-    functions raise BadImage as those do, and InputError for a file that changed after it was listed.
+    functions raise BadImage as those do, and InputError for a file that changed since it was
+    listed.
     """
     listed = tuples(rows.select(["image_id", "sha256"]))
     for (image_id, sha256), read in zip(listed, reads, strict=True):
