@@ -50,7 +50,8 @@ def clip_like(n, d, seed=0):
 
 def ours(precision):
     def run(images, rows, init, cfg):
-        task = Task(images, len(np.load(init)), cfg | {"precision": precision}, None, "-", "", init)
+        cfg = cfg | {"precision": precision}
+        task = Task(images, len(np.load(init)), cfg, None, f"{init}.state", "", init)
         return kmeans.fit(task).weights["centroids"]
 
     return run
@@ -58,7 +59,7 @@ def ours(precision):
 
 def from_two_levels(images, rows, init, cfg):
     cfg = cfg | {"precision": "bfloat16", "init": "two_level"}
-    task = Task(images, len(np.load(init)), cfg, None, "-", "")
+    task = Task(images, len(np.load(init)), cfg, None, f"{init}.state", "")
     return kmeans.fit(task).weights["centroids"]
 
 
