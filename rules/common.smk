@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from workflow_scripts.lib.config import queries as configuration
 from workflow_scripts.lib.config.paths import key_of
 from workflow_scripts.lib.config.resolve import resolve_config, with_own_blocks
-from workflow_scripts.lib.config.scored import with_scored
+from workflow_scripts.lib.config.scored import check_name, check_text, with_scored
 from workflow_scripts.lib.config.yaml_text import check_yaml
 from workflow_scripts.lib.digest import code_digest
 from workflow_scripts.lib.encoders.files import tokenizer_files, weights_files
@@ -42,6 +42,9 @@ try:
     if "detector" in MERGED:  # on the command line, for `snakemake score`
         from workflow_scripts.lib.detection.bundle import read_description
 
+        check_text("detector", MERGED["detector"])
+        if IS_MAIN:
+            check_name(MERGED)
         DETECTOR = read_description(MERGED["detector"])
         MERGED = with_scored(MERGED, DETECTOR["encoder"])
     CONFIG = resolve_config(MERGED)

@@ -5,7 +5,7 @@ need neither the training images nor other results. results/scored/{scored}/outl
 scored by one of them.
 """
 
-from workflow_scripts.lib.config.scored import START, scored_name
+from workflow_scripts.lib.config.scored import START, images_to_score, scored_name
 from workflow_scripts.lib.detection.methods import METHODS
 from workflow_scripts.lib.recipes import digest
 
@@ -121,12 +121,13 @@ def modules_of_detector(wildcards):
 
 def config_for_detector(wildcards):
     """The detector, with a digest since it is no input: Snakemake would make it anew, from the
-    training images. And what holds the images."""
+    training images. And what holds the images, and how they were given."""
     encoder = START + DETECTOR["encoder"]["name"]
     return {
         "detector": CONFIG["detector"],
         "content": digest(DETECTOR),
         "decide_by": CONFIG.get("decide_by"),
+        "images": list(images_to_score(CONFIG)),
         "root": root_of(START + wildcards.scored, encoder),
     }
 

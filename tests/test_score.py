@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ from changes import edit, set_key, word_added
 from detectors import COLUMNS, FOLDER, TEXTS, embeddings_of, scores_of
 from projects import MINI
 
-from workflow_scripts.lib.artifacts import read_meta
+from workflow_scripts.lib.artifacts import read_meta, write_table
+from workflow_scripts.lib.config.scored import check_name, scored_name
 from workflow_scripts.lib.detection import load_detector
+from workflow_scripts.lib.errors import InputError
 
 ENDS = {"embeddings": ".npy", "index": ".parquet"}
 
@@ -72,6 +75,7 @@ def test_score_embeds_new_images_only(scored, tmp_path):
     assert outliers(project)["score"].is_monotonic_increasing
     made = read_meta(project.folder / "results/scored/incoming/outliers.parquet")
     assert made["decide_by"] == "neglabel:rest"
+    assert made["images"] == ["folder", "incoming"]
     other = [*SCORE[:3], "--config", "list=few.csv", f"detector={FOLDER}"]
     names = [str(path.relative_to(project.folder)) for path in (image, image.parent / "000.png")]
     (project.folder / "few.csv").write_text("\n".join(["path", *names]) + "\n")
@@ -219,6 +223,9 @@ def test_score_says_what_is_missing(scored):
     embedded = said("--config", detector, "embeddings=a.npy", "index=a.parquet")
     assert "config: embeddings: the detector embeds images itself; give them by one of" in embedded
     assert "folder: gone does not exist" in said("--config", detector, "folder=gone")
+    assert "has the scores of folder=incoming" in said(
+        "--config", detector, "folder=photos/incoming"
+    )
     assert "is no stored detector" in said("--config", "detector=incoming", "folder=incoming")
     gone = said("--config", "detector=results/detectors/gone", "folder=incoming")
     assert "results/detectors/gone is no stored detector: no such file" in gone
@@ -227,3 +234,44 @@ def test_score_says_what_is_missing(scored):
     assert done.returncode
     log = (scored.folder / "results/logs/score_with_detector/incoming.log").read_text()
     assert "the detector has no score 'best'; it has mcm" in log
+
+
+@pytest.mark.parametrize(
+    "kind, path, name",
+    [
+        ("folder", "in/batch.1", "batch.1"),
+        ("folder", "/data/2024.01.05/", "2024.01.05"),
+        ("folder", "my photos (2)", "my_photos_2"),
+        ("folder", "photos.tar", "photos.tar"),
+        ("folder", "фото", "images"),
+        ("folder", "..", Path.cwd().parent.name),
+        ("tar", "in/batch.1.tar.gz", "batch.1"),
+        ("tar", "in/batch.1", "batch.1"),
+        ("list", "few.v2.CSV", "few.v2"),
+        ("embeddings", "own/new.npy", "new"),
+    ],
+)
+def test_scores_are_called_as_the_images(kind, path, name):
+    assert scored_name({kind: path}) == name
+    assert scored_name({kind: path, "name": "march"}) == "march"
+
+
+@pytest.mark.parametrize("key", ["folder", "name"])
+@pytest.mark.parametrize("value", [2024.1, True, None, {"a": "b"}, ""])
+def test_what_snakemake_took_for_no_text_is_named(key, value):
+    with pytest.raises(InputError, match=rf"config: {key}: .* is no text: begin a path with \./"):
+        scored_name({"folder": "new"} | {key: value})
+
+
+def test_scores_of_other_images_are_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = tmp_path / "results/scored/new/outliers.parquet"
+    made.parent.mkdir(parents=True)
+    check_name({"folder": "monday/new"})  # nothing is there
+    write_table(made, pa.table({"rank": [1]}), {"images": ["folder", "monday/new"]})
+    for same in ("monday/new", "./monday//new/", str(tmp_path / "monday/new")):
+        check_name({"folder": same})
+    for other in ({"folder": "tuesday/new"}, {"tar": "monday/new"}, {"list": "x", "name": "new"}):
+        with pytest.raises(InputError, match=r"results/scored/new has the scores of folder=monday"):
+            check_name(other)
+    check_name({"folder": "tuesday/new", "name": "tuesday"})

@@ -14,7 +14,8 @@ from workflow_scripts.lib.report.tables import write_frame
 
 def score_with_detector(inputs, cfg, outputs):
     """inputs: named paths, embeddings and index, locators or none. cfg: detector (its path),
-    decide_by (a column or None) and root: what holds the images, None of precomputed embeddings."""
+    decide_by (a column or None), images (the kind and path that were given, for `check_name`) and
+    root: what holds the images, None of precomputed embeddings."""
     detector = load_detector(cfg["detector"])
     images = open_embeddings(inputs.embeddings, inputs.index)
     detector.check_encoder(images.meta["encoder"])
@@ -22,7 +23,8 @@ def score_with_detector(inputs, cfg, outputs):
     paths, members = paths_of(ids, cfg["root"], inputs.locators or None)
     frame = detector.rank(ids, images, cfg["decide_by"], paths, members)
     decided_by = cfg["decide_by"] or detector.meta["decide_by"]
-    write_frame(outputs.parquet, frame, {"decide_by": decided_by})
+    made_of = {"decide_by": decided_by, "images": cfg["images"]}
+    write_frame(outputs.parquet, frame, made_of)
     write_text(outputs.csv, frame.to_csv(index=False))
 
 

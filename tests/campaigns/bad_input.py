@@ -12,6 +12,9 @@ EMBEDDINGS = "unit/encoders/test_bad_embeddings.py"
 BUNDLES = "unit/detection/test_bad_bundle.py"
 CHECKPOINTS = "unit/encoders/test_bad_checkpoints.py"
 FOUND = {
+    "a path that Snakemake took for a number had no remedy": (
+        "test_score.py::test_what_snakemake_took_for_no_text_is_named"
+    ),
     "a tar header of negative size read in a circle": (
         f"{CONTAINERS}::test_a_size_in_a_tar_header_that_no_file_has_is_named"
     ),

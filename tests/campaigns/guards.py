@@ -23,6 +23,9 @@ from workflow_scripts.list_images import list_images
 
 TITLE = "Scientific guards"
 FOUND = {
+    "scores of new images replaced those of a folder of the same name": (
+        "test_score.py::test_scores_of_other_images_are_not_replaced"
+    ),
     "one folder under two names was trained and tested on": (
         "test_config.py::test_one_folder_under_two_names_is_refused"
     ),

@@ -108,6 +108,7 @@ class Config(Block):
     decide_by: str = optional(
         "Score that ranks and flags the images, e.g. mcm or neglabel:rest; else the detector's own."
     )
+    name: str = optional("Name of the scores' folder; else the last part of the images' path.")
     shards: Shards = optional("Number of parts of the scored images; else 1.")
     folder: str = optional("Folder of the images to score.")
     tar: str = optional("Archive, or folder of archives, of the images to score.")
