@@ -31,6 +31,12 @@ FOUND = {
     "a read-only disk, short memory: traceback": f"{ARTIFACTS}what_errors_of_libraries_mean",
     "a hung process: for ever": f"{EMBEDDING}a_hung_process_ends_the_job_with_a_message",
     "an image changed since listing": f"{EMBEDDING}an_image_changed_since_listing_is_refused",
+    "an image replaced by another of equal size and time was not seen": (
+        "unit/images/test_state.py::test_images_of_equal_size_and_time_that_are_swapped_are_seen"
+    ),
+    "a word list replaced by another of equal size and time was not seen": (
+        "unit/test_sources.py::test_another_file_of_the_same_size_and_time_is_read"
+    ),
     "the loss of some notes hid a change": (
         "test_earlier_runs.py::test_lost_notes_of_snakemake_are_said"
     ),

@@ -2,6 +2,8 @@ import hashlib
 import json
 import os
 
+from changes import replace_unseen
+
 from workflow_scripts.lib.sources import MISSING, Sources
 
 
@@ -20,11 +22,19 @@ def test_a_known_file_is_not_read_again(tmp_path):
     file.write_text("one\n")
     Sources(record).digest(str(file))
     known = json.loads(record.read_text())
-    known[str(file)][2] = "from the record"
+    known[str(file)][-1] = "from the record"
     record.write_text(json.dumps(known))
     assert Sources(record).digest(str(file)) == "from the record"
     os.utime(file, ns=(1, 1))
     assert Sources(record).digest(str(file)) == sha256("one\n")
+
+
+def test_another_file_of_the_same_size_and_time_is_read(tmp_path):
+    file, record = tmp_path / "words.txt", tmp_path / "record.json"
+    file.write_text("one\n")
+    Sources(record).digest(str(file))
+    replace_unseen(file, b"two\n")
+    assert Sources(record).digest(str(file)) == sha256("two\n")
 
 
 def test_jobs_take_the_digest_on_record_whatever_the_file_is_now(tmp_path):

@@ -1,7 +1,7 @@
 """Contents of the user's own files, such as word lists and weights, as digests.
 
-A file is read once: its digest is kept with its size and time, and a file of the same size and
-time is not read again.
+A file is read once: its digest is kept with its size and times, and a file of the same size and
+times is not read again.
 """
 
 import hashlib
@@ -13,8 +13,17 @@ from workflow_scripts.lib.replacing import replacing
 MISSING = "missing"
 
 
+def times_of(status):
+    """(size, time, time of change in ns) of an os.stat_result: a file of equal ones is the same.
+
+    Copies and archives can give other content an equal time, but none can set the time of change.
+    It is another one after a copy, a new name or mode, and then costs reading the file once.
+    """
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 class Sources:
-    """SHA-256 of files, remembered in a JSON file: path -> [bytes, mtime in ns, sha256].
+    """SHA-256 of files, remembered in a JSON file: path -> [*`times_of`, sha256].
 
     record: the JSON file. read_files: False takes the digests on record and reads a file only if
         there is none. Jobs on a cluster do so, since the main process has just read the files.
@@ -34,19 +43,18 @@ class Sources:
             self._known = _read(self._record)
         known = self._known.get(path)
         if known and not self._read_files:
-            return known[2]
+            return known[-1]
         if not Path(path).exists():
             return MISSING
         if Path(path).is_dir():
             return hashlib.sha256().hexdigest()
-        status = Path(path).stat()
-        state = [status.st_size, status.st_mtime_ns]
-        if not known or known[:2] != state:
+        state = [*times_of(Path(path).stat())]
+        if not known or known[:-1] != state:
             with Path(path).open("rb") as file:
                 known = [*state, hashlib.file_digest(file, "sha256").hexdigest()]
             self._known[path] = known
             self._write()
-        return known[2]
+        return known[-1]
 
     def _write(self):
         with replacing(self._record) as temporary:

@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from changes import replace_unseen
 
 from workflow_scripts.lib.images.folders import files_state, folder_state, walk
 
@@ -23,6 +24,7 @@ def rewrite(path, content):
 
 
 CHANGES = {
+    "another file of the same size and time": lambda f: replace_unseen(f / "a/b/2.png", b"54321"),
     "edited in place, same size": lambda f: rewrite(f / "a/b/2.png", b"54321"),
     "touched": lambda f: rewrite(f / "a/1.png", b"12345"),
     "added": lambda f: (f / "a/4.png").touch(),

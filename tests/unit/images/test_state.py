@@ -3,6 +3,8 @@
 import builtins
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from changes import replace_unseen
 from image_files import picture
 from image_sets import NAMES, SHARDS, ImageSet, changed_shards, edit, later, make_photos
 
@@ -64,6 +67,30 @@ def test_a_touch_changes_nothing(images):
     assert images.scans == 1
     assert images.look() == images.first
     assert images.scans == 1, "the record is of the new times"
+
+
+def test_images_of_equal_size_and_time_that_are_swapped_are_seen(tmp_path, photos):
+    one, other = photos / NAMES[0], photos / NAMES[7]
+    for seed, file in enumerate((one, other)):
+        file.write_bytes(picture(seed, "BMP"))
+        os.utime(file, ns=(0, 10**18))
+    images = ImageSet(tmp_path, photos, kind="folder")
+    first = images.run()
+    replace_unseen(one, picture(1, "BMP"))
+    replace_unseen(other, picture(0, "BMP"))
+    swapped = images.run()
+    shards = {shard_of(name, SHARDS) for name in (NAMES[0], NAMES[7])}
+    assert changed_shards(first, swapped) == sorted(shards)
+
+
+def test_a_copy_with_its_times_kept_has_the_same_names_and_is_read_once(images):
+    moved = images.source.rename(images.source.with_name("moved"))
+    shutil.copytree(moved, images.source)
+    time = min(file.stat().st_ctime_ns for file in images.source.rglob("*.png"))
+    assert time > max(file.stat().st_ctime_ns for file in moved.rglob("*.png"))
+    assert images.run() == images.first
+    assert images.run() == images.first
+    assert images.scans == 1
 
 
 def test_one_edited_image_changes_the_names_of_its_shard_and_of_the_listing(images):

@@ -4,6 +4,8 @@ import functools
 import hashlib
 from pathlib import Path
 
+from workflow_scripts.lib.sources import times_of
+
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
 # How a weights file's name ends, if it has no slash to tell it from a tag.
@@ -17,12 +19,11 @@ TOKENIZER_PATTERNS = (
 
 def sha256_of(path):
     """SHA-256 of a file, in hexadecimal digits. A file that did not change is read once."""
-    status = Path(path).stat()
-    return _sha256(str(path), status.st_size, status.st_mtime_ns)
+    return _sha256(str(path), times_of(Path(path).stat()))
 
 
 @functools.cache
-def _sha256(path, size, mtime_ns):
+def _sha256(path, times):
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.sources import times_of
 
 
 def walk(folder):
@@ -69,10 +70,10 @@ def check_regular(path):
 
 
 def folder_state(path):
-    """Digest of the names, sizes and times of all files below a folder, or of one file.
+    """Digest of the names and `times_of` of all files below a folder, or of one file.
 
-    Equal digests (12 hex digits) mean that nothing was added, removed, edited or touched; no file
-    is read.
+    Equal digests (12 hex digits) mean that nothing was added, removed, edited, touched or put in
+    the place of another; no file is read.
     """
     if not Path(path).is_dir():
         return files_state([Path(path).name], Path(path).parent)
@@ -80,7 +81,7 @@ def folder_state(path):
 
 
 def files_state(names, folder):
-    """Digest of the sizes and times of these files, given relative to `folder`.
+    """Digest of the `times_of` these files, given relative to `folder`.
 
     A missing file counts too: the digest changes when it appears.
     """
@@ -102,6 +103,6 @@ def _status(file):
 def _digest(files):
     digest = hashlib.sha256()
     for name, status in files:
-        state = f"{status.st_size}\0{status.st_mtime_ns}" if status else "missing"
+        state = "\0".join(map(str, times_of(status))) if status else "missing"
         digest.update(os.fsencode(f"{name}\0{state}\0"))
     return digest.hexdigest()[:12]

@@ -1,5 +1,6 @@
 """Listing an image set: every entry of its container ends as an image of a shard or as rejected."""
 
+import functools
 import itertools
 import sys
 from collections import deque
@@ -19,12 +20,14 @@ from workflow_scripts.lib.images.manifest import LISTED, QUARANTINE, printable, 
 from workflow_scripts.lib.images.record import NOTHING, read_hashes
 from workflow_scripts.lib.images.rows import Rows, in_order, taken, tuples
 from workflow_scripts.lib.job import progress
+from workflow_scripts.lib.sources import times_of
 
 CHUNK = 256  # files per task of a thread, at most
 MANY = 1000  # files that are read without a word
 # What is known of an image before it is read, `size` of an entry of an archive; and then.
-FOUND = pa.schema([*(LISTED.field(i) for i in range(7)), ("size", pa.int64())])
+FOUND = pa.schema([*(LISTED.field(i) for i in range(8)), ("size", pa.int64())])
 MEASURES = ("bytes", "width", "height", "sha256")  # as `Container.measure` returns them
+TIMES = ("file_bytes", "mtime_ns", "ctime_ns")  # as `times_of` gives them
 READ = pa.schema([*FOUND, *(LISTED.field(name) for name in MEASURES)])
 
 
@@ -59,7 +62,7 @@ def scan(source, cfg, record=None, root=None, threads=1):
 
     source: a folder, an archive or a table, or a folder of these. cfg: kind, labels and options of
     `open_container`, and the number of shards. record: path of the set's record (see `record.py`),
-    if it has one; a file of the same path, size and time is not read again. root: the folder that
+    if it has one; a file of the same path, size and times is not read again. root: the folder that
     a list's paths are relative to. threads: how many read files.
 
     Returns a Listing. Raises InputError if no file is an image or the container is damaged, and
@@ -95,8 +98,7 @@ def _found(container, rejected):
             rejected.append(rejection(container, image_id, locator, reason))
             continue
         file, offset, size, label, _, member = locator
-        times = status.st_size, status.st_mtime_ns
-        found.append((image_id, label, file, offset, member, *times, size))
+        found.append((image_id, label, file, offset, member, *times_of(status), size))
     return found.table()
 
 
@@ -104,8 +106,8 @@ def _compared(found, record):
     """Known images with their measures, a Table of READ, and the others, one of FOUND."""
     known = read_hashes(record) if record else NOTHING
     numbers = pc.index_in(found["image_id"], known["path"]).combine_chunks()
-    times = (pc.equal(found[key], taken(known[key], numbers)) for key in ("file_bytes", "mtime_ns"))
-    unchanged = pc.fill_null(pc.and_(*times), False)
+    equal = (pc.equal(found[key], taken(known[key], numbers)) for key in TIMES)
+    unchanged = pc.fill_null(functools.reduce(pc.and_, equal), False)
     same, numbers = found.filter(unchanged), numbers.filter(unchanged.combine_chunks())
     for name in MEASURES:
         same = same.append_column(READ.field(name), taken(known[name], numbers))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from workflow_scripts.lib.artifacts import unreadable, write_table
 from workflow_scripts.lib.images.rows import ROW_GROUP
 
-# What a listing knows of an image; file_bytes, mtime_ns: of the file that holds it.
+# What a listing knows of an image; file_bytes to ctime_ns: of the file that holds it.
 LISTED = pa.schema(
     [
         ("image_id", pa.string()),
@@ -24,6 +24,7 @@ LISTED = pa.schema(
         ("member", pa.string()),
         ("file_bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
+        ("ctime_ns", pa.int64()),
         ("bytes", pa.int64()),
         ("width", pa.int32()),
         ("height", pa.int32()),

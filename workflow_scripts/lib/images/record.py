@@ -21,6 +21,7 @@ RECORD = pa.schema(
         ("path", pa.string()),
         ("file_bytes", pa.int64()),  # of the file that holds the image
         ("mtime_ns", pa.int64()),
+        ("ctime_ns", pa.int64()),
         ("bytes", pa.int64()),
         ("width", pa.int32()),
         ("height", pa.int32()),

@@ -16,7 +16,8 @@ from workflow_scripts.lib.replacing import replacing
 def fingerprint(source, cfg, code, root=None):
     """Digest (12 hex digits) of all that a listing depends on; no image is read.
 
-    It changes when a file of the set is added, removed, edited or touched, or with `cfg` or `code`.
+    It changes when a file of the set is added, removed, edited, touched or replaced, or with `cfg`
+    or `code`.
     source, cfg, root: see `listing.scan`. code: digest of the code that lists.
     """
     try:
