@@ -12,6 +12,9 @@ EMBEDDINGS = "unit/encoders/test_bad_embeddings.py"
 BUNDLES = "unit/detection/test_bad_bundle.py"
 CHECKPOINTS = "unit/encoders/test_bad_checkpoints.py"
 FOUND = {
+    "an image set that held the results failed at every run but the first": (
+        "unit/images/test_folders.py::test_a_folder_that_holds_the_results_is_refused"
+    ),
     "a path that Snakemake took for a number had no remedy": (
         "test_score.py::test_what_snakemake_took_for_no_text_is_named"
     ),

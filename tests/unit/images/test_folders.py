@@ -6,6 +6,8 @@ import time
 import pytest
 from changes import replace_unseen
 
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images.folder import list_folder
 from workflow_scripts.lib.images.folders import files_state, folder_state, walk
 
 
@@ -54,6 +56,21 @@ def test_state_ignores_hidden_files_and_where_the_folder_is(folder, tmp_path_fac
 def test_link_to_a_parent_ends(folder):
     (folder / "a" / "loop").symlink_to(folder)
     assert sorted(path for path, _ in walk(folder)) == ["3 ü.png", "a/1.png", "a/b/2.png"]
+
+
+@pytest.mark.parametrize("place", ["results", "a/results", "a/b/results"])
+def test_a_folder_that_holds_the_results_is_refused(folder, monkeypatch, place):
+    (folder / place).mkdir()
+    monkeypatch.chdir((folder / place).parent)
+    with pytest.raises(InputError, match=r"results has the results of the workflow"):
+        list(walk(folder))
+    with pytest.raises(InputError, match=r"results has the results of the workflow"):
+        list_folder(".")
+    (folder / place / "demo").mkdir()
+    (folder / place / "demo/1.png").touch()
+    assert list_folder("results/demo") == ["1.png"]
+    monkeypatch.chdir(folder.parent)
+    assert f"{place}/demo/1.png" in list_folder(folder), "of somebody else"
 
 
 def test_state_of_one_file(folder):

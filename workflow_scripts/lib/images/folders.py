@@ -12,13 +12,16 @@ from pathlib import Path
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.sources import times_of
 
+RESULTS = "results"  # of the working directory
+
 
 def walk(folder):
     """Yield (path relative to `folder` with '/', os.DirEntry) of every file below it, unsorted.
 
     Symbolic links are followed, links to a parent folder are not; hidden files and folders are
     skipped. A sub-folder that cannot be opened, and a link that leads nowhere, are yielded as if
-    they were files, so that none vanishes silently. Raises OSError if `folder` cannot be opened.
+    they were files, so that none vanishes silently. Raises OSError if `folder` cannot be opened,
+    and InputError if it holds the workflow's own results, which every run changes.
     """
     return _walk(os.fspath(folder), os.scandir(folder))
 
@@ -26,14 +29,24 @@ def walk(folder):
 def _walk(folder, entries):
     # A list of folders to search, as folders may be nested deeper than Python's calls.
     waiting = [(folder, "", frozenset(), entries)]
+    results = _identity(RESULTS) if Path(RESULTS).is_dir() else None
     while waiting:
         folder, prefix, parents, entries = waiting.pop()
-        status = Path(folder).stat()
-        identity = (status.st_dev, status.st_ino)
+        identity = _identity(folder)
         if identity in parents:
             continue
+        if identity == results:
+            raise InputError(
+                f"{folder} has the results of the workflow, so no image set can hold it: give a "
+                "folder with images alone, or keep the results elsewhere (--directory)."
+            )
         for entry in _files_of(folder, prefix, parents | {identity}, waiting, entries):
             yield prefix + entry.name, entry
+
+
+def _identity(folder):
+    status = Path(folder).stat()
+    return status.st_dev, status.st_ino
 
 
 def _files_of(folder, prefix, parents, waiting, entries):
