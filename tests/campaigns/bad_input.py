@@ -69,6 +69,9 @@ FOUND = {
     "a line of gigabytes was read into memory": (
         f"{TEXTS}::test_a_line_that_no_list_has_is_not_read_to_its_end"
     ),
+    "a quote in a table of words or a tree made one text of many rows": (
+        f"{TEXTS}::test_a_quote_in_a_table_swallows_no_rows"
+    ),
     "a column twice in a table of texts: a traceback, or the last one counted": (
         f"{TEXTS}::test_a_column_that_is_there_twice_is_named"
     ),

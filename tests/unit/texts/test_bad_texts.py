@@ -25,6 +25,28 @@ def test_the_line_that_is_no_utf8_is_found(tmp_path):
         concepts([path])
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
+def test_a_quote_in_a_table_swallows_no_rows(tmp_path, ending):
+    path = tmp_path / f"words.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.table({"concept": ["fox", "dog\ncat\nbird"]}), path)
+    else:
+        path.write_text('concept\nfox\n"dog\ncat\nbird"\n')
+    with pytest.raises(
+        InputError, match=r"words.*(line 5|row 1 .*): a text goes over several"
+    ):
+        concepts([path])
+    rows = files.read_texts(path, "concept", several_lines=True)  # as captions are read
+    assert [text for _, text, _ in rows] == ["fox", "dog\ncat\nbird"]
+
+
+def test_a_quote_in_a_tree_swallows_no_edges(tmp_path):
+    path = tmp_path / "tree.csv"
+    path.write_text('child,parent\npug,"dog\ndog,animal"\n')
+    with pytest.raises(InputError, match=r"tree\.csv, line 3: a text goes over several lines"):
+        read_table_tree(path)
+
+
 @pytest.mark.parametrize("column", ["concept", "pos"])
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_column_that_is_there_twice_is_named(tmp_path, column, ending):

@@ -29,32 +29,47 @@ def read_lines(path):
         yield f"line {number}", line
 
 
-def read_rows(path, columns, optional=()):
+def read_rows(path, columns, optional=(), several_lines=False):
     """Iterate over (place in the file, values) of a .csv, .tsv or .parquet table.
 
     columns: config key -> name of the column that it names. optional: further columns, where there
     are some. values: dict from these keys and names to text; a missing cell is None or "".
+    several_lines: whether a text may go over several lines, as captions do.
     Raises InputError naming the file, and the line where there is one.
     """
     path = Path(path)
     if path.suffix.lower() not in TABLES:
         raise InputError(f"{path} must end in .csv, .tsv or .parquet, or be a WordNet folder.")
     read = _read_parquet if path.suffix.lower() == ".parquet" else _read_delimited
-    return read(path, columns, optional)
+    rows = read(path, columns, optional)
+    return rows if several_lines else _of_one_line(path, rows)
 
 
-def read_texts(path, column):
+def _of_one_line(path, rows):
+    """The rows. Raises InputError for a text of several lines: a quote that is not closed makes one
+    of all lines up to the next quote."""
+    for place, values in rows:
+        if any(re.search(r"[\r\n]", text.strip()) for text in values.values() if text):
+            raise InputError(
+                f"{path}, {place}: a text goes over several lines: close its quote, or put every "
+                "row on one line."
+            )
+        yield place, values
+
+
+def read_texts(path, column, several_lines=False):
     """Iterate over (place in the file, text, pos) of a text file or a table; pos can be None.
 
     path: a .txt file with a text a line, or a .csv, .tsv or .parquet table whose column `column`
     holds the texts, and maybe the column pos their parts of speech. A missing text is None or "".
+    several_lines: see `read_rows`.
     Raises InputError naming the file, and the line where there is one.
     """
     path = Path(path)
     if path.suffix.lower() == ".txt":
         return ((place, line, None) for place, line in read_lines(path))
     if path.suffix.lower() in TABLES:
-        rows = read_rows(path, {"column": column}, ["pos"])
+        rows = read_rows(path, {"column": column}, ["pos"], several_lines)
         return ((place, row["column"], row["pos"]) for place, row in rows)
     raise InputError(
         f"Word list {path} must end in .txt, .csv, .tsv or .parquet, or be a WordNet folder."

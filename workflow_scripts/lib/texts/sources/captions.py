@@ -34,7 +34,7 @@ def read(path, options):
     path: a .txt file with a caption a line, or a .csv, .tsv or .parquet table.
     options: column, pos, minimum_count, top; see `corpora.read_corpus`. Raises InputError.
     """
-    captions = (text for _, text, _ in read_texts(path, options["column"]))
+    captions = (text for _, text, _ in read_texts(path, options["column"], several_lines=True))
     for phrase, count in frequent_phrases(captions, options["minimum_count"], options["top"]):
         yield Entry(phrase, options["pos"], path.stem, count=count)
 
