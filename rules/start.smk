@@ -1,7 +1,9 @@
 """Before the first job of a run: the lock of a killed run goes, Snakemake's notes are there, no job of
-an earlier run still writes what this one makes, and no log tells of an earlier success.
+an earlier run still writes what this one makes, no log tells of an earlier success, and what is to run
+in any case finds nothing finished.
 """
 
+import shutil
 import signal
 
 from snakemake.exceptions import WorkflowError
@@ -51,9 +53,19 @@ def empty_logs(jobs):
         Path(log).unlink(missing_ok=True)
 
 
+def forget_shards(jobs):
+    """Remove the finished shards of jobs that the user forces: `embed_images` would take them over."""
+    for job in jobs:
+        if job.rule.name == "embed_images" and workflow.dag.reason(job).forced:
+            shutil.rmtree(
+                job.output.embeddings.removesuffix(".npy") + ".shards", ignore_errors=True
+            )
+
+
 onstart:
     handle_in_thread(signal.SIGTERM, workflow.scheduler.exit_gracefully)
     if not workflow.touch:
         to_run = list(workflow.dag.needrun_jobs())
         check_earlier_runs(to_run)
         empty_logs(to_run)
+        forget_shards(to_run)

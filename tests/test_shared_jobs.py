@@ -70,6 +70,10 @@ def test_shards_are_dealt_to_jobs_that_embed_what_changed(project):
     assert "1 of 2 shards are finished" in log.read_text()
     assert project.rules_run("-n", index) == {}
 
+    project.run("--cores", "1", index, "--forcerun", "embed_images")
+    assert "shard 0: " in log.read_text()
+    assert "shards are finished" not in log.read_text()
+
     set_key("image_sets.photos.shards", 1000)(project)
     set_key("image_sets.photos.jobs", 64)(project)
     assert project.rules_run("-n", CLUSTERS)["embed_images"] == 64

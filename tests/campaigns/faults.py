@@ -37,6 +37,9 @@ FOUND = {
     "a word list replaced by another of equal size and time was not seen": (
         "unit/test_sources.py::test_another_file_of_the_same_size_and_time_is_read"
     ),
+    "a forced job took over the shards that it was to embed again": (
+        "test_shared_jobs.py::test_shards_are_dealt_to_jobs_that_embed_what_changed"
+    ),
     "the loss of some notes hid a change": (
         "test_earlier_runs.py::test_lost_notes_of_snakemake_are_said"
     ),

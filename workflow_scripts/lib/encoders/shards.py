@@ -4,6 +4,7 @@ A job writes every finished shard to files of its own, in the folder `00000.shar
 outputs `00000.*`, and joins them when all are there. After a kill the next job goes on from them.
 Of a finished job the folder has second names of the outputs (hard links, which take no space):
 Snakemake deletes outputs before their job runs again, and shards that stayed are copied from there.
+A run that forces the job removes the folder first (rules/start.smk).
 """
 
 import hashlib
