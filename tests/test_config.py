@@ -316,6 +316,21 @@ def test_a_sample_of_the_tested_images_is_not_mined():
     assert "must not be tested on" in message(config)
 
 
+def test_a_part_of_the_images_is_mined_and_the_other_one_tested():
+    """Whatever is derived of the parts, but for parts of another seed."""
+    cut = {"method": "holdout", "from": "train", "share": 0.5}
+    config = edited("studies.demo", DEMO["studies"]["demo"] | {"train": "few", "test": "b"})
+    parts = {"a": {"part": "fit"}, "b": {"part": "calibration"}}
+    parts["other"] = {"part": "calibration", "seed": 1}
+    sets = {name: {"derive": cut | part} for name, part in parts.items()}
+    sets["few"] = {"derive": {"method": "sample", "from": "a", "images": 9}}
+    config["image_sets"] = config["image_sets"] | sets
+    assert resolve_config(config)["studies"]["demo"]["far"]
+    for test in ("a", "train", "few", "other"):
+        config["studies"]["demo"]["test"] = test
+        assert "'few' is mined and must not be tested on" in message(config)
+
+
 def test_groups_are_a_table_or_folders_and_those_of_the_source():
     derived = {"derive": {"method": "sample", "from": "test", "images": 9}}
     image_sets = DEMO["image_sets"] | {

@@ -23,6 +23,9 @@ from workflow_scripts.list_images import list_images
 
 TITLE = "Scientific guards"
 FOUND = {
+    "parts of a set that are apart were refused as train and test": (
+        "test_config.py::test_a_part_of_the_images_is_mined_and_the_other_one_tested"
+    ),
     "scores of new images replaced those of a folder of the same name": (
         "test_score.py::test_scores_of_other_images_are_not_replaced"
     ),

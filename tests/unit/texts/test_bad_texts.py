@@ -32,9 +32,7 @@ def test_a_quote_in_a_table_swallows_no_rows(tmp_path, ending):
         pq.write_table(pa.table({"concept": ["fox", "dog\ncat\nbird"]}), path)
     else:
         path.write_text('concept\nfox\n"dog\ncat\nbird"\n')
-    with pytest.raises(
-        InputError, match=r"words.*(line 5|row 1 .*): a text goes over several"
-    ):
+    with pytest.raises(InputError, match=r"words.*(line 5|row 1 .*): a text goes over several"):
         concepts([path])
     rows = files.read_texts(path, "concept", several_lines=True)  # as captions are read
     assert [text for _, text, _ in rows] == ["fox", "dog\ncat\nbird"]

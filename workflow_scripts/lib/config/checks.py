@@ -159,8 +159,8 @@ def _check_studies(config):
         twice = sorted({s for s in scored if scored.count(s) > 1})
         if twice:
             raise InputError(f"config: studies.{name}: {twice[0]!r} is named twice; once is enough")
-        trained, *tested = (source_set(image_set, config) for image_set in sets)
-        if trained in tested[1:] or (trained == tested[0] and sets[2:]):
+        test, *others = (_are_apart(study["train"], name, config) for name in sets[1:])
+        if not all(others) or (others and not test):
             raise InputError(
                 f"config: studies.{name}: {study['train']!r} is mined and must not be tested on; "
                 "use other images"
@@ -253,10 +253,22 @@ def _are_apart(one, other, config):
     """Whether two image sets have no image in common: other sources, or two parts of a holdout."""
     if source_set(one, config) != source_set(other, config):
         return True
-    cuts = [config["image_sets"][name].get("derive", {}) for name in (one, other)]
-    parts = [cut.get("part") for cut in cuts]
-    rest = [{key: cut[key] for key in cut if key != "part"} for cut in cuts]
-    return None not in parts and parts[0] != parts[1] and rest[0] == rest[1]
+    pairs = itertools.product(_cuts(one, config), _cuts(other, config))
+    return any(_are_two_parts(*pair) for pair in pairs)
+
+
+def _are_two_parts(cut, other):
+    """Whether two `derive` blocks cut the two parts of one holdout."""
+    return "part" in cut and cut != other and other == cut | {"part": other.get("part")}
+
+
+def _cuts(name, config):
+    """The `derive` of an image set, that of the set that it is from, and so on."""
+    cuts = []
+    while cut := config["image_sets"][name].get("derive"):
+        cuts.append(cut)
+        name = cut["from"]
+    return cuts
 
 
 def _remedy(key, need, study, config):
