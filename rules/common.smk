@@ -80,7 +80,7 @@ def unusable(path, place):
     if not path.strip():
         return "is empty: give a path"
     if not os.path.exists(place):
-        return "does not exist"
+        return "does not exist" + ": write ~ out" * path.startswith("~")
     if not os.path.isfile(place) and not os.path.isdir(place):
         return "is neither a file nor a folder: give one that can be read"
     return None

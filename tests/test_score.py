@@ -223,6 +223,7 @@ def test_score_says_what_is_missing(scored):
     embedded = said("--config", detector, "embeddings=a.npy", "index=a.parquet")
     assert "config: embeddings: the detector embeds images itself; give them by one of" in embedded
     assert "folder: gone does not exist" in said("--config", detector, "folder=gone")
+    assert "~/gone does not exist: write ~ out" in said("--config", detector, "folder=~/gone")
     assert "has the scores of folder=incoming" in said(
         "--config", detector, "folder=photos/incoming"
     )

@@ -12,6 +12,9 @@ EMBEDDINGS = "unit/encoders/test_bad_embeddings.py"
 BUNDLES = "unit/detection/test_bad_bundle.py"
 CHECKPOINTS = "unit/encoders/test_bad_checkpoints.py"
 FOUND = {
+    "a name or path that YAML took for a number or no was not the one in the message": (
+        "test_config.py::test_mistake_is_named_with_its_remedy"
+    ),
     "an image set that held the results failed at every run but the first": (
         "unit/images/test_folders.py::test_a_folder_that_holds_the_results_is_refused"
     ),

@@ -27,6 +27,12 @@ PHRASES = {
     "less_than_equal": ": {value!r} is greater than the maximum of {le:g}",
     "string_pattern_mismatch": " must be of letters, digits, underscores and dots",
 }
+# Type of what YAML made of a text -> the remedy.
+IN_QUOTES = {
+    bool: "; put it in quotes, as YAML takes no, off, yes and on for false and true",
+    int: "; put it in quotes",
+    float: "; put it in quotes",
+}
 
 
 def wrong(text):
@@ -63,7 +69,8 @@ def input_error(error, path=()):
         key = keys.pop()
     where = _path(keys) or "the top level"
     if keys and keys[-1] == "[key]":  # pydantic's mark of a mistake in the key itself
-        where = f"the name {_path([*keys[:-2], str(keys[-2])])!r}"
+        name = first["input"]  # pydantic has 0 for False among the keys
+        where = f"the name {_path([*keys[:-2], str(name)])!r}"
     return InputError(f"config: {where}{_phrase(first, key)}")
 
 
@@ -74,6 +81,8 @@ def _phrase(error, key):
         valid = re.findall(r"'(.*?)'", error["ctx"]["expected"])  # "'a', 'b' or 'c'"
         return f": {error['input']!r} is not valid; {nearest(error['input'], valid)}"
     phrase = PHRASES.get(error["type"], ": {value!r} is not valid")
+    if error["type"] == "string_type":
+        phrase += IN_QUOTES.get(type(error["input"]), "")
     return phrase.format(value=error["input"], key=key, **error.get("ctx", {}))
 
 
