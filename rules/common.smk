@@ -43,10 +43,10 @@ try:
         from workflow_scripts.lib.detection.bundle import read_description
 
         check_text("detector", MERGED["detector"])
-        if IS_MAIN:
-            check_name(MERGED)
         DETECTOR = read_description(MERGED["detector"])
         MERGED = with_scored(MERGED, DETECTOR["encoder"])
+        if IS_MAIN:
+            check_name(MERGED)
     CONFIG = resolve_config(MERGED)
 except InputError as error:
     raise WorkflowError(str(error)) from None
