@@ -7,7 +7,6 @@ positives, or to training images). A block that finds no negative has no rows; t
 """
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +26,7 @@ from workflow_scripts.lib.device import placed
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import Impossible, reason
 from workflow_scripts.lib.job import job
-from workflow_scripts.lib.texts.trees import read_trees
+from workflow_scripts.lib.texts.trees import read_trees, tree_places
 
 IMAGES = 20_000  # that a distance to images looks at; our choice
 
@@ -52,13 +51,11 @@ def filters_of(block, trees, positives):
         yield outside(trees, block["drop_files"])
 
 
-def tree_of(block, files):
-    """The tree of a config block, read from where its files are: part of speech -> Tree."""
-    if not block["tree"]:
-        return {}
-    parts = Path(block["tree"]).parts
-    paths = [path for file in files for path in (Path(file), Path(file).parent)]
-    return read_trees(next(path for path in paths if path.parts[-len(parts) :] == parts))
+def places_of_trees(blocks, files):
+    """The tree that a config block names -> where it is; files: of all trees, each once, in the
+    order of the blocks."""
+    named = dict.fromkeys(block["tree"] for block in blocks if block["tree"])
+    return dict(zip(named, tree_places(files), strict=True))
 
 
 def some_images(embeddings, index):
@@ -77,6 +74,7 @@ def mine_negatives(inputs, cfg, meta, output):
     """
     corpora, vectors = read_corpora(cfg["corpora"], inputs.texts, inputs.concepts)
     chosen = read_table(inputs.positives, ["concept", "concept_id"])
+    trees = places_of_trees(cfg["negatives"].values(), inputs.trees)
     images, given = placed(some_images(inputs.train, inputs.train_index)), iter(inputs.given)
     names = chosen["concept"].to_pylist()
     positive_vectors = vectors[chosen["concept_id"].to_numpy()]
@@ -88,13 +86,14 @@ def mine_negatives(inputs, cfg, meta, output):
             concepts_of_pool = corpora["concept"].take(pool).to_pylist()
             listed, lacking[block_name] = given_rows(next(given), block, concepts_of_pool, asked)
             pool = pool[listed]
+        tree = read_trees(trees[block["tree"]]) if block["tree"] else {}
         rows = pool[
             candidates(
                 corpora["concept"].take(pool).to_pylist(),
                 corpora["pos"].take(pool).to_pylist(),
                 names if block["exclude_positives"] else [],
                 block["parts"],
-                list(filters_of(block, tree_of(block, inputs.trees), names)),
+                list(filters_of(block, tree, names)),
             )
         ]
         parameters = {key: value for key, value in block.items() if key not in NOT_PARAMETERS}

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
+from small_corpora import write_wordnet
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_array, write_table
 from workflow_scripts.lib.concepts.given import given_rows
@@ -97,12 +98,12 @@ def negatives(tmp_path):
     chosen = {"concept": ["dog"], "concept_id": pa.array([0], pa.int32())}
     write_table(tmp_path / "positives.parquet", chosen)
 
-    def mine(blocks, files, train=()):
+    def mine(blocks, files, train=(), trees=()):
         inputs = SimpleNamespace(
             positives=tmp_path / "positives.parquet",
             texts=[tmp_path / f"{name}.npy" for name in ("words", "more")],
             concepts=[tmp_path / f"{name}.parquet" for name in ("words", "more")],
-            trees=[], given=files, train=list(train[:1]), train_index=list(train[1:]),
+            trees=trees, given=files, train=list(train[:1]), train_index=list(train[1:]),
         )  # fmt: skip
         cfg = {"corpora": ["words", "more"], "negatives": blocks}
         mine_negatives(inputs, cfg, {"seed": 0}, tmp_path / "negatives.parquet")
@@ -134,6 +135,25 @@ def test_positives_are_candidates_where_that_is_asked_for(negatives):
 
     assert concepts() == ["tree", "cat", "fox"]
     assert concepts(exclude_positives=False) == ["tree", "cat", "dog", "fox"]
+
+
+def test_every_block_has_its_own_tree_though_their_files_have_one_name(negatives, tmp_path):
+    """In one tree a cat is a dog, in the other a fox; WordNet's files stand between them."""
+    wordnet = write_wordnet(tmp_path / "wn")
+    database = [wordnet / f"{kind}.{pos}" for kind in ("data", "index") for pos in ("noun", "adj")]
+    trees = [tmp_path / "a/tree.csv", *database, tmp_path / "tree.csv"]
+    (tmp_path / "a").mkdir()
+    trees[0].write_text("child,parent\ncat,dog\ntree,\nfox,\n", "utf-8")
+    trees[-1].write_text("child,parent\nfox,dog\ntree,\ncat,\n", "utf-8")
+    named = {"a": "a/tree.csv", "c": "wn", "b": "tree.csv", "again": "a/tree.csv"}
+    blocks = {
+        name: block(AnyNegatives, method="rest", tree=tree, related=name == "c")
+        for name, tree in named.items()
+    }
+    rows, _ = negatives(blocks, [], trees=trees)
+    found = {name: {r["concept"] for r in rows if r["negatives"] == name} for name in named}
+    assert found["a"] == found["again"] == {"tree", "fox"}
+    assert found["b"] == {"tree", "cat"}
 
 
 def published(name, *prefixes):

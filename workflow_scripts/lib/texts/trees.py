@@ -160,6 +160,18 @@ def read_trees(path):
     return {"noun": read_table_tree(path)}
 
 
+def tree_places(files):
+    """What `read_trees` reads of several trees, in order.
+
+    files: of each tree a table, or the database files of a folder, data.noun the first of them.
+    """
+    endings = [ending for ending, _ in PARTS.values()]
+    database = {f"{kind}.{ending}" for kind in ("data", "index") for ending in endings}
+    files = [Path(file) for file in files]
+    first = [file for file in files if file.name == "data.noun" or file.name not in database]
+    return [file.parent if file.name in database else file for file in first]
+
+
 def noun_tree(files):
     """The Tree of nouns of a table (one file), or of WordNet's database files in one folder."""
     return read_trees(files[0] if len(files) == 1 else Path(files[0]).parent)["noun"]
