@@ -76,7 +76,7 @@ def test_reasons_are_counted_by_kind():
         check_losses("a", 5, reasons, 0.79)
     assert str(error.value) == (
         "a: 4 of 5 files cannot be used (limit 79 %): 3 x cannot be decoded: 0, 1 x empty file "
-        "(zero bytes); mend or remove them, or raise image_sets.a.maximum_quarantine"
+        "(zero bytes); mend, convert or remove them, or raise image_sets.a.maximum_quarantine"
     )
     with pytest.raises(InputError, match="1 x e: 1, 2 x other reasons; mend"):
         check_losses("a", 7, [f"{kind}: 1" for kind in "abcdefg"], 0.5)

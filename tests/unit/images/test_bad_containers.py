@@ -21,6 +21,7 @@ from workflow_scripts.lib.images.containers import open_container
 from workflow_scripts.lib.images.folders import walk
 from workflow_scripts.lib.images.inventory import check_set
 from workflow_scripts.lib.images.listing import scan
+from workflow_scripts.lib.images.losses import check_losses
 from workflow_scripts.lib.images.thumbnails import thumbnails
 
 P = picture(0)
@@ -174,6 +175,27 @@ def test_the_check_and_the_listing_count_the_same_losses(tmp_path):
     lost = [row["image_id"] for row in listing.rejected.to_pylist() if row["lost"]]
     assert (images, len(listing.table), lost) == (1, 1, ["a.png", "c.png"])
     assert verdict.startswith("2 files cannot be used (first: a.png: same image id as")
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_images_of_formats_that_are_not_read_are_lost_not_gone(tmp_path, kind):
+    """Of phones, cameras and programs; what is no image, and what is hidden, is no loss."""
+    unread = ["IMG_1.HEIC", "b.dng", "c.tga", "d.ico"]
+    files = {"a.png": P, "x.txt": b"x", ".e.heic": b"x"} | dict.fromkeys(unread, b"x")
+    source = tmp_path / "set"
+    if kind == "tar":
+        make_tar(source, [*files.items()])
+    else:
+        source.mkdir()
+        for name, content in files.items():
+            (source / name).write_bytes(content)
+    images, _, verdict = check_set(kind, "none", {"path": str(source)}, {})
+    assert images == 1 and verdict.startswith("4 files cannot be used (first: IMG_1.HEIC: ")
+    rejected = scan(source, {"kind": kind, "labels": "none", "options": {}, "shards": 1}).rejected
+    reasons = {row["image_id"]: row["reason"] for row in rejected.to_pylist() if row["lost"]}
+    assert sorted(reasons) == unread
+    with pytest.raises(InputError, match=r"4 of 5 files cannot be used .* mend, convert or remove"):
+        check_losses("set", 5, reasons.values(), 0.2)
 
 
 def test_an_archive_whose_name_is_no_text_is_refused(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from image_files import png_header
 from PIL import Image
 
-from workflow_scripts.lib.images.decode import BadImage, measure, open_rgb
+from workflow_scripts.lib.images.decode import BadImage, BrokenImage, measure, open_rgb
 
 RED, BLUE = (200, 30, 40), (20, 40, 220)
 
@@ -25,6 +25,18 @@ def save_halves(path, **options):
 
 def near(color, other):
     return np.abs(np.subtract(color, other)).max() <= 6
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+@pytest.mark.parametrize("content", [HEIC, HEIC.replace(b"ftypheic", b"ftypmif1")])
+def test_an_image_of_a_phone_is_one_by_its_header(content):
+    with pytest.raises(BrokenImage, match=r"a HEIF image that cannot be read \(supported: JPEG"):
+        measure(content)
+    with pytest.raises(BadImage) as error:
+        measure(content.replace(b"ftyp", b"moov"))
+    assert not isinstance(error.value, BrokenImage)
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_a_set_that_loses_too_many_images_fails_with_the_reasons_counted(tmp_pat
         )
     assert str(error.value) == (
         "photos: 3 of 11 files cannot be used (limit 27 %): 2 x cannot be decoded: 0, "
-        "1 x empty file (zero bytes); mend or remove them, or raise "
+        "1 x empty file (zero bytes); mend, convert or remove them, or raise "
         "image_sets.photos.maximum_quarantine"
     )
 

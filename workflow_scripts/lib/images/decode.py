@@ -12,6 +12,16 @@ from PIL import Image, ImageOps
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MAX_PIXELS = 178_956_970  # where Pillow refuses by default: 512 MiB of RGB
 EXTENSIONS = {ext for ext, name in Image.registered_extensions().items() if name in FORMATS}
+# Images that we do not read: of phones, cameras (raw), programs. Vector graphics are no photos.
+UNREAD = {
+    *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".wdp"),
+    *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"),
+    *(".raf", ".pef", ".srw", ".x3f", ".3fr", ".fff", ".iiq", ".mrw", ".dcr", ".kdc", ".erf"),
+    *(".mef", ".mos", ".rwl"),
+    *(".tga", ".ico", ".icns", ".psd", ".psb", ".xcf", ".pcx", ".dds", ".exr", ".hdr", ".qoi"),
+    *(".sgi", ".rgb", ".ras"),
+}
+HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"}
 
 Image.init()  # loads all format plugins now: doing so lazily is not thread-safe
 
@@ -51,7 +61,12 @@ def _open(content):
     except Image.DecompressionBombError as error:
         raise BrokenImage(f"too many pixels: {error}") from error
     except Image.UnidentifiedImageError as error:
-        raise BadImage(f"not an image (supported: {', '.join(FORMATS)})") from error
+        content.seek(0)
+        head = content.read(12)
+        supported = f"(supported: {', '.join(FORMATS)})"
+        if head[4:8] == b"ftyp" and head[8:] in HEIF:
+            raise BrokenImage(f"a HEIF image that cannot be read {supported}") from error
+        raise BadImage(f"not an image {supported}") from error
     except Exception as error:  # format plugins raise many kinds of errors on damaged headers
         raise BrokenImage(f"damaged header: {type(error).__name__}: {error}") from error
 

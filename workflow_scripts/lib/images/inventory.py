@@ -4,7 +4,7 @@ from pathlib import Path
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import open_container
-from workflow_scripts.lib.images.decode import EXTENSIONS, BadImage
+from workflow_scripts.lib.images.decode import EXTENSIONS, FORMATS, UNREAD, BadImage
 from workflow_scripts.lib.images.folder import list_folder
 from workflow_scripts.lib.images.listing import rejection
 from workflow_scripts.lib.images.losses import repeats
@@ -17,12 +17,15 @@ def images_in(kind, labels, options):
     """The images of a set, image id -> label, and the lost ones, "id: reason"; see
     `open_container`.
 
-    In a folder, files count as images by their extension. Elsewhere lost is what the listing calls
-    so before it opens images.
+    In a folder, files count as images, or as lost since of a format that is not read, by their
+    extension. Elsewhere lost is what the listing calls so before it opens images.
     """
     if kind == "folder":
-        names = [n for n in list_folder(options["path"]) if Path(n).suffix.lower() in EXTENSIONS]
-        return {name: subfolder(name) if labels == "subfolder" else None for name in names}, []
+        suffixes = {name: Path(name).suffix.lower() for name in list_folder(options["path"])}
+        names = [name for name, suffix in suffixes.items() if suffix in EXTENSIONS]
+        why = f"convert it to one of {', '.join(FORMATS)}"
+        unread = [f"{name}: {why}" for name, suffix in suffixes.items() if suffix in UNREAD]
+        return {name: subfolder(name) if labels == "subfolder" else None for name in names}, unread
     container = open_container(kind, labels=labels, **options)
     images, files, rejected = {}, {}, []
     for image_id, locator in container.entries():

@@ -10,7 +10,7 @@ from workflow_scripts.lib.artifacts import read_table
 from workflow_scripts.lib.columns import check_once
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.images.containers import label_column, texts, unsafe
-from workflow_scripts.lib.images.decode import EXTENSIONS, BadImage
+from workflow_scripts.lib.images.decode import EXTENSIONS, UNREAD, BadImage
 from workflow_scripts.lib.images.entries import Locator
 from workflow_scripts.lib.images.folder import FolderContainer
 from workflow_scripts.lib.images.folders import check_regular
@@ -123,7 +123,7 @@ def _read_list(path):
     paths, labels = [], []
     for line in filter(None, map(str.strip, lines)):
         fields = line.rsplit(maxsplit=1)
-        alone = len(fields) == 1 or PurePosixPath(line).suffix.lower() in EXTENSIONS
+        alone = len(fields) == 1 or PurePosixPath(line).suffix.lower() in EXTENSIONS | UNREAD
         paths.append(line if alone else fields[0])
         labels.append(None if alone or fields[1] == "-1" else fields[1])
     columns = {"path": pa.array(paths, pa.string()), "label": pa.array(labels, pa.string())}

@@ -1,17 +1,18 @@
 """Images that are lost: files that were meant to be images and cannot be used.
 
 A set that loses more than its `maximum_quarantine` is an error, so that no study goes on with an
-empty shard. Which files count is our choice: a file that is an image by its extension or header,
-and every entry of a list or table of images. Others (notes.txt, Thumbs.db) go to the quarantine all
-the same, and so do hidden files and repeated entries of an archive; nothing is lost with them. But
-an entry with the id of one in another archive is lost.
+empty shard. Which files count is our choice: a file that is an image by its extension or header, of
+a format that is read or not (HEIC), and every entry of a list or table of images. Others
+(notes.txt, Thumbs.db) go to the quarantine all the same, and so do hidden files and repeated
+entries of an archive; nothing is lost with them. But an entry with the id of one in another archive
+is lost.
 """
 
 from collections import Counter
 from pathlib import PurePosixPath
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.decode import EXTENSIONS, BrokenImage
+from workflow_scripts.lib.images.decode import EXTENSIONS, UNREAD, BrokenImage
 
 KINDS = 5  # kinds of reasons that a message names
 
@@ -20,7 +21,8 @@ def is_lost(image_id, reason):
     """Whether a rejected file was meant to be an image. reason: the BadImage that was raised."""
     path = PurePosixPath(image_id)
     hidden = any(part.startswith(".") and part != ".." for part in path.parts)
-    return isinstance(reason, BrokenImage) or (path.suffix.lower() in EXTENSIONS and not hidden)
+    meant = path.suffix.lower() in EXTENSIONS | UNREAD and not hidden
+    return meant or isinstance(reason, BrokenImage)
 
 
 def repeats(rejected, files, archived):
@@ -43,7 +45,7 @@ def check_losses(image_set, files, reasons, limit, part=""):
     if len(reasons) > limit * files:
         raise InputError(
             f"{image_set}{part}: {len(reasons)} of {files} files cannot be used (limit "
-            f"{100 * limit:g} %): {_counted(reasons)}; mend or remove them, or raise "
+            f"{100 * limit:g} %): {_counted(reasons)}; mend, convert or remove them, or raise "
             f"image_sets.{image_set}.maximum_quarantine"
         )
 
