@@ -598,6 +598,29 @@ def test_a_users_block_replaces_that_of_its_name():
     assert config["clusterings"]["kmeans_60"] == demo["clusterings"]["kmeans_60"]
 
 
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("studies", "train"), ("ablations", "study"), ("benchmarks", "levels"),
+     ("reproductions", "study"), ("demo_images", "content")],
+)  # fmt: skip
+def test_a_users_study_inherits_nothing_from_one_of_its_name(section, key):
+    """What has no method says by another key what it is; without this single keys are changed."""
+    theirs = {"x": {key: "a", "near": ["noise"]}}
+    for given in ({key: "b"}, {"far": ["noise"]}):
+        merged = {section: copy.deepcopy(theirs)}
+        update_config(merged, own := {section: {"x": given}})
+        found = with_own_blocks(merged, own)[section]["x"]
+        assert found == (given if key in given else theirs["x"] | given)
+
+
+def test_a_study_of_the_name_of_an_ablations_is_refused():
+    config = edited("ablations", {"k": {"study": "methods", "vary": "clusterings", "axis": "k",
+                                        "values": {"60": ["kmeans_60"]}}})  # fmt: skip
+    assert "k.60" in resolve_config(config)["studies"]
+    config["studies"]["k.60"] = config["studies"]["demo"]
+    assert "studies.k.60: ablations.k makes a study of this name too" in message(config)
+
+
 def test_a_message_is_short_whatever_the_value_is():
     for value in ("x" * 100_000, [["y"] * 50_000]):
         with pytest.raises(InputError, match="config: run") as error:

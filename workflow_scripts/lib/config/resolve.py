@@ -12,6 +12,8 @@ from workflow_scripts.lib.images.models import ImageSet
 
 # A block of the user's with one of these keys says what it is.
 IDENTITY = ("method", "derive", *(key for _, keys in SOURCES.values() for key in keys))
+# Of studies; of ablations and reproductions; of benchmarks; of rendered images.
+IDENTITY += ("train", "study", "levels", "content")
 
 
 def with_own_blocks(config, own):
@@ -79,6 +81,11 @@ def _add_ablated_studies(config, names):
             problem = undefined(varied, "studies", studies)
             raise InputError(f"config: ablations.{name}.study{problem}")
         for study, value in ablated_studies(name, ablation).items():
+            if study in studies:
+                raise InputError(
+                    f"config: studies.{study}: ablations.{name} makes a study of this name too; "
+                    "rename one of them"
+                )
             block = studies[varied] | {ablation["vary"]: value}
             studies[study] = _resolved(Study, block, names, ("ablations", name))
 
