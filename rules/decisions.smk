@@ -31,22 +31,27 @@ rule decide_images:
         "../workflow_scripts/decide_images.py"
 
 
-def decision_files(study, places):
-    """The decisions of a study, of (encoder, clustering, mining, seed) each."""
-    path = "results/decisions/{}/{}/{}/{}/seed{}.parquet"
-    return [path.format(study, *place) for place in places]
+def files_at(name, places, kind="scores"):
+    """The scores or decisions of a study, of (encoder, clustering, mining, seed) each."""
+    path = "results/{}/{}/{}/{}/{}/seed{}.parquet"
+    return [path.format(kind, name, *place) for place in places]
+
+
+def deciding_files(name, kind="scores"):
+    """The scores or decisions of a study of which one column decides."""
+    places = configuration.deciding_scores(CONFIG["studies"][name], CONFIG)
+    return files_at(name, places, kind)
 
 
 def images_to_sort(wildcards):
     """The decisions on an image set, its embeddings and those of the training images."""
     study = CONFIG["studies"][wildcards.study]
-    places = configuration.deciding_scores(study, CONFIG)
-    encoder, image_set = places[0][0], wildcards.image_set
+    encoder, image_set = deciding_encoder(study), wildcards.image_set
     train, locators = embeddings_of(encoder, [study["train"]]), []
     if is_archived(image_set, encoder):
         locators = f"results/images/{source_of(image_set)}/locators.parquet"
     return {
-        "decisions": decision_files(wildcards.study, places),
+        "decisions": deciding_files(wildcards.study, "decisions"),
         **embeddings_of(encoder, [image_set]),
         "train": train["embeddings"],
         "train_index": train["index"],
@@ -55,11 +60,11 @@ def images_to_sort(wildcards):
 
 
 def outlier_config(wildcards):
-    """The detector that decides, and where images are."""
+    """The detectors that may decide, and where images are."""
     study = CONFIG["studies"][wildcards.study]
-    encoder, train = configuration.deciding_scores(study, CONFIG)[0][0], study["train"]
+    encoder, train = deciding_encoder(study), study["train"]
     return {
-        "decide_by": configuration.deciding(study, CONFIG),
+        "deciders": configuration.deciders(study, CONFIG),
         "trained_on": source_of(wildcards.image_set) == source_of(train),
         "root": root_of(wildcards.image_set, encoder),
         "train_root": None if is_archived(train, encoder) else root_of(train, encoder),
@@ -88,7 +93,7 @@ def all_decisions(wildcards):
     """The decisions of every score file of a study, and what groups its images."""
     study = CONFIG["studies"][wildcards.study]
     return {
-        "decisions": decision_files(wildcards.study, score_files(study)),
+        "decisions": files_at(wildcards.study, score_files(study), "decisions"),
         "groups": group_tables(configuration.study_image_sets(study)[1:]),
     }
 

@@ -30,7 +30,6 @@ def images_to_describe(wildcards):
     train, corpus = study["train"], study["corpus"]
     clusters = f"results/clusters/{encoder}/{train}/{clustering}/seed{seed}"
     places = places_of(encoder, [train, *configuration.scored_sets(study)])
-    decisions = decision_files(wildcards.study, configuration.deciding_scores(study, CONFIG))
     return embeddings_of(encoder, configuration.scored_sets(study)) | {
         "similarity": f"results/similarity/{encoder}/{train}/{corpus}.parquet",
         "concepts": f"results/embeddings/{encoder}/texts/{corpus}.parquet",
@@ -43,12 +42,12 @@ def images_to_describe(wildcards):
             for name, place in places.items()
             if place["archived"]
         ],
-        "decisions": decisions if study["calibrate"] else [],
+        "decisions": deciding_files(wildcards.study, "decisions") if study["calibrate"] else [],
     }
 
 
 def description_config(wildcards):
-    """The training set, where images are, the clustering, and what decides."""
+    """The training set, where images are, the clustering, and what may decide."""
     study = CONFIG["studies"][wildcards.study]
     encoder, clustering, _, seed = described_run(study)
     block = without_threads(CONFIG["clusterings"][clustering])
@@ -56,7 +55,7 @@ def description_config(wildcards):
         "train": study["train"],
         "places": places_of(encoder, [study["train"], *configuration.scored_sets(study)]),
         "clustering": block | {"seed": seed},
-        "decide_by": configuration.deciding(study, CONFIG) if study["calibrate"] else None,
+        "deciders": configuration.deciders(study, CONFIG) if study["calibrate"] else None,
     }
 
 

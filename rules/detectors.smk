@@ -76,7 +76,7 @@ def detector_config(wildcards):
         "clustering": clustering,
         "calibration": study["calibrate"] and study["calibrate"]["set"],
         "rate": study["false_alarm_rate"],
-        "decide_by": configuration.deciding(study, CONFIG, clustering is not None),
+        "deciders": configuration.deciders(study, CONFIG),
     }
 
 

@@ -208,7 +208,8 @@ rule explore_clusters:
 
 
 def results_to_show(wildcards):
-    """The tables of a study, its named clusters and lists of outliers, and where images are."""
+    """The tables of a study, the scores of which one decides, its named clusters and lists of
+    outliers, and where images are."""
     name = wildcards.study
     study = CONFIG["studies"][name]
     tables = {"ood": True, "comparison": True, "clustering": True}
@@ -221,6 +222,7 @@ def results_to_show(wildcards):
     }
     files |= {"duplicates": f"results/duplicates/{name}.parquet"}
     files |= {"quarantine": "results/tables/quarantine.parquet"}
+    files |= {"scores": deciding_files(name)}
     files |= {"outliers": [f"results/outliers/{name}/{one}.parquet" for one in listed_sets(name)]}
     files |= {"names": shown_clusters(study)["names"]}
     encoder = deciding_encoder(study)

@@ -42,9 +42,11 @@ def tables_made():
 
 
 def tables_to_summarise(wildcards):
+    """The tables of the run, and the score files that tell what decides in its studies."""
     unread = ("ood", "number_of_clusters")
     names = [name for name in tables_made() if name not in unread]
-    return {name: f"results/tables/{name}.parquet" for name in names}
+    tables = {name: f"results/tables/{name}.parquet" for name in names}
+    return tables | {"scores": [file for name in CONFIG["run"] for file in deciding_files(name)]}
 
 
 def headline_config(name):
@@ -54,7 +56,7 @@ def headline_config(name):
     return {
         "collection": source_of(study["train"]),
         "image_sets": configuration.study_sources(study, CONFIG),
-        "decide_by": configuration.deciding(study, CONFIG),
+        "deciders": configuration.deciders(study, CONFIG),
         "places": configuration.deciding_scores(study, CONFIG),
         "oracles": oracles,
     }

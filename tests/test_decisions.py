@@ -11,7 +11,7 @@ import yaml
 from projects import MINI, Project
 
 from workflow_scripts.lib.artifacts import read_meta
-from workflow_scripts.lib.config.queries import NEEDS, deciding, deciding_scores, scored_sets
+from workflow_scripts.lib.config.queries import NEEDS, deciders, deciding_scores, scored_sets
 from workflow_scripts.lib.config.resolve import resolve_config
 from workflow_scripts.lib.detection.methods import METHODS
 from workflow_scripts.lib.detection.shares import share_interval
@@ -108,7 +108,7 @@ def test_what_decides_is_chosen_by_the_study():
     def decides(**keys):
         config = resolved(**keys)
         study = config["studies"]["methods"]
-        return deciding(study, config), deciding_scores(study, config)
+        return deciders(study, config)[0], deciding_scores(study, config)
 
     named = ("tinyclip", "kmeans_60", "clustermine", 0)
     others = [("tinyclip", "kmeans_60", "none", 0), ("tinyclip", "none", "none", 0)]
@@ -138,7 +138,7 @@ def test_the_order_of_the_detectors_is_the_documented_one():
         for detectors in (pair, pair[::-1]):
             config = {"detectors": blocks}
             study = {"detectors": detectors, "decide_by": UNSET, "negatives": ["rest"]}
-            assert deciding(study, config)["detector"] == pair[0]
+            assert [c["detector"] for c in deciders(study, config)] == [*pair]
 
 
 def test_of_detectors_of_one_method_the_first_decides_and_a_new_method_is_last(monkeypatch):
@@ -149,12 +149,28 @@ def test_of_detectors_of_one_method_the_first_decides_and_a_new_method_is_last(m
 
     def decides(*detectors):
         study = {"detectors": detectors, "decide_by": UNSET, "negatives": []}
-        return deciding(study, config)["detector"]
+        return deciders(study, config)[0]["detector"]
 
     assert decides("new", "b", "a") == "b"
     assert decides("a", "b") == "a"
     assert decides("new", "last") == "last"
     assert decides("new") == "new"
+
+
+def test_what_is_named_alone_may_decide_and_else_all_in_their_order():
+    blocks = {name: {"method": name} for name in ("mcm", "neglabel", "mahalanobis")}
+    study = {"detectors": [*blocks], "negatives": ["rest", "far"]}
+
+    def order(**chosen):
+        found = deciders(study | {"decide_by": UNSET | chosen}, {"detectors": blocks})
+        return [(one["detector"], one["negatives"]) for one in found]
+
+    last, both = [("mcm", "none")], [("neglabel", "rest"), ("neglabel", "far")]
+    assert order() == [("mahalanobis", "none"), *both, *last]
+    assert order(negatives="far") == [("mahalanobis", "none"), both[1], *last]
+    assert order(detector="neglabel") == both
+    assert order(detector="neglabel", negatives="far") == both[1:]
+    assert order(detector="mcm") == last
 
 
 # ---- end to end ---------------------------------------------------------------------------------

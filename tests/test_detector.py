@@ -128,7 +128,9 @@ def calibrated(project, folder, other=None, **changes):
 
 
 def test_p_values_and_flags(stored, tmp_path):
-    detector = calibrated(stored, tmp_path, decide_by={"detector": "neglabel", "negatives": "rest"})
+    detector = calibrated(
+        stored, tmp_path, deciders=[{"detector": "neglabel", "negatives": "rest"}]
+    )
     study = scores_of(stored)
     scored = detector.score(embeddings_of(stored, "strange").array())
     p = detector.p_values(scored)
@@ -217,7 +219,7 @@ def test_a_detector_that_cannot_score_is_left_out_with_its_reason(stored, tmp_pa
     project.write_config(config)
     assert project.run("--cores", "1", asked, check=False).returncode
     log = (project.folder / f"results/logs/save_detector/{NAMES}.log").read_text()
-    assert "studies.mini: crowded:rest decides, but cannot be stored (NegLabel's score" in log
+    assert "studies.mini: cannot be stored to decide: crowded:rest (NegLabel's score" in log
     assert "name another score in its `decide_by`: mcm, neglabel:rest" in log
 
 
@@ -227,14 +229,16 @@ def test_calibration_scores_that_the_study_lacks_leave_a_detector_out(stored, tm
     table = read_table(stored.folder / CLUSTER_SCORES)
     write_table(path, {"image_set": table["image_set"]}, {"missing": [cell]})
     mcm = {"detector": "mcm", "negatives": "none"}
-    detector = calibrated(stored, tmp_path, {CLUSTER_SCORES: path}, decide_by=mcm)
+    detector = calibrated(stored, tmp_path, {CLUSTER_SCORES: path})
     assert detector.meta["left_out"]["mahalanobis"] == "no inverse"
+    assert detector.meta["decide_by"] == "neglabel:rest", "the next one"
     assert detector.p_values(detector.score(np.eye(3, 64))).keys() == set(COLUMNS)
-    with pytest.raises(InputError, match=r"studies.mini: mahalanobis decides, .*\(no inverse\)"):
-        calibrated(stored, tmp_path, {CLUSTER_SCORES: path})
+    named = [mcm | {"detector": "mahalanobis"}]
+    with pytest.raises(InputError, match=r"studies.mini: .* decide: mahalanobis \(no inverse\)"):
+        calibrated(stored, tmp_path, {CLUSTER_SCORES: path}, deciders=named)
     few = {"knn": {"method": "knn", "k": 2}}
-    with pytest.raises(InputError, match=r"knn decides, .*add a detector that can be stored"):
-        calibrated(stored, tmp_path, detectors=few, decide_by=mcm | {"detector": "knn"})
+    with pytest.raises(InputError, match=r"decide: knn .*add a detector that can be stored"):
+        calibrated(stored, tmp_path, detectors=few, deciders=[mcm | {"detector": "knn"}])
 
 
 @pytest.mark.parametrize("shape", [(3, 63), (64,), (2, 3, 64)])

@@ -6,6 +6,7 @@ still look fresh by their times; the recipes in their params tell that they are 
 
 import hashlib
 import os
+import re
 import subprocess
 
 import pandas as pd
@@ -133,11 +134,12 @@ def test_tables_carry_their_recipe(finished, tmp_path):
 
 
 def test_a_detector_that_cannot_score_is_a_missing_value_with_its_reason(finished, tmp_path):
-    """More groups than negatives; the detector that decides and all tables stay."""
+    """More groups than negatives; all tables stay, and the next detector of the order decides."""
     project = finished.copy(tmp_path / "project")
-    set_key("studies.mini.decide_by", "mcm")(project)
     set_key("detectors.neglabel.groups", 400)(project)
-    tables = [OOD, "results/tables/summary.md", "results/tables/means.md"]
+    pages = [f"results/explore/mini/{name}.html" for name in ("map", "index")]
+    tables = [OOD, "results/tables/summary.md", "results/tables/means.md", *pages]
+    tables.append("results/outliers/mini/strange.csv")
     project.run(*tables)
     ood = pd.read_parquet(project.folder / OOD)
     missing = ood["detector"] == "neglabel"
@@ -146,10 +148,20 @@ def test_a_detector_that_cannot_score_is_a_missing_value_with_its_reason(finishe
     for table in ("summary", "means"):
         text = (project.folder / f"results/tables/{table}.md").read_text()
         assert "negatives for 400 groups" in text.replace("\n  ", " "), table
+    scores = ood["detector"].unique()
+    assert "max_logit" not in scores and "energy" not in scores, "so MCM is the next"
+    made = read_meta(project.folder / "results/outliers/mini/strange.parquet")
+    assert (made["column"], made["passed_over"][0]["detector"]) == ("mcm", "neglabel")
+    assert "The score is mcm;" in (project.folder / pages[0]).read_text("utf-8")
+    for page in ("results/tables/summary.md", pages[1]):
+        text = " ".join((project.folder / page).read_text("utf-8").split())
+        assert re.search(r"eglabel with rest cannot decide \(.*?\); mcm decides instead", text)
     assert project.rules_run("-n", *tables) == {}
 
     set_key("studies.mini.decide_by", "neglabel")(project)
     done = project.run("--keep-going", "results/explore/mini/map.html", *tables, check=False)
     assert done.returncode == 1
-    assert "neglabel cannot decide (studies.<name>.decide_by): NegLabel's score" in done.stdout
+    assert (
+        "studies.mini.decide_by: cannot decide: neglabel with rest (NegLabel's score" in done.stdout
+    )
     assert (project.folder / "results/tables/summary.md").exists()

@@ -64,10 +64,10 @@ def scored_images(inputs, cfg):
     )
 
 
-def with_decisions(table, paths, decide_by):
+def with_decisions(table, paths, deciders):
     """The table with the columns p_value and flagged."""
     sets, ids = (table[name].to_pandas() for name in ("image_set", "image_id"))
-    p, flags = decisions_on(sets, ids, paths, decide_by)
+    p, flags = decisions_on(sets, ids, paths, deciders)
     p = pa.array(p, pa.float64(), from_pandas=True)
     return table.append_column("p_value", p).append_column("flagged", pa.array(flags, pa.bool_()))
 
@@ -91,7 +91,7 @@ def describe_images(inputs, cfg, parquet, csv):
     """inputs: named paths, similarity, concepts, clusters, names, model, scores, embeddings and
     index (of the scored images), locators, decisions (none without calibration). cfg: train (an
     image set), places (image set -> root and archived, the training set first), clustering (the
-    block with its seed) and decide_by (detector, negatives)."""
+    block with its seed) and deciders (of `queries`)."""
     rows = [training_images(inputs, cfg["train"]), scored_images(inputs, cfg["clustering"])]
     table = with_places(
         pa.concat_tables(rows, promote_options="default"), cfg["places"], inputs.locators
@@ -100,7 +100,7 @@ def describe_images(inputs, cfg, parquet, csv):
     at = table.column_names.index("concepts")
     table = table.add_column(at, "cluster_name", names.take(table["cluster"]))
     if inputs.decisions:
-        table = with_decisions(table, inputs.decisions, cfg["decide_by"])
+        table = with_decisions(table, inputs.decisions, cfg["deciders"])
     write_table(parquet, table)
     texts = table.set_column(at + 1, "concepts", pc.binary_join(table["concepts"], "; "))
     with replacing(csv) as temporary:

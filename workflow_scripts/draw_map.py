@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
-from workflow_scripts.lib.detection.decisions import deciding_column
+from workflow_scripts.lib.detection.decisions import decider_of
 from workflow_scripts.lib.embeddings import open_sets
 from workflow_scripts.lib.explore.map import map_page
 from workflow_scripts.lib.explore.pages import write_page
@@ -22,12 +22,13 @@ from workflow_scripts.lib.job import job
 SIZE = 64  # pixels of the longer side of a picture
 
 
-def scores_of(path, named, decide_by):
+def scores_of(path, column, named):
     """The deciding scores: a pyarrow Table with image_set, image_id, name, score and p_value.
 
-    named: the file of the same images' nearest positives; none if nothing is named.
+    path, column: where they are. named: the file of the same images' nearest positives; none if
+    nothing is named.
     """
-    table, (_, column) = read_table(path).combine_chunks(), deciding_column([path], decide_by)
+    table = read_table(path).combine_chunks()
     nothing = pa.nulls(len(table), pa.float64())
     return pa.table(
         {
@@ -106,11 +107,12 @@ def pictures(table, inputs, cfg):
 
 
 def draw_map(inputs, cfg, study, output):
-    """inputs: named paths, embeddings and index (of the sets in order), scores, named, clusters and
-    names or none, source and locators of the sets in cfg["stored"]. cfg: projection, rows,
-    decide_by, parts and source_of (of the sets, the training set first), pages."""
+    """inputs: named paths, embeddings and index (of the sets in order), scores (several files),
+    named, clusters and names or none, source and locators of the sets in cfg["stored"]. cfg:
+    projection, rows, deciders, parts and source_of (of the sets, the training set first), pages."""
     sets = open_sets(inputs.embeddings, inputs.index, cfg["parts"])
-    scores = scores_of(inputs.scores, inputs.named, cfg["decide_by"])
+    decider = decider_of(inputs.scores, cfg["deciders"])
+    scores = scores_of(decider.path, decider.column, inputs.named)
     table = pa.concat_tables([rows_of(images, name, scores) for name, images in sets.items()])
     train = next(iter(sets))
     train_sets = [n for n in sets if cfg["source_of"][n] == cfg["source_of"][train]]
@@ -123,7 +125,8 @@ def draw_map(inputs, cfg, study, output):
     table = table.take(pa.array(rows)).combine_chunks()
     plane = project(embeddings, cfg["projection"])
     uris = pictures(table, inputs, cfg)
-    meta = read_meta(inputs.scores) | cfg | {"study": study, "total": total}
+    meta = read_meta(decider.path) | cfg
+    meta |= {"study": study, "total": total, "decide_by": decider.names}
     shown = map_page(table, plane, uris, meta)
     write_page(output, "map.html", cfg | {"study": study}, **shown)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.detection.decisions import what_decides
 from workflow_scripts.lib.explore.clusters import cards
 from workflow_scripts.lib.explore.comparison import heat_maps, labelled
 from workflow_scripts.lib.explore.pages import count, percent, records, write_page
@@ -125,6 +126,7 @@ def best_rows(comparison):
 def write_start(inputs, cfg, tables, output):
     shows, n_clusters = largest_clusters(inputs, cfg)
     sets = lowest_images(inputs, cfg)
+    study = cfg["headline"] | what_decides(inputs.scores, cfg["headline"]["deciders"])
     sprites = [card["sprite"] for card in shows[:1]] + [one["sprite"] for one in sets]
     write_page(
         output,
@@ -132,7 +134,7 @@ def write_start(inputs, cfg, tables, output):
         cfg,
         sprites=sprites,
         train=cfg["collection"],
-        sentences=headline(cfg["headline"], tables),
+        sentences=headline(study, tables),
         shows=shows,
         n_clusters=n_clusters,
         clusters_page=cfg["clusters_page"],
@@ -223,9 +225,10 @@ def write_data(inputs, cfg, tables, output):
 
 
 def explore_study(inputs, cfg, start, comparison, data):
-    """inputs: named paths of the study's tables (each one path or none), of outliers (a list),
-    names (of clusters, or none), sources and locators (of the training set and of the listed sets,
-    or none) and curves (SVG). cfg: see rules/explore.smk. start, comparison, data: the pages."""
+    """inputs: named paths of the study's tables (each one path or none), of scores (the files that
+    tell what decides) and outliers (lists), names (of clusters, or none), sources and locators (of
+    the training set and of the listed sets, or none) and curves (SVG). cfg: see rules/explore.smk.
+    start, comparison, data: the pages."""
     tables = read_tables(inputs, cfg)
     write_start(inputs, cfg, tables, start)
     write_comparison(inputs, cfg, tables, comparison)

@@ -3,7 +3,7 @@
 Out: Parquet (all images) and CSV (the first 100,000), as `outliers.outlier_frame` makes them, with
 concept (the nearest positive), training_image, training_id and training_cosine (the nearest
 training image, of the first 1,000 rows: its path, if it is a file, its id and its cosine). The
-metadata name the deciding column and the others with scores.
+metadata name the deciding column, those passed over for it, and the others with scores.
 """
 
 import logging
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_text
-from workflow_scripts.lib.detection.decisions import deciding_column
+from workflow_scripts.lib.detection.decisions import decider_of
 from workflow_scripts.lib.detection.outliers import nearest_training, outlier_frame
 from workflow_scripts.lib.embeddings import open_embeddings
 from workflow_scripts.lib.errors import InputError
@@ -28,9 +28,9 @@ MADE_BY = ("encoder", "clustering", "mining", "seed")
 MADE_BY += ("calibration", "n_calibration", "false_alarm_rate")
 
 
-def read_decisions(paths, image_set, decide_by):
-    """What several files of decisions say of one set: (name of the deciding column, its metadata,
-    frame with the columns of all files, names of the columns with scores)."""
+def read_decisions(paths, image_set):
+    """What several files of decisions say of one set: (frame with the columns of all files, names
+    of the columns with scores)."""
     frames, scores = [], []
     for path in paths:
         table = read_table(path)
@@ -38,15 +38,16 @@ def read_decisions(paths, image_set, decide_by):
         known = {*frames[0]} if frames else set()
         frames.append(frame.drop(columns=known & {*frame}))
         scores += read_meta(path)["columns"]
-    path, column = deciding_column(paths, decide_by)
-    return column, read_meta(path), pd.concat(frames, axis=1), scores
+    return pd.concat(frames, axis=1), scores
 
 
 def list_outliers(inputs, cfg, image_set, parquet, csv):
     """inputs: named paths, decisions (several), embeddings and index of the set, train and
-    train_index, locators or none. cfg: decide_by (detector, negatives), root and train_root
+    train_index, locators or none. cfg: deciders (of `queries`), root and train_root
     (folders, or None), trained_on (whether the set may have training images)."""
-    column, meta, frame, scores = read_decisions(inputs.decisions, image_set, cfg["decide_by"])
+    decider = decider_of(inputs.decisions, cfg["deciders"])
+    frame, scores = read_decisions(inputs.decisions, image_set)
+    column, meta = decider.column, read_meta(decider.path)
     if frame.empty:
         raise InputError(f"the study {meta['study']} does not score images of {image_set!r}")
     ids = pa.array(frame["image_id"], pa.string())
@@ -60,8 +61,9 @@ def list_outliers(inputs, cfg, image_set, parquet, csv):
         meta["false_alarm_rate"],
     )
     add_training_images(outliers, inputs, cfg)
-    made = {key: meta[key] for key in MADE_BY} | cfg["decide_by"]
+    made = {key: meta[key] for key in MADE_BY} | decider.names
     made |= {"column": column, "others": [name for name in scores if name != column]}
+    made |= {"passed_over": decider.passed_over}
     write_frame(parquet, outliers, made)
     write_csv(csv, outliers)
 

@@ -31,8 +31,8 @@ from workflow_scripts.lib.tensors import read_tensors
 def save_detector(inputs, cfg, meta, outputs):
     """inputs: named paths, see `rules/detectors.smk`. cfg: corpora, prompts, encoder (its block),
     detectors (name -> block), clustering (its block with the seed, of another encoder that of
-    `centres.assign`, or None), calibration (an image set or None), rate and decide_by (detector,
-    negatives)."""
+    `centres.assign`, or None), calibration (an image set or None), rate and deciders (of
+    `queries`)."""
     names, positives, negatives = read_chosen(
         inputs.positives, inputs.negatives, cfg["corpora"], inputs.texts, inputs.concepts
     )
@@ -69,7 +69,7 @@ def save_detector(inputs, cfg, meta, outputs):
         "clusters": clusters,
         "calibration": cfg["calibration"],
         "rate": cfg["rate"],
-        "decide_by": deciding(cfg["decide_by"], columns, left_out, meta["study"]),
+        "decide_by": deciding(cfg["deciders"], columns, left_out, meta["study"]),
         "versions": {package: version_of(package) for package in sorted(PACKAGES)},
         "recipe": RECIPE.get()(),
     }
@@ -123,20 +123,23 @@ def columns_of(detectors, negatives, left_out):
     return columns
 
 
-def deciding(chosen, columns, left_out, study):
-    """The column that decides. Raises InputError if it is left out.
+def deciding(deciders, columns, left_out, study):
+    """The column that decides: the first of the deciders that is stored.
 
-    chosen: detector and negatives. columns: what is stored. left_out: column, or detector, -> why
-    it is not. study: its name.
+    deciders: dicts with detector and negatives. columns: what is stored. left_out: column, or
+    detector, -> why it is not. study: its name. Raises InputError if none is stored.
     """
-    column = column_named(chosen)
-    if column in columns:
-        return column
-    why = left_out.get(column) or left_out[chosen["detector"]]
+    asked = {column_named(names): names["detector"] for names in deciders}
+    for column in asked:
+        if column in columns:
+            return column
     mend = f"name another score in its `decide_by`: {', '.join(columns)}"
     if not columns:
         mend = "add a detector that can be stored to its `detectors`, e.g. max_logit"
-    raise InputError(f"studies.{study}: {column} decides, but cannot be stored ({why}); {mend}")
+    reasons = [
+        f"{column} ({left_out.get(column) or left_out[name]})" for column, name in asked.items()
+    ]
+    raise InputError(f"studies.{study}: cannot be stored to decide: {'; '.join(reasons)}; {mend}")
 
 
 def negative_names(path, blocks):

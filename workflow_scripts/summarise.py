@@ -5,6 +5,7 @@ import re
 import textwrap
 
 from workflow_scripts.lib import artifacts
+from workflow_scripts.lib.detection.decisions import what_decides
 from workflow_scripts.lib.job import job
 from workflow_scripts.lib.report.headline import StudyTables, headline, of_study
 from workflow_scripts.lib.report.tables import markdown_text, read_frame, write_markdown
@@ -103,14 +104,16 @@ def in_words(best):
 
 def tables_of(inputs):
     """The tables over all studies; those that the run lacks are empty."""
-    paths = {name: path for name, path in inputs.items() if name != "means"}
+    paths = {name: path for name, path in inputs.items() if name not in ("means", "scores")}
     tables = StudyTables(**{name: read_frame(path) for name, path in paths.items()})
     tables.images = artifacts.read_meta(paths["quarantine"])["images"]
     return tables
 
 
-def study_section(name, study, means, tables):
-    """Lines; study: as `headline` takes it, with image_sets, where its images come from."""
+def study_section(name, study, means, tables, scores):
+    """Lines; study: as `headline` takes it, but with deciders (of `queries`) for what decides, and
+    with image_sets, where its images come from. scores: the files of which one decides."""
+    study = study | what_decides(scores, study["deciders"])
     sentences = headline(study, of_study(tables, name, study["image_sets"]))
     table = []
     named = best_means(means[means["mining"] != "none"])
@@ -139,7 +142,7 @@ def where_to_look(cfg):
 
 def summarise(inputs, cfg, md, html):
     """inputs: a mapping from names of tables over all studies to their paths: means, and the frames
-    of StudyTables that the run has.
+    of StudyTables that the run has; and scores, the files that tell what decides in the studies.
 
     cfg: studies, name -> what `study_section` needs; of what the run makes tables (names),
     outliers and pages (paths) and figures (path -> what it shows).
@@ -149,8 +152,10 @@ def summarise(inputs, cfg, md, html):
     if len(means):
         lines += wrapped(NOTE)
     lines.append("")
+    scores = {path: artifacts.read_meta(path)["study"] for path in inputs["scores"]}
     for name, study in cfg["studies"].items():
-        lines += study_section(name, study, means[means["study"] == name], tables)
+        own = [path for path, of in scores.items() if of == name]
+        lines += study_section(name, study, means[means["study"] == name], tables, own)
     lines += ["## Where to look", *where_to_look(cfg), ""]
     write_markdown(md, html, "\n".join(lines))
 

@@ -121,6 +121,22 @@ FOUND = {
     "in place of an empty weights file of timm others were downloaded": (
         "unit/encoders/test_timm_models.py::test_a_weights_file_without_tensors_is_refused"
     ),
+    "too few words for the detector that decides ended a run before its lists": (
+        "test_failures.py::test_a_detector_that_cannot_score_is_a_missing_value_with_its_reason"
+    ),
+    "two blocks of negatives with trees of one file name shared the first": (
+        "unit/concepts/test_given.py::"
+        "test_every_block_has_its_own_tree_though_their_files_have_one_name"
+    ),
+    "a study of the name of one of the demo inherited its OOD sets": (
+        "test_config.py::test_a_users_study_inherits_nothing_from_one_of_its_name"
+    ),
+    "a study of the name of one that an ablation makes was replaced without a word": (
+        "test_config.py::test_a_study_of_the_name_of_an_ablations_is_refused"
+    ),
+    "images of phones, cameras and programs that are not read vanished without a word": (
+        f"{CONTAINERS}::test_images_of_formats_that_are_not_read_are_lost_not_gone"
+    ),
 }
 
 

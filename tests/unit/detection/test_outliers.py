@@ -15,8 +15,9 @@ from workflow_scripts.lib.errors import InputError
 
 IDS = ["a.jpg", "sub/b.jpg", "c.jpg", "d.jpg"]
 SCORES = [0.5, 0.1, 0.5, 0.2]
-CFG = {"decide_by": {"detector": "mcm", "negatives": "none"}, "trained_on": False}
+CFG = {"deciders": [{"detector": "mcm", "negatives": "none"}], "trained_on": False}
 CFG |= {"root": "photos", "train_root": "normal"}
+FEW = {"detector": "neglabel", "negatives": "rest", "reason": "8 negatives"}
 
 
 def unit(rows):
@@ -31,7 +32,7 @@ def store(folder, name, rows, ids):
     return [folder / f"{name}.npy"], [folder / f"{name}.parquet"]
 
 
-def decisions(path, columns, p=None):
+def decisions(path, columns, p=None, missing=None):
     """A file of decisions on the set `new` and one image of another set."""
     n = len(IDS) + 1
     table = {"image_set": ["other", *["new"] * len(IDS)], "image_id": ["x", *IDS]}
@@ -44,7 +45,7 @@ def decisions(path, columns, p=None):
     made = {"study": "s", "encoder": "e", "clustering": "k", "mining": "m", "seed": 0}
     made |= {"calibration": p and "held", "n_calibration": 9, "false_alarm_rate": 0.3}
     detector_of = {name: {"detector": name, "negatives": "none"} for name in columns}
-    write_table(path, table, made | {"columns": detector_of})
+    write_table(path, table, made | {"columns": detector_of, "missing": missing or []})
     return path
 
 
@@ -58,7 +59,9 @@ def outliers(tmp_path):
 
     def listed(p=None, image_set="new", locators=(), **cfg):
         files = [
-            decisions(tmp_path / "named.parquet", {"mcm": SCORES, "energy": [4, 3, 2, 1]}, p),
+            decisions(
+                tmp_path / "named.parquet", {"mcm": SCORES, "energy": [4, 3, 2, 1]}, p, [FEW]
+            ),
             decisions(tmp_path / "images.parquet", {"knn": [1, 2, 3, 4]}, p),
         ]
         inputs = SimpleNamespace(
@@ -92,10 +95,20 @@ def test_lowest_scores_come_first_and_ties_stay_in_order(outliers):
 
 
 def test_another_detector_can_decide(outliers):
-    table = outliers(decide_by={"detector": "knn", "negatives": "none"})
+    table = outliers(deciders=[{"detector": "knn", "negatives": "none"}])
     assert table["image_id"].tolist() == IDS
     assert table["concept"].tolist() == ["name 1", "name 2", "name 3", "name 4"]
     assert read_meta(outliers.folder / "out.parquet")["detector"] == "knn"
+
+
+def test_one_that_cannot_score_is_passed_over(outliers):
+    few = {key: FEW[key] for key in ("detector", "negatives")}
+    deciders = [few, {"detector": "knn", "negatives": "none"}, *CFG["deciders"]]
+    assert outliers(deciders=deciders)["image_id"].tolist() == IDS
+    made = read_meta(outliers.folder / "out.parquet")
+    assert (made["detector"], made["passed_over"]) == ("knn", [FEW])
+    with pytest.raises(InputError, match=r"studies\.s\.decide_by: .*neglabel with rest \(8 neg"):
+        outliers(deciders=[few])
 
 
 def test_without_calibration_the_ranks_remain(outliers):

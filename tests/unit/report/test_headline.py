@@ -11,6 +11,7 @@ from workflow_scripts.summarise import narrow, summarise
 PLACE = ("e", "km", "clustermine", 0)
 STUDY = {"collection": "photos", "image_sets": ["photos", "test"], "places": [PLACE]}
 STUDY |= {"decide_by": {"detector": "mcm", "negatives": "none"}, "oracles": ["truth"]}
+STUDY |= {"passed_over": [], "deciders": [STUDY["decide_by"]]}
 ROW = {"study": "s", "encoder": "e", "clustering": "km", "mining": "clustermine", "seed": 0}
 
 
@@ -115,6 +116,14 @@ def test_a_calibrated_study_says_what_it_flags_by_the_detector_that_decides():
     ]
 
 
+def test_what_would_have_decided_is_said_with_the_reason_why_it_does_not():
+    few = {"detector": "neglabel", "negatives": "rest", "reason": "8 negatives for 100 groups"}
+    study = STUDY | {"passed_over": [few]}
+    assert headline(study, StudyTables(decisions=DECISIONS))[-1] == (
+        "Neglabel with rest cannot decide (8 negatives for 100 groups); mcm decides instead."
+    )
+
+
 def test_incoming_images_are_no_false_alarms():
     """Without OOD sets nobody says that the test set is in-distribution."""
     study = STUDY | {"decide_by": {"detector": "mcm", "negatives": "none"}, "oracles": []}
@@ -212,6 +221,9 @@ MEANS = [
 ]
 
 
+SCORES = {"study": "s", "columns": {"mcm": STUDY["decide_by"]}, "missing": []}
+
+
 @pytest.fixture
 def page(tmp_path):
     """The lines of the summary of one study with these tables; checks that they are narrow."""
@@ -225,7 +237,13 @@ def page(tmp_path):
         paths = {name: tmp_path / f"{name}.parquet" for name in ("quarantine", *tables)}
         made = {"tables": ["means", "ood"], "outliers": [], "figures": {}, "pages": []}
         cfg = {"studies": {"s": STUDY}} | made | (cfg or {})
-        summarise(paths, cfg, tmp_path / "s.md", tmp_path / "s.html")
+        write_frame(tmp_path / "scores.parquet", empty, SCORES)
+        summarise(
+            paths | {"scores": [tmp_path / "scores.parquet"]},
+            cfg,
+            tmp_path / "s.md",
+            tmp_path / "s.html",
+        )
         lines = (tmp_path / "s.md").read_text().splitlines()
         assert max(map(len, lines)) <= 100
         return lines

@@ -59,21 +59,24 @@ def scored_pairs(study):
     return [[name, ood, sets] for name, sets in samples.items() for ood in oods]
 
 
-def deciding(study, config, clustered=True):
-    """Detector and negatives ("none" if it needs none) that sort the images of a study.
+def deciders(study, config):
+    """What may sort the images of a study, a list of dicts with detector and negatives ("none" if
+    it needs none): the first that could score decides.
 
-    Our choice, if `decide_by` names no detector: the first by DECIDING_ORDER, of equal methods the
-    study's first. clustered: False passes over detectors that need clusters, if there are others.
+    What `decide_by` names, else (our choice) all by DECIDING_ORDER, of equal methods and of
+    negatives the study's first.
     """
     chosen, blocks = study["decide_by"], config["detectors"]
     ordered = sorted(study["detectors"], key=lambda name: deciding_rank(blocks[name]["method"]))
-    uses = {name: needs("detectors", blocks[name]) for name in ordered}
-    usable = [name for name in ordered if clustered or "clusters" not in uses[name]]
-    detector = chosen["detector"] or [*usable, *ordered][0]
-    negatives = "none"
-    if "negatives" in uses[detector]:
-        negatives = chosen["negatives"] or study["negatives"][0]
-    return {"detector": detector, "negatives": negatives}
+    named = [chosen["detector"]] if chosen["detector"] else ordered
+    negatives = [chosen["negatives"]] if chosen["negatives"] else study["negatives"]
+    return [
+        {"detector": detector, "negatives": against}
+        for detector in named
+        for against in (
+            negatives if "negatives" in needs("detectors", blocks[detector]) else ["none"]
+        )
+    ]
 
 
 def deciding_scores(study, config):

@@ -56,8 +56,9 @@ def headline(study, tables):
     """At most five sentences: a list of texts without Markdown or HTML.
 
     study: a dict; collection (image set of the training images), decide_by (detector and negatives
-    that sort the images), places (encoder, clustering, mining, seed of the scores that they are
-    sorted by), oracles (mining methods that read labels).
+    that sort the images) and passed_over, both of `decisions.what_decides`, places (encoder,
+    clustering, mining, seed of the scores that they are sorted by), oracles (mining methods that
+    read labels).
     tables: a StudyTables.
     """
     sentences = [collection(study, tables), frequent(study, tables)]

@@ -14,7 +14,7 @@ SHOWN = 3  # sets or pairs of sets that are listed
 def reservations(study, tables):
     """What is wrong with the images or the oracle; "" if nothing is known."""
     texts = [*losses(tables), *leaks(tables.duplicates), *tiny(tables.images)]
-    texts += unscored(tables.comparison)
+    texts += [*passed_over(study), *unscored(tables.comparison)]
     texts += doubtful_flags(tables.contamination)
     if gap := oracle_gap(tables.label_quality):
         subject = "the oracle covers" if study["oracles"] else "the corpus has"
@@ -66,6 +66,17 @@ def tiny(images):
     if not found:
         return []
     return [f"intervals of 95 % for a share of a small set are wide: {listed(found, SHOWN)}"]
+
+
+def passed_over(study):
+    """Parts of a sentence on what would have decided but could not score; [] if the first could."""
+    left = [scored_by(cell["detector"], cell["negatives"]) for cell in study["passed_over"]]
+    texts = [
+        f"{name} cannot decide ({cell['reason']})"
+        for name, cell in zip(left, study["passed_over"], strict=True)
+    ]
+    by = scored_by(**study["decide_by"])
+    return [*texts, f"{by} decides instead"] if texts and by not in left else texts
 
 
 def unscored(comparison):
