@@ -182,8 +182,10 @@ class Detector:
             source = [Path(source, name) for name in list_folder(source)]
         paths = [str(path) for path in source]
         reads = (partial(Path, path) for path in paths)
-        with embedding(self._loaded_encoder(threads), threads) as embed:
-            embeddings, bad = embed(reads)
+        encoder = self._loaded_encoder(threads)
+        with embedding(encoder, threads) as embed:
+            blocks, bad = embed(reads)
+            embeddings = np.concatenate([np.empty((0, encoder.dim), np.float16), *blocks])
         kept = [path for number, path in enumerate(paths) if number not in bad]
         reasons = {paths[number]: str(reason) for number, reason in bad.items()}
         return self.rank(kept, embeddings, by, paths=kept), reasons
