@@ -268,6 +268,11 @@ def test_outliers_within_one_collection(decided):
     assert len(outliers) == 24
     assert (outliers["training_image"] != outliers["path"]).all()
     assert outliers["p_value"].notna().all()
+    assert outliers["p_value"].min() > 0.05, "too few images are held out"
+    page = (decided.folder / "results/explore/alone/outliers/photos.html").read_text("utf-8")
+    assert "No image can be flagged" in page and "are flagged" not in page
+    page = (decided.folder / "results/explore/alone/index.html").read_text("utf-8")
+    assert "No image can be flagged: the held-out images are too few" in page
 
 
 def test_every_detector_scores_the_training_images_without_themselves(decided):

@@ -6,6 +6,7 @@ the test set.
 """
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.detection.calibration import least_number
 from workflow_scripts.lib.detection.metrics import ood_metrics
 from workflow_scripts.lib.detection.resampling import grouping
 from workflow_scripts.lib.detection.shares import share_interval
@@ -94,6 +95,7 @@ def explore_outliers(inputs, cfg, output):
         calibrated=meta["calibration"] is not None,
         rate=meta["false_alarm_rate"],
         n_calibration=meta["n_calibration"],
+        least=least_number(meta["false_alarm_rate"]),
         files=cfg["files"],
         made_by=", ".join(str(meta[key]) for key in ("encoder", "clustering", "mining")),
     )

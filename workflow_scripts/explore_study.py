@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from workflow_scripts.lib.artifacts import read_meta, read_table
+from workflow_scripts.lib.detection.calibration import least_number
 from workflow_scripts.lib.detection.decisions import what_decides
 from workflow_scripts.lib.explore.clusters import cards
 from workflow_scripts.lib.explore.comparison import heat_maps, labelled
@@ -94,6 +95,7 @@ def lowest_images(inputs, cfg):
                 "n": len(frame),
                 "flagged": int(frame["flagged"].sum()) if known else None,
                 "rate": meta["false_alarm_rate"],
+                "too_few": known and meta["n_calibration"] < least_number(meta["false_alarm_rate"]),
                 "by": meta["column"],
                 "lowest": records(lowest),
                 "sprite": sprite,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, false_discovery_control
 
-from workflow_scripts.lib.detection.calibration import discoveries, flagged, p_values
+from workflow_scripts.lib.detection.calibration import discoveries, flagged, least_number, p_values
 from workflow_scripts.lib.errors import InputError
 
 
@@ -35,6 +35,13 @@ def test_exchangeable_images_are_flagged_at_most_at_the_rate(rate, ties):
 def test_too_few_calibration_images_flag_nothing():
     assert not flagged(p_values(np.arange(18.0), [-1.0]), 0.05).any()
     assert flagged(p_values(np.arange(19.0), [-1.0]), 0.05).all()
+    assert least_number(0.05) == 19
+
+
+def test_the_least_number_is_the_first_that_flags_something():
+    for rate in [*(1 / np.arange(2, 200)), *np.random.default_rng(0).uniform(0.005, 1, 50)]:
+        first = next(n for n in range(1, 300) if flagged(p_values(np.arange(n), [-1.0]), rate))
+        assert least_number(rate) == first, rate
 
 
 @pytest.mark.parametrize("foreign", [0, 5, 60])

@@ -133,6 +133,16 @@ def test_incoming_images_are_no_false_alarms():
     ]
 
 
+def test_too_few_held_out_images_are_said_in_place_of_flags_that_cannot_be():
+    few = DECISIONS.assign(n_calibration=18, share=0.0)
+    assert headline(STUDY, StudyTables(decisions=few)) == [
+        "At most 5 % false alarms were asked for, set on 18 held-out images: too few to flag any "
+        "image, which takes 19.",
+    ]
+    enough = headline(STUDY, StudyTables(decisions=few.assign(n_calibration=19)))
+    assert enough[0].startswith("Flagged as not belonging, by the detector mcm: 0.0 % of noise")
+
+
 def test_many_sets_are_counted():
     sets = [DECISIONS[1:2].assign(image_set=f"set{i}", share=i / 10) for i in range(8)]
     first = headline(STUDY, StudyTables(decisions=pd.concat(sets)))[0]

@@ -7,6 +7,8 @@ was mined. A shift of the images, duplicates of calibration images, or a detecto
 the images that it scores (AdaNeg) break this.
 """
 
+import math
+
 import numpy as np
 
 from workflow_scripts.lib.errors import InputError
@@ -39,9 +41,18 @@ def flagged(p, rate):
     """Which images are flagged at a false-alarm rate: bool [N], p <= rate.
 
     Of exchangeable in-distribution images at most the share `rate` is flagged, on average over
-    draws of the calibration images. With fewer than 1 / rate - 1 of these nothing can be flagged.
+    draws of the calibration images. With fewer than `least_number` of these nothing can be flagged.
     """
     return np.asarray(p) <= rate
+
+
+def least_number(rate):
+    """The least number of calibration images that can flag an image at this rate: 1 / rate - 1,
+    rounded up. With n of them no p-value is below 1 / (1 + n)."""
+    n = max(0, math.ceil(1 / rate) - 2)
+    while not flagged(1 / (1 + n), rate):  # as the p-values are rounded
+        n += 1
+    return n
 
 
 def discoveries(p, rate):

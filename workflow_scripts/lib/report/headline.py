@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from workflow_scripts.lib.detection.calibration import least_number
 from workflow_scripts.lib.report.phrases import listed, scored_by, sentence, share, span
 from workflow_scripts.lib.report.reservations import reservations
 
@@ -156,6 +157,8 @@ def flagged(study, tables):
         f"At most {100 * rate:g} % false alarms were asked for, set on {number:,} held-out images"
     )
     test = rows[rows["group"] == "test"]
+    if number < (least := least_number(rate)):
+        return [f"{asked}: too few to flag any image, which takes {least:,}."]
     if outside.empty or test.empty:
         return [first, f"{asked}."]
     row = test.iloc[0]
