@@ -7,6 +7,7 @@ from workflow_scripts.draw_concepts import draw_concepts
 from workflow_scripts.lib.artifacts import write_table
 from workflow_scripts.lib.images.containers import write_locators
 from workflow_scripts.lib.images.listing import Listing
+from workflow_scripts.lib.images.manifest import LISTED
 from workflow_scripts.lib.report import sheets
 from workflow_scripts.lib.report.sheets import Page, concept_sheet
 
@@ -61,7 +62,7 @@ def draw(tmp_path):
         positives = write_concepts(tmp_path / "positives.parquet", names, examples)
         locators = tmp_path / "locators.parquet"
         cfg = {"kind": "folder", "labels": "none", "options": {}}
-        write_locators(locators, Listing([], [], 1, archived=False), cfg)
+        write_locators(locators, Listing(LISTED.empty_table(), [], 1, archived=False), cfg)
         draw_concepts(positives, tmp_path, locators, tmp_path / "sheet.png")
         with Image.open(tmp_path / "sheet.png") as sheet:
             return sheet.convert("RGB")
