@@ -158,10 +158,11 @@ class DecideBy(Block):
 
     detector: Annotated[str, Names("detectors")] | None = Field(
         None,
-        description="Detector of the study; null takes the first of the order in config/README.md.",
+        description="Detector of the study; null takes the first that can score, in the order of "
+        "config/README.md.",
     )
     negatives: Annotated[str, Names("negatives")] | None = Field(
-        None, description="Negatives of the study; null takes the first."
+        None, description="Negatives of the study; null takes the first that can be scored with."
     )
     encoder: Annotated[str, Names("encoders")] | None = Field(
         None, description="Encoder of the study; null takes the first."
