@@ -40,6 +40,7 @@ FOUND = {
         "test_too_few_held_out_images_are_said_in_place_of_flags_that_cannot_be"
     ),
 }
+STUDY = {"oracles": [], "passed_over": []}
 SECTIONS = ("test", "near", "far", "calibrate")
 
 
@@ -99,7 +100,7 @@ def copies(kind, other):
         found = duplicates(sets, {"train": "train", other: other}, 0.99)
         assert set(found["other_id"]) == {ids[row] for row in again}, found
         assert set(found["kind"]) == {kind}
-        told = reservations({"oracles": []}, StudyTables(duplicates=found))
+        told = reservations(STUDY, StudyTables(duplicates=found))
         assert f"3 of {other} and train" in told, told
 
     return check
@@ -155,7 +156,7 @@ def lost_images(share, limit):
             lost = pd.read_parquet(paths[2])
             assert message is None and lost["lost"].sum() == share * 20
             lost = lost.assign(image_set="test")
-            told = reservations({"oracles": []}, StudyTables(quarantine=lost, images={"test": 20}))
+            told = reservations(STUDY, StudyTables(quarantine=lost, images={"test": 20}))
             assert not share or f"{int(share * 20)} of 20 images of test" in told
 
     return check
@@ -163,7 +164,7 @@ def lost_images(share, limit):
 
 def tiny(number):
     def check(_):
-        told = reservations({"oracles": []}, StudyTables(images={"incoming": number}))
+        told = reservations(STUDY, StudyTables(images={"incoming": number}))
         assert (f"incoming ({number} images" in told) == (number <= 92), told
 
     return check

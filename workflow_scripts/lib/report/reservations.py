@@ -70,13 +70,14 @@ def tiny(images):
 
 def passed_over(study):
     """Parts of a sentence on what would have decided but could not score; [] if the first could."""
-    left = [scored_by(cell["detector"], cell["negatives"]) for cell in study["passed_over"]]
-    texts = [
-        f"{name} cannot decide ({cell['reason']})"
-        for name, cell in zip(left, study["passed_over"], strict=True)
-    ]
-    by = scored_by(**study["decide_by"])
-    return [*texts, f"{by} decides instead"] if texts and by not in left else texts
+    if not study["passed_over"]:
+        return []
+    texts = {
+        scored_by(cell["detector"], cell["negatives"]): f"cannot decide ({cell['reason']})"
+        for cell in study["passed_over"]
+    }
+    texts.setdefault(scored_by(**study["decide_by"]), "decides instead")
+    return [f"{name} {text}" for name, text in texts.items()]
 
 
 def unscored(comparison):
