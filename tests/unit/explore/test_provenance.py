@@ -23,7 +23,7 @@ def test_stages_sum_their_jobs(tmp_path):
 
 def test_the_users_files_with_their_digests(tmp_path):
     path = tmp_path / "sources.json"
-    path.write_text(json.dumps({"words.txt": [12, 1, "abc"], "a.csv": [3, 2, "def"]}))
+    path.write_text(json.dumps({"words.txt": [12, 1, 5, "abc"], "a.csv": [3, 2, "def"]}))
     assert sources(path).values.tolist() == [["a.csv", "def", 3], ["words.txt", "abc", 12]]
     assert sources(tmp_path / "none.json").empty
 

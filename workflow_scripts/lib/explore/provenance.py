@@ -47,5 +47,5 @@ def stages(folder):
 def sources(path):
     """The user's files that results depend on: file, sha256, bytes. path: results/sources.json."""
     known = json.loads(Path(path).read_text("utf-8")) if Path(path).exists() else {}
-    rows = [(file, sha256, size) for file, (size, _, sha256) in sorted(known.items())]
+    rows = [(file, sha256, size) for file, (size, *_, sha256) in sorted(known.items())]
     return pd.DataFrame(rows, columns=["file", "sha256", "bytes"])
