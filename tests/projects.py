@@ -194,7 +194,8 @@ def make_hostile_project(folder):
     (folder / "words.txt").write_text("\n".join(words) + "\n", "utf-8")
     config = project.read_config()
     config["studies"]["mini"] |= {
-        "calibrate": {"share": 0.25}, "clusterings": ["kmeans_3"], "minings": ["clustermine"],
+        "calibrate": {"share": 0.25}, "false_alarm_rate": 0.2, "clusterings": ["kmeans_3"],
+        "minings": ["clustermine"],
     }  # fmt: skip
     project.write_config(config)
     return project
