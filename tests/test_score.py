@@ -209,9 +209,11 @@ def test_embeddings_that_were_computed_elsewhere(stored, tmp_path):
     assert "dim: it has 63, the detector 64" in log
 
 
-def test_score_says_what_is_missing(scored):
+def test_score_says_what_is_missing(scored, tmp_path):
+    project = scored.copy(tmp_path / "project")
+
     def said(*options):
-        done = scored.run("-n", "score", *options, check=False)
+        done = project.run("-n", "score", *options, check=False)
         assert done.returncode
         return done.stdout
 
@@ -231,9 +233,9 @@ def test_score_says_what_is_missing(scored):
     gone = said("--config", "detector=results/detectors/gone", "folder=incoming")
     assert "results/detectors/gone is no stored detector: no such file" in gone
     assert "`snakemake results/detectors/.../detector.json` stores one" in gone
-    done = scored.run(*SCORE, "decide_by=best", check=False)
+    done = project.run(*SCORE, "decide_by=best", check=False)
     assert done.returncode
-    log = (scored.folder / "results/logs/score_with_detector/incoming.log").read_text()
+    log = (project.folder / "results/logs/score_with_detector/incoming.log").read_text()
     assert "the detector has no score 'best'; it has mcm" in log
 
 
