@@ -228,8 +228,7 @@ def of_no_rule(files):
     """Files as inputs without the rules that make them, which Snakemake finds by the text of a path."""
     if not isinstance(files, str):
         return list(map(of_no_rule, files))
-    folder, name = os.path.split(files)
-    return in_config(ancient(f"{folder}/./{name}" if folder else name))
+    return in_config(ancient(files.replace("/", "/./", 1)))
 
 
 def shards_to_embed(wildcards):

@@ -334,8 +334,8 @@ def made_small(config):
 @pytest.mark.parametrize(
     "name, targets",
     [
-        ("imagenet1k", ["all", "ablations", "reproduce"]),
-        ("imagenet1k_openood", ["all"]),
+        pytest.param("imagenet1k", ["all", "ablations", "reproduce"], marks=pytest.mark.slow),
+        pytest.param("imagenet1k_openood", ["all"], marks=pytest.mark.slow),
         ("imagenet21k", ["deep_clustering"]),
     ],
 )

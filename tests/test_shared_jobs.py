@@ -18,6 +18,7 @@ def project(finished, tmp_path):
     return finished.copy(tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_processes_are_no_part_of_the_recipe_and_change_nothing(project):
     before = clusters(project)
     set_key("clusterings.kmeans_3.processes", 2)(project)

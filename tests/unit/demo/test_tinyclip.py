@@ -56,6 +56,7 @@ def test_zero_shot_accuracy_of_the_shipped_checkpoint():
     assert accuracy["compositions"] == pytest.approx(STATED["compositions"], abs=0.07)
 
 
+@pytest.mark.slow
 def test_short_training_lowers_the_loss_and_repeats_itself(tmp_path):
     options = {"seed": 5, "steps": 12, "pool": 640}
     losses = tinyclip.train(tmp_path / "a", **options)
