@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python tests/benchmarks/noop.py
 
-The workflow runs the miniature study of the tests, which is made first. Then the digests of the code
-are timed by themselves. No test looks at these numbers.
+The workflow runs the miniature study of the tests, which is made first. The digests of the code are
+timed by themselves. No test looks at these numbers.
 """
 
 import subprocess
@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 from resource import RUSAGE_CHILDREN
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from machine import cpu_seconds, processor, used
 from projects import make_project
