@@ -14,7 +14,7 @@ from workflow_scripts.lib.config.yaml_text import check_yaml
 from workflow_scripts.lib.digest import code_digest
 from workflow_scripts.lib.encoders.files import tokenizer_files, weights_files
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.recipes import Recipes, in_config
+from workflow_scripts.lib.recipes import Recipes, in_config, of_no_rule
 from workflow_scripts.lib.sources import Sources
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent

@@ -224,13 +224,6 @@ def are_there(files):
     return os.path.exists(files) if isinstance(files, str) else all(map(are_there, files))
 
 
-def of_no_rule(files):
-    """Files as inputs without the rules that make them, which Snakemake finds by the text of a path."""
-    if not isinstance(files, str):
-        return list(map(of_no_rule, files))
-    return in_config(ancient(files.replace("/", "/./", 1)))
-
-
 def shards_to_embed(wildcards):
     """The manifest of an image set, the container of its images, and local weights."""
     manifest = in_config(f"results/images/{wildcards.image_set}/manifest.parquet")

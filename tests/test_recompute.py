@@ -58,11 +58,16 @@ LISTED = {
     "a file that is no image": note_added,
     "how folders are listed": CASES["how folders are listed"][0],
 }
-BELOW = ["k of a clustering", "a parameter of a detector", "how the map is drawn", "a prompt"]
 
 
-@pytest.mark.parametrize("below", BELOW)
-@pytest.mark.parametrize("listed", LISTED)
+@pytest.mark.parametrize(
+    ("listed", "below"),
+    [
+        ("a file that is no image", "k of a clustering"),
+        ("a file that is no image", "how the map is drawn"),
+        ("how folders are listed", "a prompt"),
+    ],
+)
 def test_a_new_listing_hides_no_other_change(finished, tmp_path, listed, below):
     project = finished.copy(tmp_path / "project")
     LISTED[listed](project)

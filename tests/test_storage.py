@@ -27,8 +27,10 @@ def recipes_above(project, rule):
 def test_recipes_reach_through_the_storage(finished, tmp_path):
     project, bucket = finished.copy(tmp_path / "project"), tmp_path / "bucket"
     bucket.mkdir()
-    for folder in ("results", ".snakemake"):
-        shutil.rmtree(project.folder / folder)
+    shutil.rmtree(project.folder / ".snakemake")
+    for file in (project.folder / "results").rglob("*"):
+        if file.is_file() and file.name != "hashes.parquet":  # the record has the sets' names
+            file.unlink()
     graph = "results/neighbours/tinyclip/photos/k3.npy"
     project.run(graph, *storage(bucket))
     assert (bucket / graph).read_bytes() == (finished.folder / graph).read_bytes()

@@ -15,7 +15,7 @@ import os
 from base64 import urlsafe_b64decode
 from pathlib import Path
 
-from snakemake.io import apply_wildcards, flag, is_callable, is_flagged
+from snakemake.io import ancient, apply_wildcards, flag, is_callable, is_flagged
 from snakemake.iocontainers import Wildcards
 from snakemake.output_index import OutputIndex
 
@@ -61,6 +61,16 @@ def _noted(folder):
 def in_config(path):
     """Mark an input whose content the rule's own `cfg` tells, so that `above` leaves it out."""
     return flag(path, "in_config")
+
+
+def of_no_rule(files):
+    """Files as inputs without the rules that make them: Snakemake finds these by the text of a path.
+
+    files: a path or a nested list of paths. All are marked `in_config` and `ancient`.
+    """
+    if not isinstance(files, str):
+        return list(map(of_no_rule, files))
+    return in_config(ancient(files.replace("/", "/./", 1)))
 
 
 class Recipes:
