@@ -64,7 +64,7 @@ def in_config(path):
 
 
 def of_no_rule(files):
-    """Files as inputs without the rules that make them: Snakemake finds these by the text of a path.
+    """Files as inputs without the rules that make them, which Snakemake finds by a path as text.
 
     files: a path or a nested list of paths. All are marked `in_config` and `ancient`.
     """
