@@ -30,6 +30,7 @@ def test_processes_are_no_part_of_the_recipe_and_change_nothing(project):
     assert not list((project.folder / CLUSTERS).parent.glob("*.job"))
 
 
+@pytest.mark.slow
 def test_heads_are_trained_by_several_processes(project):
     file = project.folder / CLUSTERS.replace("kmeans_3", "temi_3")
     set_key("clusterings.temi_3.precision", "float32")(project)

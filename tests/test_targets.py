@@ -166,6 +166,7 @@ def test_first_predictions_hit_as_often_as_the_purity(compared):
     assert both["rate"].to_numpy() == pytest.approx(both["purity"].to_numpy())
 
 
+@pytest.mark.slow
 def test_clusterings_do_not_depend_on_labels(compared, tmp_path):
     """Labels permuted in the index: every method assigns the same clusters."""
     project = compared.copy(tmp_path / "project")
