@@ -272,7 +272,7 @@ def pair(folder, seed):
 
 
 def cases(short, seed):
-    """Chains of kills, two at a time. The short form is one of one kill, up to TEMI."""
+    """Chains of kills, two at a time. The short form is one kill, up to TEMI."""
     # Of a shell's job in the background SIGINT is ignored, which its processes would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if short:

@@ -17,7 +17,7 @@ from workflow_scripts.lib.images.decode import BadImage
 from workflow_scripts.lib.images.entries import Locator, Rejected
 from workflow_scripts.lib.images.losses import is_lost, repeats
 from workflow_scripts.lib.images.manifest import LISTED, QUARANTINE, printable, shard_of
-from workflow_scripts.lib.images.record import NOTHING, read_hashes
+from workflow_scripts.lib.images.record import MEASURES, NOTHING, TIMES, read_hashes
 from workflow_scripts.lib.images.rows import Rows, in_order, taken, tuples
 from workflow_scripts.lib.job import progress
 from workflow_scripts.lib.sources import times_of
@@ -26,8 +26,6 @@ CHUNK = 256  # files per task of a thread, at most
 MANY = 1000  # files that are read without a word
 # What is known of an image before it is read, `size` of an entry of an archive; and then.
 FOUND = pa.schema([*(LISTED.field(i) for i in range(8)), ("size", pa.int64())])
-MEASURES = ("bytes", "width", "height", "sha256")  # as `Container.measure` returns them
-TIMES = ("file_bytes", "mtime_ns", "ctime_ns")  # as `times_of` gives them
 READ = pa.schema([*FOUND, *(LISTED.field(name) for name in MEASURES)])
 
 

@@ -13,21 +13,12 @@ import pyarrow as pa
 
 from workflow_scripts.lib.artifacts import read_meta, read_table, write_table
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images.manifest import LOCATORS, MANIFEST, columns_of
+from workflow_scripts.lib.images.manifest import LISTED, LOCATORS, MANIFEST, columns_of
 from workflow_scripts.lib.images.rows import tuples
 
-RECORD = pa.schema(
-    [
-        ("path", pa.string()),
-        ("file_bytes", pa.int64()),  # of the file that holds the image
-        ("mtime_ns", pa.int64()),
-        ("ctime_ns", pa.int64()),
-        ("bytes", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("sha256", pa.string()),
-    ]
-)
+TIMES = ("file_bytes", "mtime_ns", "ctime_ns")  # of the file that holds the image, see `times_of`
+MEASURES = ("bytes", "width", "height", "sha256")  # as `Container.measure` returns them
+RECORD = pa.schema([("path", pa.string()), *(LISTED.field(name) for name in TIMES + MEASURES)])
 NOTHING = RECORD.empty_table()  # what is known without a record
 
 
