@@ -23,8 +23,8 @@ if IS_MAIN and not {"--forceall", "-F"} & set(sys.argv):
         )
     if lost := files_without_notes(workflow.rules):
         logger.warning(
-            f"Snakemake's notes of how {len(lost)} files were made are lost, {lost[0]} among them, and "
-            "without them no change is noticed: put .snakemake/metadata back, or delete the files"
+            f"Snakemake's notes of how files were made lack {len(lost)}, {lost[0]} among them, and without "
+            "them no change is noticed: put .snakemake/metadata back, or delete the files"
         )
 
 

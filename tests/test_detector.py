@@ -1,6 +1,7 @@
 """A detector that is taken away scores as its study does, and refuses what does not fit."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from workflow_scripts.lib.artifacts import read_table, write_table
 from workflow_scripts.lib.detection import load_detector
+from workflow_scripts.lib.detection.stored import Scored
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.save_detector import save_detector
 
@@ -147,6 +149,16 @@ def test_p_values_and_flags(stored, tmp_path):
     assert list(ranked.index) == list(order)
     np.testing.assert_allclose(ranked["p_value"], p["neglabel:rest"][order])
     assert list(ranked["flagged"]) == list(p["neglabel:rest"][order] <= 0.2)
+
+
+@pytest.mark.parametrize(("rate", "why"), [(0.05, "would need 19 .* and has 12$"), (1 / 13, None)])
+def test_says_why_no_image_is_flagged(stored, tmp_path, rate, why):
+    detector = calibrated(stored, tmp_path, rate=rate)
+    scores = dict.fromkeys(detector.meta["columns"], np.array([-1e9]))  # of an image unlike all
+    assert detector.flag(Scored(scores, None, None)).any() == (why is None)
+    said = detector.why_none_is_flagged()
+    assert said is None if why is None else re.search(why, said)
+    assert "no calibration" in detector_of(stored).why_none_is_flagged()
 
 
 def test_a_calibrated_study_hands_its_scores_on(stored, tmp_path):

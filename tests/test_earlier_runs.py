@@ -85,7 +85,7 @@ def test_lost_notes_of_snakemake_are_said(finished, tmp_path):
         path = f"results/embeddings/tinyclip/images/{image_set}/00000.npy"
         record_of(project, path).unlink()
     done = project.run("-n")
-    assert f"of how 2 files were made are lost, {path.replace('strange', 'photos')}" in done.stdout
+    assert f"of how files were made lack 2, {path.replace('strange', 'photos')}" in done.stdout
     shutil.rmtree(project.folder / ".snakemake/metadata")
     done = project.run("-n", check=False)
     assert done.returncode == 1

@@ -60,6 +60,8 @@ def test_score_ranks_new_images_without_training_images(scored, stored):
     assert set(found["cluster"]) <= set(load_detector(scored.folder / FOLDER).meta["positives"])
     made = pd.read_parquet(scored.folder / "results/scored/incoming/outliers.parquet")
     assert list(made["path"]) == list(found["path"])
+    log = (scored.folder / "results/logs/score_with_detector/incoming.log").read_text()
+    assert "no calibration scores: images are ranked, none is flagged" in log
 
 
 def test_score_embeds_new_images_only(scored, tmp_path):

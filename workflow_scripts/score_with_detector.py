@@ -4,6 +4,8 @@ Out: Parquet and CSV, a row per image, see `stored.Detector.rank`. Nothing is re
 detector's two files, the embeddings of the images and, of images in archives, where they are.
 """
 
+import logging
+
 from workflow_scripts.lib.artifacts import write_text
 from workflow_scripts.lib.detection.stored import load_detector
 from workflow_scripts.lib.embeddings import open_embeddings
@@ -19,6 +21,8 @@ def score_with_detector(inputs, cfg, outputs):
     detector = load_detector(cfg["detector"])
     images = open_embeddings(inputs.embeddings, inputs.index)
     detector.check_encoder(images.meta["encoder"])
+    if why := detector.why_none_is_flagged():
+        logging.warning("%s", why)
     ids = images.index["image_id"].combine_chunks()
     paths, members = paths_of(ids, cfg["root"], inputs.locators or None)
     frame = detector.rank(ids, images, cfg["decide_by"], paths, members)

@@ -107,7 +107,7 @@ def lost_note_of_a_run(folder):
     notes[0].unlink()
     path = urlsafe_b64decode(notes[0].name).decode()
     said = project.run("-n").stdout
-    assert f"notes of how 1 files were made are lost, {path} among" in said, said[:2000]
+    assert f"notes of how files were made lack 1, {path} among" in said, said[:2000]
 
 
 def damaged_run(folder):

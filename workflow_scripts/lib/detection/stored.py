@@ -117,6 +117,18 @@ class Detector:
             for column, scores in scored.scores.items()
         }
 
+    def why_none_is_flagged(self):
+        """A sentence if no image can be flagged at the study's rate, else None."""
+        if not self.meta["calibration"]:
+            return "the detector has no calibration scores: images are ranked, none is flagged"
+        number = len(self._arrays[f"calibration.{self.meta['decide_by']}"])
+        if number < (least := calibration.least_number(self.meta["rate"])):
+            return (
+                f"no image is flagged: for {100 * self.meta['rate']:g} % false alarms the detector "
+                f"would need {least:,} calibration images, and has {number:,}"
+            )
+        return None
+
     def flag(self, scored, rate=None, by=None):
         """Which images are flagged, bool [b]: p-value <= rate.
 
