@@ -1,15 +1,15 @@
 """The short forms of the campaigns, and that what they found is held by a test that there is."""
 
 import importlib
+import json
 import re
 from pathlib import Path
 
 import pytest
-from campaign import Case, run
+from campaign import NAMES, Case, run
+from table import table
 
 TESTS = Path(__file__).parent
-SHARED = ["campaign", "table"]
-NAMES = sorted(path.stem for path in (TESTS / "campaigns").glob("*.py") if path.stem not in SHARED)
 MODULES = {name: importlib.import_module(name) for name in NAMES}
 CASES = {
     f"{name}: {case.name}": case
@@ -46,3 +46,14 @@ def test_a_campaign_goes_on_after_the_cases_that_are_done():
     assert outcomes["b"]["wrong"] is None and "second time" in outcomes["c"]["wrong"]
     names = [case.name for module in MODULES.values() for case in module.cases(False, seed=0)]
     assert len(names) == len(set(names))
+
+
+def test_the_table_counts_what_was_tried_and_what_went_wrong(tmp_path):
+    case = {"tries": 20, "minutes": 1.5, "wrong": None}
+    cases = {"a": case, "b": case | {"wrong": "a file was left"}}
+    (tmp_path / "kills.json").write_text(json.dumps({"seed": 0, "cases": cases}))
+    rows = table(tmp_path).set_index("campaign")
+    kills = rows.loc["Kills"]
+    assert (kills["of"], kills["tried"]) == (200, 40)
+    assert (kills["cases that went wrong"], kills["minutes"]) == (1, 3.0)
+    assert rows["tried"].sum() == 40 and len(rows) == len(NAMES)

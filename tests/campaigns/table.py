@@ -1,36 +1,38 @@
 """Make the README's reliability table of what the campaigns wrote: `python table.py` prints it,
-`--write` puts it into the README, between its two marks."""
+`--write` puts it into the README, between its two marks. Exit status 1 if a case went wrong or was
+not tried."""
 
 import argparse
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
-from campaign import OUTCOMES
+from campaign import NAMES, OUTCOMES
 
 ROOT = Path(__file__).parent.parent.parent
 MARKS = "<!-- reliability: make campaign -->", "<!-- end of reliability -->"
 
 
-def row(path):
-    """The row of a campaign, of its outcome and the script of the same name."""
-    outcome = json.loads(path.read_text())
-    cases = pd.DataFrame(outcome["cases"].values())
-    found = importlib.import_module(path.stem).FOUND
+def row(outcomes, name):
+    """The row of a campaign: its script, and the outcome that it wrote."""
+    script, path = importlib.import_module(name), outcomes / f"{name}.json"
+    done = json.loads(path.read_text())["cases"] if path.exists() else {}
+    cases = pd.DataFrame(done.values(), columns=["tries", "minutes", "wrong"])
     return {
-        "campaign": outcome["campaign"],
-        "of": outcome["of"],
+        "campaign": script.TITLE,
+        "of": sum(case.tries for case in script.cases(short=False, seed=0)),
         "tried": cases["tries"].sum(),
         "cases that went wrong": cases["wrong"].count(),
-        "found wrong at first, mended": len(found),
+        "found wrong at first, mended": len(script.FOUND),
         "minutes": round(cases["minutes"].sum(), 1),
     }
 
 
 def table(outcomes):
-    """The table in Markdown."""
-    return pd.DataFrame(map(row, sorted(outcomes.glob("*.json")))).to_markdown(index=False)
+    """A row per campaign of what is in this folder, a data frame."""
+    return pd.DataFrame([row(outcomes, name) for name in NAMES])
 
 
 def replaced(text, table):
@@ -43,8 +45,11 @@ def replaced(text, table):
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--write", action="store_true")
-    made = table(OUTCOMES)
+    rows = table(OUTCOMES)
+    made = rows.to_markdown(index=False)
     print(made)
     if arguments.parse_args().write:
         readme = ROOT / "README.md"
         readme.write_text(replaced(readme.read_text("utf-8"), made), "utf-8")
+    incomplete = (rows["cases that went wrong"] > 0) | (rows["tried"] < rows["of"])
+    sys.exit(bool(incomplete.any()))
