@@ -1,4 +1,4 @@
-# make demo | make studies | make deep-clustering | make figures; needs Python 3.11+ and make, nothing else.
+# make demo | make ablations | make deep-clustering | make figures; needs Python 3.11+ and make, nothing else.
 # For developers: make test | make test-slow | make test-slurm | make test-storage | make test-gpu
 # | make benchmark | make campaign | make audit | make schema | make lock.
 PYTHON ?= python3
@@ -6,7 +6,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 CORES ?= all
 
-.PHONY: demo studies deep-clustering figures test test-slow test-slurm test-storage test-gpu benchmark campaign audit schema lock
+.PHONY: demo ablations deep-clustering figures test test-slow test-slurm test-storage test-gpu benchmark campaign audit schema lock
 
 # The output of Snakemake goes to a file: the summary is what to look at, and of a failure the end.
 DEMO_LOG := results/logs/demo.log
@@ -17,7 +17,7 @@ demo: .venv/installed
 	@grep "^Warning: this run replaces" $(DEMO_LOG) || true
 	@cat results/tables/summary.md
 
-studies: .venv/installed
+ablations: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) ablations
 	@echo "results/tables/ablations/*.md, results/figures/ablations/*.svg"
 

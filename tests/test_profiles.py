@@ -1,6 +1,7 @@
 """The profiles for clusters fit the rules; that of SLURM their names, GPUs and groups of jobs."""
 
 import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+import yte
 from test_rules import RULES
 
 ROOT = Path(__file__).parent.parent
@@ -28,10 +30,20 @@ def test_all_rules_of_the_profile_exist():
     assert set(SLURM["group-components"]) == set(SLURM["groups"].values())
 
 
-def test_no_rule_asks_for_a_gpu_where_there_is_none():
-    asking = {name for name, body in RULES.items() if "gpu=" in body}
-    settings = SLURM["set-resources"].items()
-    assert asking == {name for name, block in settings if block.get("gpu") == "?gpu"}
+@pytest.mark.parametrize(("said", "gpus"), [
+    ("(null)", 0), ("gpu:1", 1), ("(null)\ngpu:a100:4(S:0-1)\ngpu:2", 4),
+    ("gpu:h100:8(S:0-1),mps:400", 8), ("mps:400,gpu:v100:2,gpu:k80:3", 3),
+])  # fmt: skip
+def test_no_job_asks_for_more_gpus_than_a_node_has(said, gpus, tmp_path, monkeypatch):
+    """What sinfo says of nodes bounds what rules ask for, alone or in groups."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for command, text in {"sinfo": said, "scontrol": ""}.items():
+        (tmp_path / command).write_text(f"#!/bin/sh\necho '{text}'\n")
+        (tmp_path / command).chmod(0o755)
+    profile = yte.process_yaml((ROOT / "profiles/slurm/profile.yaml").read_text())
+    assert profile["resources"] == {"gpu": gpus}
+    assert profile["set-resource-scopes"] == {"gpu": "local"}
+    assert not any("gpu" in block for block in profile["set-resources"].values())
 
 
 def test_rules_that_run_beside_snakemake_are_in_no_group():

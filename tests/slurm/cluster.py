@@ -64,10 +64,11 @@ def why_not():
 
 
 @contextlib.contextmanager
-def running(folder, cpus=8, memory=24000, gpu=False):
+def running(folder, cpus=8, memory=24000, gpus=0):
     """Start a SLURM in a new folder; yield the environment for its commands; end it.
 
-    cpus, memory (MB), gpu: what each of the two nodes says that it has; the GPU is /dev/null.
+    cpus, memory (MB), gpus: what each of the two nodes says that it has; of GPUs at most two, which
+    are /dev/null and /dev/zero.
     """
     folder.mkdir()
     config = folder / "slurm.conf"
@@ -76,10 +77,11 @@ def running(folder, cpus=8, memory=24000, gpu=False):
         "ports": free_ports(3),
         "host": socket.gethostname().split(".")[0],
         "user": pwd.getpwuid(os.geteuid()).pw_name,
-        "gres": "Gres=gpu:1" if gpu else "",
+        "gres": f"Gres=gpu:{gpus}" if gpus else "",
     }
     config.write_text(CONFIG.format(cpus=cpus, memory=memory, **values))
-    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n" if gpu else "")
+    devices = ["/dev/null", "/dev/zero"][:gpus]
+    (folder / "gres.conf").write_text("".join(f"Name=gpu File={file}\n" for file in devices))
     (folder / "state").mkdir()
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o400)

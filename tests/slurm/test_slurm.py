@@ -159,16 +159,25 @@ def test_a_training_that_runs_out_of_time_goes_on_from_its_state(slurm, finished
     assert "step 3:" not in log  # the end of the first epoch
 
 
-def test_a_job_asks_for_a_gpu_where_there_is_one(finished, tmp_path):
+def test_jobs_ask_for_the_gpus_that_there_are(finished, tmp_path):
+    """A job for one, and three jobs beside each other for no more than a node has."""
     project = finished.copy(tmp_path / "project")
-    (project.folder / SHARD).unlink()
-    with cluster.running(tmp_path / "slurm", gpu=True) as environment:
+    scores = sorted((project.folder / "results/scores/mini").rglob("*.parquet"))
+    for file in [project.folder / SHARD, *scores]:
+        file.unlink()
+    targets = [str(file.relative_to(project.folder)) for file in scores]
+    assert len(targets) == 3
+    with cluster.running(tmp_path / "slurm", gpus=2) as environment:
         project = SlurmProject(project.folder, environment)
         project.run(SHARD)
         ((_, state, _, _, gpus, comment),) = project.jobs()
-    assert (state, gpus) == ("COMPLETED", "gres:gpu:1")
-    assert comment.startswith("rule_embed_images_")
-    assert filecmp.cmp(project.folder / SHARD, finished.folder / SHARD, shallow=False)
+        assert (state, gpus) == ("COMPLETED", "gres:gpu:1")
+        assert comment.startswith("rule_embed_images_")
+        project.run(*targets)
+        groups = {(state, gpus) for _, state, _, _, gpus, _ in project.jobs()[1:]}
+        assert groups == {("COMPLETED", "gres:gpu:2")}
+    for file in [SHARD, *targets]:
+        assert filecmp.cmp(project.folder / file, finished.folder / file, shallow=False)
 
 
 @pytest.fixture
