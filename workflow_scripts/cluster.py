@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from workflow_scripts.lib import distributed
+from workflow_scripts.lib.artifacts import note_in
 from workflow_scripts.lib.clustering.graph import read_neighbours
 from workflow_scripts.lib.clustering.methods import Task, load_method
 from workflow_scripts.lib.clustering.results import number_of_clusters, write_clusters
@@ -26,12 +27,13 @@ def cluster(embeddings, index, inputs, cfg, code, wildcards, outputs):
     method = load_method(cfg["method"])
     images = open_spaces(embeddings, index, cfg.get("spaces"))
     k = number_of_clusters(cfg["k"], images, inputs.get("choice"))
-    graph = None
+    graph, data = None, (images.digest,)
     if inputs.get("neighbours"):
         graph = read_neighbours(inputs["neighbours"], inputs["about_neighbours"], images)
+        data += (note_in(inputs["about_neighbours"]),)
     started = time.monotonic()
     state, members = f"{outputs.model}.state", tuple(inputs.get("members") or ())
-    task = Task(images, k, cfg, graph, state, code, inputs.get("init"), members)
+    task = Task(images, k, cfg, graph, state, code, inputs.get("init"), members, data)
     found = method.fit(task)
     assigned, value = assigned_images(method, images, found.weights, cfg)
     if distributed.rank():

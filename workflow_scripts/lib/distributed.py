@@ -4,16 +4,20 @@
 by environment variables. In a job of one process these functions do nothing and import no torch.
 """
 
+import contextlib
 import json
 import logging
 import os
+import platform
 import shlex
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.replacing import replacing
@@ -37,16 +41,18 @@ def part(n):
 
 
 def connect():
-    """Join the processes, once: over NCCL for CUDA tensors, each process on its own card where
-    there are several, and over gloo for the others. Returns torch.distributed."""
+    """Join the processes, once: over gloo, and for CUDA tensors over NCCL where every process of
+    this machine has a card of its own, for NCCL refuses two on one. Nodes have equally many cards.
+    Returns torch.distributed."""
     import torch
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        cuda = torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        cards = torch.cuda.device_count()
+        if cards:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % cards)
+        alone = cards >= int(os.environ["LOCAL_WORLD_SIZE"])
+        dist.init_process_group("cpu:gloo,cuda:nccl" if alone else "gloo")
     return dist
 
 
@@ -87,8 +93,9 @@ def launch(module, arguments, path, processes, threads):
     command = [*start, f"--nproc-per-node={processes}", "-m", __name__, module, str(path)]
     env = os.environ | {"OMP_NUM_THREADS": str(max(1, threads // processes))}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
+    task = {"arguments": arguments, "host": platform.node(), "pid": os.getpid()}
     with replacing(path) as file:
-        file.write_text(json.dumps(arguments), encoding="utf-8")
+        file.write_text(json.dumps(task), encoding="utf-8")
     try:
         done = subprocess.run(command, env=env, stdout=sys.stderr, stderr=sys.stderr, check=False)
     finally:
@@ -99,19 +106,31 @@ def launch(module, arguments, path, processes, threads):
 
 def _main(module, path):
     """One of the processes that `launch` starts. The first one alone logs progress."""
+    task = json.loads(Path(path).read_text("utf-8"))
+    if task["host"] == platform.node():
+        threading.Thread(target=_end_after, args=(task["pid"],), daemon=True).start()
     first = rank() == 0
     if not first:
         os.environ["TQDM_DISABLE"] = "1"
     level = logging.INFO if first else logging.WARNING
     logging.basicConfig(level=level, format=f"%(asctime)s process {rank()}: %(message)s")
-    arguments = json.loads(Path(path).read_text("utf-8"))
+    if size() > 1:
+        connect()  # before anything is put on a card
     try:
-        import_module(module).main(**arguments)
+        import_module(module).main(**task["arguments"])
     except InputError as error:
         logging.error("%s", error)
         sys.exit(1)
     if size() > 1:
         connect().destroy_process_group()
+
+
+def _end_after(pid):
+    """End this process when the one that launched it has ended, even a killed one: its lock of the
+    outputs is free then."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait()
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,9 @@ def job(tmp_path):
     for shard, part in enumerate(np.split(np.arange(200), [120])):
         stem = tmp_path / f"{shard}"
         names = [f"image{i}" for i in part], [f"class{i}" for i in labels[part]], [None] * len(part)
-        write_array(stem.with_suffix(".npy"), rows[part].astype(np.float16))
-        write_table(stem.with_suffix(".parquet"), pa.table(list(names), schema=IMAGE_INDEX))
+        note = write_array(stem.with_suffix(".npy"), rows[part].astype(np.float16))
+        table = pa.table(list(names), schema=IMAGE_INDEX)
+        write_table(stem.with_suffix(".parquet"), table, {"array": note})
         embeddings.append(stem.with_suffix(".npy"))
         index.append(stem.with_suffix(".parquet"))
     note = write_array(tmp_path / "graph.npy", nearest_neighbours(rows, 5))
@@ -129,6 +130,34 @@ def test_the_script_tells_the_state_which_code_it_is_of(job, monkeypatch, caplog
     job.run(cfg, code="code@2")
     assert "training starts anew: other code" in caplog.text
     assert seen == list(range(10))
+
+
+def zero_row(path, beside):
+    """Write an array again with its second row zero, which is none of those that a state keeps a
+    digest of; and what the file beside it says."""
+    array = np.load(path)
+    array[1] = 0
+    note = write_array(path, array)
+    if beside.suffix == ".json":
+        return write_text(beside, json.dumps({"array": note}))
+    return write_table(beside, read_table(beside), {"array": note})
+
+
+@pytest.mark.parametrize("changed", ["0.npy", "graph.npy", None])
+def test_a_training_goes_on_only_with_the_same_embeddings_and_graph(
+    changed, job, tmp_path, monkeypatch, caplog
+):
+    cfg = METHODS["temi"] | {"method": "temi", "k": 5}
+    cases.kill_after(monkeypatch, 3)
+    with pytest.raises(cases.Killed):
+        job.run(cfg)
+    seen = cases.watch_epochs(monkeypatch)
+    if changed:
+        path = tmp_path / changed
+        zero_row(path, path.with_suffix(".json" if "graph" in changed else ".parquet"))
+    job.run(cfg)
+    assert ("training starts anew" in caplog.text) == bool(changed)
+    assert seen == list(range(0 if changed else 4, 10))
 
 
 def test_kmeans_starts_without_torch():

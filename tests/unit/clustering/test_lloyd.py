@@ -243,7 +243,8 @@ def test_a_state_of_another_run_is_not_used(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(unfinished, "CHECKPOINT_SECONDS", 0)
     task = task_of(sample, 20, CFG, state_path=tmp_path / "state")
     own = str(tmp_path / "init.npy")
-    for other in (replace(task, code="code@2"), replace(task, init=own), replace(task, k=19)):
+    others = ({"code": "code@2"}, {"init": own}, {"k": 19}, {"data": ("other files",)})
+    for other in (replace(task, **change) for change in others):
         with monkeypatch.context() as patched:
             patched.setattr(unfinished.Unfinished, "remove", lambda self: None)
             kmeans.fit(task)

@@ -1,12 +1,17 @@
 """First centroids by k-means in the parts of a coarse k-means."""
 
+import sys
+from pathlib import Path
+
 import clustering_cases as cases
 import numpy as np
 import pytest
 from clustering_cases import blobs, task_of
 from faiss.contrib.clustering import two_level_clustering
 
-from workflow_scripts.lib.clustering import kmeans
+from workflow_scripts.lib import distributed
+from workflow_scripts.lib.clustering import kmeans, lloyd
+from workflow_scripts.lib.clustering import two_level as module
 from workflow_scripts.lib.clustering.centroids import mean_objective, unit_norm
 from workflow_scripts.lib.clustering.two_level import proportional, two_level
 
@@ -83,3 +88,30 @@ def test_as_many_clusters_as_images():
     images = many(n=30)
     found = two_level(images, 30, CFG, seed=0)
     assert sorted(map(tuple, found.round(4))) == sorted(map(tuple, images.round(4)))
+
+
+def main(folder):
+    """What each of two processes does, of which the second rounds otherwise, as on another kind of
+    processor: a row goes to another part, and centroids differ in their last bits."""
+    if distributed.rank():
+        nearest, moved = module.nearest, lloyd.moved
+
+        def other_nearest(*arguments):
+            part_of, values = nearest(*arguments)
+            part_of[0] = (part_of[0] + 1) % (part_of.max() + 1)
+            return part_of, values
+
+        module.nearest = other_nearest
+        lloyd.moved = lambda *arguments: np.nextafter(moved(*arguments), np.float32(2))
+    np.save(f"{folder}/{distributed.rank()}.npy", two_level(many(1200, k=40), 40, CFG, seed=0))
+
+
+def test_processes_that_round_otherwise_stay_together(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    with (tmp_path / "log").open("w") as log, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", log)
+        arguments = {"folder": str(tmp_path)}
+        distributed.launch("test_two_level", arguments, tmp_path / "job", 2, 2)
+    first, second = (np.load(tmp_path / f"{rank}.npy") for rank in (0, 1))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, two_level(many(1200, k=40), 40, CFG, seed=0), atol=1e-6)

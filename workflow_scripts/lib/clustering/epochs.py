@@ -194,8 +194,8 @@ def most_probable(blocks):
 
 
 def fingerprint(task, arrays):
-    """What a state must share with a run to continue it, as JSON: code, settings, shapes, and a
-    digest of 64 evenly spaced rows of the data."""
+    """What a state must share with a run to continue it, as JSON: code, settings, shapes, what the
+    files say of the data, and a digest of 64 evenly spaced rows of it."""
     sample = np.linspace(0, len(arrays[0]) - 1, 64).astype(np.int64)
     digest = hashlib.sha256()
     for array in arrays:
@@ -208,7 +208,8 @@ def fingerprint(task, arrays):
         "precision": resolved(task.cfg["precision"], torch_device()),
         "processes": distributed.size(),
         "shapes": [list(array.shape) for array in arrays],
-        "data": digest.hexdigest(),
+        "data": task.data,
+        "rows": digest.hexdigest(),
     }
     return json.dumps(run, sort_keys=True)
 

@@ -44,6 +44,7 @@ def lloyd(rows, k, cfg, seed, begun=None, save=None):
         sums, counts, objective = one_pass(rows, found, spherical, precision)
         rng = np.random.default_rng([seed, len(curve)])
         before, found = found, moved(sums, counts, found, spherical, SPLIT[precision], rng)
+        distributed.of_first(found)  # so that all processes end at the same iteration
         curve = [*curve, objective]
         if np.array_equal(before, found):
             break

@@ -28,7 +28,8 @@ class Task:
     first and without the image itself; None for methods that do not use them. state_path: where a
     long training keeps its state, to go on from there after a kill. code: digest of the code that
     trains; a state of other code is not used. init: a file of first centroids, or None. members:
-    files of the weights of other clusterings, for an ensemble.
+    files of the weights of other clusterings, for an ensemble. data: what the files of images and
+    neighbours say of their contents, JSON-able; a state of other data is not used.
     """
 
     images: Embeddings
@@ -39,6 +40,7 @@ class Task:
     code: str
     init: str | None = None
     members: tuple = ()
+    data: tuple = ()
 
 
 @dataclass(frozen=True)

@@ -46,4 +46,5 @@ def open_spaces(arrays, indexes, parts):
                 f"{next(iter(sets))}; give every encoder the same images with the same ids"
             )
         spaces.append(Chosen(images.joined(), order.to_numpy()))
-    return Embeddings([SideBySide(spaces)], first.index, first.meta, first.notes)
+    notes = [note for images in sets.values() for note in images.notes]
+    return Embeddings([SideBySide(spaces)], first.index, first.meta, notes)

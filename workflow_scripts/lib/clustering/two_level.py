@@ -7,6 +7,7 @@ Ours: sqrt(k) parts, ITERATIONS, and that the clusters of a part go by its image
 
 import numpy as np
 
+from workflow_scripts.lib import distributed
 from workflow_scripts.lib.clustering.centroids import nearest
 from workflow_scripts.lib.clustering.lloyd import lloyd
 from workflow_scripts.lib.clustering.rows import KEPT, blocks
@@ -21,6 +22,7 @@ def two_level(rows, k, cfg, seed):
     cfg = cfg | {"iterations": ITERATIONS, "init": "kmeans++"}
     coarse, _ = lloyd(rows, round(k**0.5), cfg, seed)
     part_of, _ = nearest(blocks(rows), coarse, cfg["spherical"])
+    distributed.of_first(part_of)  # another kind of processor may choose the other of near ties
     sizes = np.bincount(part_of, minlength=len(coarse))
     members = np.split(np.argsort(part_of, kind="stable"), np.cumsum(sizes)[:-1])
     seeds = np.random.SeedSequence([seed, 1]).generate_state(len(coarse)).tolist()

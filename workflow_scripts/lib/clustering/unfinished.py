@@ -55,13 +55,13 @@ class Unfinished:
 
 
 def _fingerprint(task, rows, precision):
-    """What a state must share with a run, as JSON; of the data 64 evenly spaced rows, of own first
-    centroids all."""
+    """What a state must share with a run, as JSON; of the data what the files say of it and 64
+    evenly spaced rows, of own first centroids all."""
     chosen = np.linspace(0, len(rows) - 1, 64).astype(np.int64)
     run = {"code": task.code, "cfg": task.cfg, "k": task.k, "precision": precision}
-    run |= {"shape": list(rows.shape)}
+    run |= {"shape": list(rows.shape), "data": task.data}
     digest = hashlib.sha256(np.ascontiguousarray(rows[chosen]).tobytes())
     if task.init:
         digest.update(Path(task.init).read_bytes())
-    run |= {"data": digest.hexdigest()}
+    run |= {"rows": digest.hexdigest()}
     return json.dumps(run, sort_keys=True)
