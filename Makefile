@@ -100,10 +100,10 @@ audit: .venv/bin/uv
 
 # Renew the lock files, with the hash of every file, after a change of pyproject.toml.
 lock: .venv/bin/uv
-	echo uv | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	echo uv | $(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \
 	  --quiet - --output-file envs/uv.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	  --quiet pyproject.toml --output-file envs/requirements.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	  --quiet --extra dev --constraint envs/requirements.txt pyproject.toml \
 	  --output-file envs/requirements-dev.txt

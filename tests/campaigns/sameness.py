@@ -21,6 +21,9 @@ FOUND = {
     "another Python gave tables another digest of the code, and re-ran everything": (
         "unit/test_digest.py::test_versions_of_python_give_the_same_text"
     ),
+    "another Python got another NumPy from the lock": (
+        "unit/test_digest.py::test_the_lock_has_the_same_packages_for_several_versions_of_python"
+    ),
 }
 
 OTHER_PYTHON = "python3.13"

@@ -1,8 +1,11 @@
 """The digest of code: it changes when what a job runs does, and only then."""
 
+import re
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from workflow_scripts.lib import digest
 
@@ -140,3 +143,21 @@ def test_versions_of_python_give_the_same_text():
         "value=JoinedStr(values=[FormattedValue(value=Subscript(value=Name(id='a', ctx=Load()), "
         "slice=Constant(value='b'), ctx=Load()), conversion=-1)]))])]"
     )
+
+
+def test_the_lock_has_the_same_packages_for_several_versions_of_python():
+    """Else their digests, and with them all results, would differ."""
+    text = (digest.ROOT / "envs/requirements.txt").read_text("utf-8")
+    locked = [Requirement(line.rstrip(" \\")) for line in re.findall("^[a-z].*==.*", text, re.M)]
+    counted = {canonicalize_name(name) for names in digest.PACKAGES.values() for name in names}
+    versions = [
+        {
+            one.name: str(one.specifier)
+            for one in locked
+            if canonicalize_name(one.name) in counted
+            and (not one.marker or one.marker.evaluate({"python_full_version": python}))
+        }
+        for python in ("3.11.0", "3.12.0", "3.13.0")
+    ]
+    assert {"numpy", "scipy", "torch"} <= versions[0].keys()
+    assert versions[0] == versions[1] == versions[2]
