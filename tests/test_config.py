@@ -148,6 +148,8 @@ def test_defaults_are_filled_in():
         ("negatives.rest.limit", "near", ["negatives.rest.limit: 'near' is no number"]),
         ("image_sets.test.folder", None, ["image_sets.test.folder: None is no text"]),
         ("image_sets.none", {}, ["image_sets.none", "choose another name"]),
+        ("detectors.score", {"method": "mcm"},
+         ["config: detectors.score: tables of images have a column score; choose another name"]),
         ("image_sets.test.folder", 2024, ["test.folder: 2024 is no text; put it in quotes"]),
         ("image_sets", {3: {}}, ["the name 'image_sets.3': 3 is no text; put it in quotes"]),
         ("image_sets", {False: {}},

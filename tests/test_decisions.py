@@ -2,10 +2,12 @@
 
 import copy
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from projects import MINI, Project
@@ -14,6 +16,7 @@ from workflow_scripts.lib.artifacts import read_meta
 from workflow_scripts.lib.config.queries import NEEDS, deciders, deciding_scores, scored_sets
 from workflow_scripts.lib.config.resolve import resolve_config
 from workflow_scripts.lib.detection.methods import METHODS
+from workflow_scripts.lib.detection.models import IMAGE_COLUMNS
 from workflow_scripts.lib.detection.shares import share_interval
 from workflow_scripts.lib.errors import InputError
 
@@ -273,6 +276,13 @@ def test_outliers_within_one_collection(decided):
     assert "No image can be flagged" in page and "are flagged" not in page
     page = (decided.folder / "results/explore/alone/index.html").read_text("utf-8")
     assert "No image can be flagged: the held-out images are too few" in page
+
+
+@pytest.mark.parametrize("folder", ["scores", "decisions", "outliers"])
+def test_no_detector_can_have_the_name_of_another_column(folder, decided):
+    files = sorted((decided.folder / "results" / folder).rglob("*.parquet"))
+    found = {re.split("[: ]", name)[0] for file in files for name in pq.read_schema(file).names}
+    assert found and found - {*DEMO["detectors"]} <= IMAGE_COLUMNS
 
 
 def test_every_detector_scores_the_training_images_without_themselves(decided):

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from workflow_scripts.lib.detection.models import IMAGE_COLUMNS
+
 TRAINED = "tinyclip/photos"
 
 
@@ -87,6 +89,7 @@ def test_the_csv_has_the_rows_of_the_parquet(described):
     csv = pd.read_csv(described.folder / "results/studies/mini/images.csv")
     images = frame(described, "studies/mini/images")
     assert csv.columns.tolist() == images.columns.tolist()
+    assert {*images.columns} - {"mcm", "neglabel:rest"} <= IMAGE_COLUMNS
     assert csv["concepts"].tolist() == ["; ".join(names) for names in images["concepts"]]
     same = ["image_set", "image_id", "path", "cluster", "cluster_name"]
     pd.testing.assert_frame_equal(csv[same], images[same], check_dtype=False)

@@ -17,6 +17,7 @@ from projects import MINI
 from workflow_scripts.lib.artifacts import read_meta, write_table
 from workflow_scripts.lib.config.scored import check_name, scored_name
 from workflow_scripts.lib.detection import load_detector
+from workflow_scripts.lib.detection.models import IMAGE_COLUMNS
 from workflow_scripts.lib.errors import InputError
 
 ENDS = {"embeddings": ".npy", "index": ".parquet"}
@@ -58,6 +59,7 @@ def test_score_ranks_new_images_without_training_images(scored, stored):
     assert list(found["rank"]) == [*range(1, 11)]
     assert found["score"].is_monotonic_increasing
     assert set(found["cluster"]) <= set(load_detector(scored.folder / FOLDER).meta["positives"])
+    assert {*found.columns} - {*COLUMNS, "knn", "adaneg:rest"} <= IMAGE_COLUMNS
     made = pd.read_parquet(scored.folder / "results/scored/incoming/outliers.parquet")
     assert list(made["path"]) == list(found["path"])
     log = (scored.folder / "results/logs/score_with_detector/incoming.log").read_text()

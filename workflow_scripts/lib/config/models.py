@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from workflow_scripts.lib.benchmarks.models import Benchmark
 from workflow_scripts.lib.clustering.models import AnyClustering, Neighbours, Sweep
@@ -15,6 +15,7 @@ from workflow_scripts.lib.detection.models import (
     AnyContamination,
     AnyDetector,
     Study,
+    no_columns,
 )
 from workflow_scripts.lib.encoders.models import AnyEncoder
 from workflow_scripts.lib.images.models import ImageSet, Shards
@@ -82,7 +83,7 @@ class Config(Block):
         {},
         description="Ways to find the negatives, names of what the training images do not show.",
     )
-    detectors: Named[AnyDetector] = Field(
+    detectors: Annotated[Named[AnyDetector], AfterValidator(no_columns)] = Field(
         {}, description="Scores of how much an image belongs to the positives."
     )
     contaminations: Named[AnyContamination] = Field(

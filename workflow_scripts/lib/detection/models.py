@@ -114,6 +114,20 @@ class Mahalanobis(Block):
 
 
 AnyDetector = one_of(Mcm, MaxLogit, Energy, Entropy, NegLabel, NegRefine, AdaNeg, Knn, Mahalanobis)
+# Columns of the tables with a row per image, where the scores of a detector have its name.
+IMAGE_COLUMNS = {
+    "image_set", "image_id", "path", "member", "rank", "score", "p_value", "flagged", "discovery",
+    "concept", "concepts", "cosine", "cluster", "cluster_name",
+    "training_image", "training_id", "training_cosine",
+}  # fmt: skip
+
+
+def no_columns(detectors):
+    """The detectors, if none is called as a column that tables of images have anyway."""
+    for name in detectors:
+        if name in IMAGE_COLUMNS:
+            raise wrong(f".{name}: tables of images have a column {name}; choose another name")
+    return detectors
 
 
 class Match(Block):
