@@ -50,19 +50,19 @@ def description_config(wildcards):
     """The training set, where images are, the clustering, and what may decide."""
     study = CONFIG["studies"][wildcards.study]
     encoder, clustering, _, seed = described_run(study)
-    block = without_threads(CONFIG["clusterings"][clustering])
     return {
         "train": study["train"],
         "places": places_of(encoder, [study["train"], *configuration.scored_sets(study)]),
-        "clustering": block | {"seed": seed},
+        "clustering": config_to_cluster(clustering, study["train"], seed),
         "deciders": configuration.deciders(study, CONFIG) if study["calibrate"] else None,
     }
 
 
 def description_modules(wildcards):
-    """The module of the clustering, for the digest of a job's code."""
-    clustering = described_run(CONFIG["studies"][wildcards.study])[1]
-    return [f"clustering/{CONFIG['clusterings'][clustering]['method']}"]
+    """The modules of the clustering, for the digest of a job's code."""
+    study = CONFIG["studies"][wildcards.study]
+    _, clustering, _, seed = described_run(study)
+    return modules_to_cluster(config_to_cluster(clustering, study["train"], seed))
 
 
 rule describe_images:

@@ -240,7 +240,8 @@ def study_pages_config(wildcards):
     name = wildcards.study
     study = CONFIG["studies"][name]
     encoder = deciding_encoder(study)
-    roles = {study["train"]: "training"} | {study["test"]: "test"}
+    alone = study["test"] == study["train"]
+    roles = {study["train"]: "training"} | {study["test"]: "training, scored" if alone else "test"}
     roles |= {one: group for group in ("near", "far", "shift") for one in study[group]}
     if study["calibrate"]:
         roles[configuration.calibration_set(study)] = "calibration"

@@ -278,6 +278,16 @@ def test_outliers_within_one_collection(decided):
     assert "No image can be flagged: the held-out images are too few" in page
 
 
+def test_a_training_set_that_is_scored_has_one_row_per_image(decided, tmp_path):
+    project = decided.copy(tmp_path / "project")
+    project.run("--cores", "1", "results/studies/whole/images.parquet")
+    images = results(project, "studies/whole/images.parquet")
+    clusters = results(project, "clusters/tinyclip/photos/kmeans_3/seed0.parquet")
+    assert images["image_id"].tolist() == clusters["image_id"].tolist()
+    assert images["cluster"].tolist() == clusters["cluster"].tolist()
+    assert images["mcm"].notna().all()
+
+
 @pytest.mark.parametrize("folder", ["scores", "decisions", "outliers"])
 def test_no_detector_can_have_the_name_of_another_column(folder, decided):
     files = sorted((decided.folder / "results" / folder).rglob("*.parquet"))

@@ -48,6 +48,15 @@ def test_a_detector_takes_the_ensemble_along(project):
     assert len(set(names)) > 1
 
 
+def test_the_table_of_images_takes_the_clusters_of_the_ensemble(project, tmp_path):
+    project = project.copy(tmp_path / "project")
+    project.run("--cores", "1", "results/studies/mini/images.parquet")
+    images = pd.read_parquet(project.folder / "results/studies/mini/images.parquet")
+    train = images[images["image_set"] == "photos"]
+    assert train["cluster"].tolist() == clusters(project, "both", 1)["cluster"].tolist()
+    assert images["cluster"].notna().all()
+
+
 def test_another_setting_of_a_member_makes_the_ensemble_again(project, tmp_path):
     project = project.copy(tmp_path / "project")
     config = project.read_config()

@@ -1,6 +1,7 @@
 """Describe every image of a study in one row: where it is, what it shows, how it scores.
 
-Out: Parquet and CSV, the training images first, then the scored ones: image_set, image_id; path and
+Out: Parquet and CSV, the training images first, then the scored ones (those of a training set that
+is scored are in these alone): image_set, image_id; path and
 member (of archives), which open it; cluster and its name; concepts, of training images the best
 three, of scored ones the nearest positive; and of scored images its cosine and the score of every
 detector that uses names. They are those of the study's first encoder, clustering, mining method by
@@ -92,15 +93,17 @@ def describe_images(inputs, cfg, parquet, csv):
     index (of the scored images), locators, decisions (none without calibration). cfg: train (an
     image set), places (image set -> root and archived, the training set first), clustering (the
     block with its seed) and deciders (of `queries`)."""
-    rows = [training_images(inputs, cfg["train"]), scored_images(inputs, cfg["clustering"])]
+    scored = scored_images(inputs, cfg["clustering"])
+    if inputs.decisions:
+        scored = with_decisions(scored, inputs.decisions, cfg["deciders"])
+    alone = cfg["train"] in scored["image_set"].unique().to_pylist()  # it has its rows then
+    rows = [scored] if alone else [training_images(inputs, cfg["train"]), scored]
     table = with_places(
         pa.concat_tables(rows, promote_options="default"), cfg["places"], inputs.locators
     )
     names = read_table(inputs.names, ["name"])["name"]
     at = table.column_names.index("concepts")
     table = table.add_column(at, "cluster_name", names.take(table["cluster"]))
-    if inputs.decisions:
-        table = with_decisions(table, inputs.decisions, cfg["deciders"])
     write_table(parquet, table)
     texts = table.set_column(at + 1, "concepts", pc.binary_join(table["concepts"], "; "))
     with replacing(csv) as temporary:

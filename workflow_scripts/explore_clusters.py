@@ -67,7 +67,7 @@ def explore_clusters(inputs, cfg, first, more):
             page=page,
             count=count,
             files=cfg["files"],
-            n=len(found),
+            n=sum(card["size"] > 0 for card in found),
             names=len({card["name"] for card in found if card["name"] is not None}),
             labelled=any(card["truth"] for card in found),
             made_by=", ".join(

@@ -58,7 +58,7 @@ def read_tables(inputs, cfg):
 
 def largest_clusters(inputs, cfg):
     """The CLUSTERS largest clusters, dicts with a thumbnail of the image nearest to the centre, and
-    how many clusters there are."""
+    how many clusters have images."""
     if not inputs.names:
         return [], 0
     found = cards(read_table(inputs.names).to_pylist())
@@ -68,7 +68,7 @@ def largest_clusters(inputs, cfg):
     for card, image_id in zip(shown, ids, strict=True):
         file = None if cfg["root"] is None else f"{cfg['root']}/{image_id}"
         card |= {"image_id": image_id, "sprite": sprite, "file": file}
-    return shown, len(found)
+    return shown, sum(card["size"] > 0 for card in found)
 
 
 def sprite_of(name, ids, sources, locators):

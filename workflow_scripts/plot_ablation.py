@@ -9,13 +9,29 @@ from workflow_scripts.lib.report.tables import joined_names, read_frame
 
 CAPTION = "Mean over the near and far OOD sets and over the seeds, on the clean test set."
 BARS = " Bars: 95 % bootstrap intervals over images, with the seeds as they are."
+DETECTOR = ["detector", "negatives"]
 COLUMNS = {"auroc": "mean", "auroc_low": "low", "auroc_high": "high"}
 
 
+VARIED = "positives"  # in place of the names of mining methods that the axis varies
+
+
+def is_varied(frame, key, within):
+    """Whether the names of a key differ between values, but tell no rows of one value apart."""
+    names = frame[frame[key] != "none"]
+    return names[key].nunique() > 1 and names.groupby(["value", *within])[key].nunique().max() == 1
+
+
 def means_of(table):
-    """The rows that are drawn, with the names of their detector and of their list of positives."""
+    """The rows that are drawn, with the names of their detector and of their list of positives.
+
+    What differs between values is on the axis, so it is in no name.
+    """
     frame = table[(table["condition"] == "clean") & (table["ood_group"] == "all")]
-    # What tells the lists of one value apart; what differs between values is on the axis.
+    if is_varied(frame, "mining", []):
+        frame = frame.assign(mining=frame["mining"].where(frame["mining"] == "none", VARIED))
+    detector = ["detector"] if is_varied(frame, "negatives", ["detector"]) else DETECTOR
+    # What tells the lists of one value apart.
     several = [
         key
         for key in ("mining", "clustering", "encoder")
@@ -23,7 +39,7 @@ def means_of(table):
     ]
     return frame.assign(
         positives=joined_names(frame, several or ["mining"]),
-        detector=joined_names(frame, ["detector", "negatives"]),
+        detector=joined_names(frame, detector),
     ).rename(columns=COLUMNS)
 
 

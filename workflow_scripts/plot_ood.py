@@ -32,7 +32,9 @@ def means_of(ood):
     detectors = pd.Series(joined_names(frame, ["detector", "negatives"]), frame.index)
     lists = pd.Series(joined_names(frame, ["mining", *several]), frame.index)
     nameless = frame["mining"] == "none"
-    clusters = joined_names(frame, ["detector", *several])
+    clusters = pd.Series(joined_names(frame, ["detector", *several]), frame.index)
+    same = clusters.isin(lists[~nameless])  # a detector may have the name of a mining method
+    clusters = clusters.mask(same, clusters + " (detector)")
     return frame.assign(
         row=lists.mask(nameless, clusters),
         panel=detectors.mask(nameless, WITHOUT_NAMES),

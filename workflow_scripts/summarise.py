@@ -94,6 +94,8 @@ def in_words(best):
     """A sentence with the AUROC of every detector for each row of `best_means`."""
     for row, (_, values) in zip(row_names(best), best.iterrows(), strict=True):
         known = [f"{name} {100 * value:.1f}" for name, value in values.dropna().items()]
+        if not known:
+            continue
         mining, *encoder = row.split(", ")
         names = ", ".join(["without names" if mining == "none" else f"names of {mining}", *encoder])
         yield f"AUROC, {names}: {', '.join(known)}."

@@ -32,5 +32,8 @@ def test_cells_of_methods_and_detectors():
     assert by_set.title == "mcm, set by set"
     assert by_set.columns == ["noise", "textures"]
     assert [cell.value for cell in by_set.cells[0]] == [0.9, 0.7]
+    unscored = ood.assign(auroc=float("nan"))
+    _, by_set = heat_maps(comparison, pd.concat([ood, ood, unscored]))
+    assert by_set.cells[0][0].note.endswith("mean of 2 seeds")
     assert overall.cells[0][0].colour == "rgb(65, 171, 145)"  # the best
     assert overall.cells[2][2].colour == "rgb(255, 247, 188)"  # the worst

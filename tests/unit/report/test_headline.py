@@ -89,6 +89,23 @@ def test_choices_without_values_are_left_out_and_said():
         f"({reason})."
     )
     assert headline(STUDY, StudyTables(comparison=rows(failed)))[0].startswith("1 of 1 choices")
+    some = compared("none", "knn", 0.7, seeds=4, reason="5 images for k = 10")
+    assert headline(STUDY, StudyTables(comparison=rows(some)))[-1] == (
+        "1 of 1 choices lack values of some seeds or all, first knn (5 images for k = 10)."
+    )
+
+
+def test_clusters_without_images_do_not_count():
+    empty = CLUSTERS.iloc[:1].assign(cluster=99, size=0, name=None)
+    tables = StudyTables(cluster_names=pd.concat([CLUSTERS, empty], ignore_index=True))
+    found = headline(STUDY, tables)
+    assert found[0] == "1,600 images of photos make 3 clusters (km) with 2 names."
+
+
+def test_five_seeds_without_a_bootstrap_are_not_called_few():
+    table = rows(compared("clustermine", "adaneg", 0.7, seeds=5, auroc_std=0.01))
+    assert "too few" not in " ".join(headline(STUDY, StudyTables(comparison=table)))
+    assert "too few" in " ".join(headline(STUDY, StudyTables(comparison=table.assign(seeds=4))))
 
 
 def test_flags_that_tell_id_and_ood_images_apart_badly_are_said():

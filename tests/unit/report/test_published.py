@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -60,6 +61,17 @@ def test_values_are_means_over_seeds_and_over_joined_sets(tmp_path):
     assert frame["within_tolerance"].tolist() == [True, True, False, False]
     assert frame["test_time"].tolist() == [False, False, False, True]
     assert frame["seeds"].tolist() == [2, 2, 2, 2]
+
+
+def test_seeds_without_a_value_do_not_count(tmp_path):
+    published = read_published(written(tmp_path / "values.csv", "MCM,val,sun,auroc,90,A"))
+    table, lost = ood_table(), []
+    for seed in (1, 0):
+        table.loc[table["seed"] == seed, "auroc"] = float("nan")
+        row = compare(published, table, "val", {"MCM": METHODS["MCM"]}, 1.6, 0.3).iloc[0]
+        lost.append((row["ours"], row["seeds"]))
+    assert lost[0] == (pytest.approx(89), 1)
+    assert np.isnan(lost[1][0]) and lost[1][1] == 0
 
 
 def test_a_set_that_the_study_lacks_is_no_difference(tmp_path):

@@ -69,6 +69,19 @@ def test_detectors_without_names_are_rows_of_their_own_panel(tmp_path, monkeypat
     assert list(rows)[:2] == ["knn", "mahalanobis"], "best first"
 
 
+def test_a_detector_of_the_name_of_a_list_has_a_row_of_its_own(tmp_path, monkeypatch):
+    alone = ood_rows([{"mining": "none", "clustering": "none"}], [("truth", "none")], 0.9)
+    frame = pd.concat([ood_rows(NAMED, [("mcm", "none")]), alone])
+    write_frame(tmp_path / "ood.parquet", frame)
+    args = (tmp_path / "ood.parquet", "s", "truth")
+    _, rows, *_ = drawn(plot_ood, "dot_panels", monkeypatch, *args)
+    assert rows == {
+        "truth (detector)": "truth (detector)",
+        "clustermine": "clustermine",
+        "truth": "truth (reference)",
+    }
+
+
 def test_the_best_list_is_first_and_the_reference_is_marked(plot):
     frame = pd.concat([
         ood_rows(NAMED[:1], [("mcm", "none")], 0.9),
@@ -149,9 +162,37 @@ def test_an_ablation_over_names_has_a_row_per_value(tmp_path, monkeypatch):
     assert panels["neglabel, rest, clustermine"]["mean"].to_dict() == {"kmeans": 0, "temi": 0.1}
 
 
+def test_what_an_ablation_varies_is_on_its_axis_and_in_no_name(tmp_path, monkeypatch):
+    """Else every value would be a line, or a panel, of one point."""
+    frames = []
+    for i, value in enumerate(["0.5", "0.75", "0.9"]):
+        lists = [{"mining": f"union_{value}", "clustering": "kmeans_3"}]
+        named = ood_rows(lists, [("mcm", "none"), ("neglabel", f"far_{value}")])
+        image_only = ood_rows([{"mining": "none", "clustering": "kmeans_3"}], [("knn", "none")])
+        frames.append(pd.concat([named, image_only]).assign(value=value, auroc=0.1 * i))
+    write_frame(tmp_path / "a.parquet", pd.concat(frames, ignore_index=True))
+    args = (tmp_path / "a.parquet", "share", "least share")
+    panels, *_ = drawn(plot_ablation, "line_panels", monkeypatch, *args)
+    assert list(panels) == ["mcm", "neglabel", "knn"]
+    for series in panels.values():
+        (line,) = series.values()
+        assert line["mean"].tolist() == pytest.approx([0, 0.1, 0.2])
+
+
+def test_encoders_of_a_benchmark_are_not_taken_for_seeds(tmp_path, monkeypatch):
+    small = benchmark_rows("granularity", [2, 8])
+    large = small.assign(encoder="large", acc=small["acc"] + 50)
+    write_frame(tmp_path / "b.parquet", pd.concat([small, large], ignore_index=True))
+    args = (tmp_path / "b.parquet", "b", "acc")
+    panels, *_ = drawn(plot_benchmark, "line_panels", monkeypatch, *args)
+    assert list(panels[""]) == ["kmeans, small", "temi, small", "kmeans, large", "temi, large"]
+    assert panels[""]["temi, large"].loc[8].tolist() == [60, 58, 63]
+
+
 def benchmark_rows(axis, classes):
     return pd.DataFrame([
-        {"axis": axis, "level": f"level {n}", "classes": n, "clustering": name, "acc": n + seed}
+        {"axis": axis, "level": f"level {n}", "classes": n, "encoder": "small",
+         "clustering": name, "acc": n + seed}
         for n in classes for name in ("kmeans", "temi") for seed in (0, 1, 5)
     ])  # fmt: skip
 

@@ -134,3 +134,11 @@ class Benchmark(Block):
         if self.axis == "multiple_classes" and not self.tree:
             raise wrong(": multiple_classes needs the key 'tree'")
         return self
+
+    @model_validator(mode="after")
+    def _has_levels_of_several_sets(self):
+        sets = list(self.levels.values())
+        for i, name in enumerate(sets):
+            if name in sets[:i]:
+                raise wrong(f".levels: {name!r} is there twice; once is enough")
+        return self

@@ -74,9 +74,9 @@ def _by_set(ood):
         [clean.assign(column=clean["ood_set"]), shifted.assign(column=shifted["id_set"] + " (ID)")]
     )
     for scorer, rows in sets.groupby("scorer", sort=False):
-        values = rows.groupby(["list", "column"], sort=False)["auroc"].agg(["mean", "size"])
+        values = rows.groupby(["list", "column"], sort=False)["auroc"].agg(["mean", "count"])
         frame = values.reset_index().rename(columns={"mean": "auroc"})
-        notes = [f"mean of {n} seeds" for n in frame["size"]]
+        notes = [f"mean of {n} seeds" for n in frame["count"]]
         yield f"{scorer}, set by set", frame, "column", notes
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from workflow_scripts.lib.detection.bootstrap import MIN_SEEDS
 from workflow_scripts.lib.detection.calibration import least_number
 from workflow_scripts.lib.report.phrases import listed, scored_by, sentence, share, span
 from workflow_scripts.lib.report.reservations import reservations
@@ -101,10 +102,10 @@ def collection(study, tables):
     """How many clusters and names the training images make, and how many names are true."""
     clusters, concepts = names_found(study, tables)
     if len(clusters):
-        one = clusters.iloc[0]
+        one, used = clusters.iloc[0], (clusters["size"] > 0).sum()
         images = f"{clusters['size'].sum():,} images of {study['collection']}"
         names = f"{clusters['name'].nunique()} names"
-        text = f"{images} make {len(clusters)} clusters ({one['clustering']}) with {names}"
+        text = f"{images} make {used} clusters ({one['clustering']}) with {names}"
     elif len(concepts):
         text = f"{study['places'][0][2]} finds {len(concepts)} names in {study['collection']}"
     elif len(tables.clustering):
@@ -204,7 +205,7 @@ def certainty(row):
     if not pd.isna(row["total_low"]):
         limits = f"{100 * row['total_low']:.1f} to {100 * row['total_high']:.1f}"
         texts.append(f"over images and seeds: {limits}")
-    elif row["seeds"] > 1:
+    elif 1 < row["seeds"] < MIN_SEEDS:
         texts.append(f"{row['seeds']} seeds are too few for an interval over seeds")
     if not pd.isna(row["difference"]) and row["mining"] != row["reference"]:
         limits = span(row["difference_low"], row["difference_high"])

@@ -86,10 +86,10 @@ def compare(published, ood, test, methods, tolerance, tolerance_of_means):
 
 
 def _ours(ood, method, sets, metric):
-    """(mean over the OOD sets and seeds in percent, number of seeds); (NaN, 0) if a set lacks."""
+    """(mean over the OOD sets and seeds in percent, number of seeds); (NaN, 0) without one."""
     wanted = {"condition": "clean", "images": "all"} | method["rows"]
     rows = ood[(ood[list(wanted)] == list(wanted.values())).all(axis=1)]
     by_set = rows[rows["ood_set"].isin(sets)].groupby("ood_set")[metric]
-    if by_set.ngroups < len(sets):
+    if by_set.ngroups < len(sets) or by_set.count().min() == 0:
         return float("nan"), 0
-    return 100 * float(by_set.mean().mean()), int(by_set.size().max())
+    return 100 * float(by_set.mean().mean()), int(by_set.count().max())

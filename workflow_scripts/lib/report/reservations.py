@@ -88,10 +88,9 @@ def unscored(comparison):
     failed = rows[rows["reason"].notna()]
     first = failed.iloc[0]
     how = scored_by(first["detector"], first["negatives"])
-    return [
-        f"{len(failed)} of {len(rows)} choices lack values, first {how} with names of "
-        f"{first['mining']} ({first['reason']})"
-    ]
+    names = "" if first["mining"] == "none" else f" with names of {first['mining']}"
+    lack = "lack values" if failed["auroc"].isna().all() else "lack values of some seeds or all"
+    return [f"{len(failed)} of {len(rows)} choices {lack}, first {how}{names} ({first['reason']})"]
 
 
 def doubtful_flags(contamination):
