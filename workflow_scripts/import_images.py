@@ -58,12 +58,15 @@ def joined(columns):
 
 
 def read_labels(table, column, path):
-    """The labels of a table, or nulls if it has none."""
+    """The labels of a table, or nulls if it has none. An empty text is no label."""
     if column and column not in table.column_names:
         names = pq.read_schema(path).names
         raise InputError(f"{path} has no column {column!r} (label_column) but {names}")
     column = column or next((name for name in LABEL_COLUMNS if name in table.column_names), None)
-    return table[column] if column else pa.chunked_array([pa.nulls(len(table), pa.string())])
+    if column is None:
+        return pa.chunked_array([pa.nulls(len(table), pa.string())])
+    empty = pc.equal(table[column], "")
+    return pc.if_else(empty, pa.scalar(None, pa.string()), table[column])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,21 @@ def test_a_column_that_holds_no_texts(tmp_path, column, values):
     assert f"i.parquet: column {column!r} must hold texts or numbers" in message
 
 
+@pytest.mark.parametrize(
+    ("columns", "wrong", "right"),
+    [
+        (["image_id", "Label"], "Label", "label"),
+        (["image_id", " label"], " label", "label"),
+        (["image_id", "Label_Name", "label"], "Label_Name", "label_name"),
+        (["concept", "Pos"], "Pos", "pos"),
+        (["concept", "pos "], "pos ", "pos"),
+    ],
+)
+def test_an_optional_column_in_another_spelling(tmp_path, columns, wrong, right):
+    message = refusal(tmp_path, pa.table(dict.fromkeys(columns, IDS)))
+    assert f"i.parquet: the column {wrong!r} would not be read: call it {right!r}" in message
+
+
 @pytest.mark.parametrize("column", ["image_id", "label"])
 def test_a_column_that_is_there_twice(tmp_path, column):
     names = ["image_id", "label", column]

@@ -80,6 +80,23 @@ def test_import_images_refuses_bad_input(tmp_path):
         run_import_images(source, tmp_path)
 
 
+def test_an_empty_label_is_none(tmp_path):
+    """As in lists and Parquet sets of images; a set without any label has no classes."""
+    for labels in (["fox", "", None, "owl"], ["", "", "", ""]):
+        source = precomputed(tmp_path, "x", np.eye(4), {"image_id": list("abcd"), "label": labels})
+        for column in (None, "label"):
+            npy, index, _ = run_import_images(source, tmp_path, column)
+            expected = [label or None for label in labels]
+            assert open_embeddings([npy], [index]).labels == expected
+
+
+def test_a_label_column_that_another_one_replaces_may_be_spelled_anyhow(tmp_path):
+    columns = {"image_id": ["a"], "label_name": ["fox"], "Label": [3]}
+    source = precomputed(tmp_path, "x", np.eye(1), columns)
+    npy, index, _ = run_import_images(source, tmp_path)
+    assert open_embeddings([npy], [index]).labels == ["fox"]
+
+
 def test_import_texts_joins_lists_and_drops_later_duplicates(tmp_path):
     rows = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32) * 3
     first = precomputed(tmp_path, "a", rows[:3], {"concept": ["Red_Fox", "owl", "red  fox"]})

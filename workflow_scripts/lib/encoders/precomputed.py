@@ -3,12 +3,14 @@
 NumPy and pyarrow only: no model is loaded.
 """
 
+from itertools import takewhile
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.lib.artifacts import read_array, read_table
-from workflow_scripts.lib.columns import check_once
+from workflow_scripts.lib.columns import check_once, check_spelling
 from workflow_scripts.lib.embeddings import write_rows
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.job import progress
@@ -19,13 +21,14 @@ BLOCK = 65536  # rows copied at once
 def read_index(path, column, others=()):
     """Read a user's Parquet index, which must have `column` filled in every row, as texts.
 
-    others: names of further columns; those that the index has are read too, no more.
-    Raises InputError.
+    others: names of further columns, the one that counts most first; those that the index has are
+    read too, no more. Raises InputError, also where one that is missing, and that none before it
+    replaces, is there in another spelling.
     """
-    table = read_table(path, [column, *others])
+    table, names = read_table(path, [column, *others]), pq.read_schema(path).names
     check_once(path, table.column_names, [column, *others])
+    check_spelling(path, names, takewhile(lambda name: name not in names, others))
     if column not in table.column_names:
-        names = pq.read_schema(path).names
         raise InputError(f"{path} has no column {column!r} but {names}; add it.")
     if table[column].null_count:
         raise InputError(f"{path}: column {column!r} has {table[column].null_count} empty cells.")
