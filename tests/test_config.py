@@ -98,6 +98,11 @@ def test_defaults_are_filled_in():
         ("studies.demo.detectors", ["mcm"] * 2, ["studies.demo.detectors: 'mcm' is there twice"]),
         ("run", ["demo", "demo"], ["run: 'demo' is there twice"]),
         ("corpora.demo_words.files", ["a.txt"] * 2, ["files: entry 1 is there twice"]),
+        ("corpora.demo_conjugated", {"conjugate": {"corpus": "demo_words"}, "files": ["a.txt"]},
+         ["corpora.demo_conjugated: give one of conjugate, files, not both"]),
+        ("corpora.demo_conjugated.exclude", ["true.txt"],
+         ["corpora.demo_conjugated.exclude: leaves names out of files; put it at "
+          "corpora.demo_words, which is conjugated"]),
         ("detectors.mcm", {"metod": "mcm"}, ["detectors.mcm.metod", "did you mean 'method'?"]),
         ("studies.demo.reference", "random", ["studies.demo.reference"]),
         ("negatives.rest.related", False, ["negatives.rest", "'tree'"]),
@@ -168,6 +173,24 @@ def test_defaults_are_filled_in():
 def test_mistake_is_named_with_its_remedy(path, value, parts):
     text = message(edited(path, value))
     assert all(part in text for part in parts), text
+
+
+@pytest.mark.parametrize(
+    ("section", "derived"),
+    [("image_sets", lambda of: {"derive": {"method": "sample", "from": of, "images": 9}}),
+     ("corpora", lambda of: {"conjugate": {"corpus": of}})],
+)  # fmt: skip
+def test_what_is_derived_does_not_lead_back_to_itself(section, derived):
+    """Whether of itself, over others, or from outside of the circle; a chain is none."""
+    first = next(iter(DEMO[section]))
+    chain = {"a": derived("b"), "b": derived("c"), "c": derived(first)}
+    resolve_config(edited(section, DEMO[section] | chain))
+    key = f"{section}.a.{next(iter(chain['a']))}"
+    for circle in ({"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "b"}):
+        blocks = {name: derived(of) for name, of in circle.items()}
+        text = message(edited(section, DEMO[section] | blocks))
+        back = list(circle.values())[-1]
+        assert text.startswith(f"config: {key}.") and f"leads back to {back!r}; name one" in text
 
 
 def test_the_first_of_several_mistakes_is_named():

@@ -27,6 +27,8 @@ from workflow_scripts.lib.texts.prompts import check_prompts
 
 # What encoders embed -> its section of the config, and the keys that say where it is.
 SOURCES = {"images": ("image_sets", tuple(LABELS)), "texts": ("corpora", ("files", "conjugate"))}
+# Sections with blocks that are derived from others, the key that says how, and in it the source.
+DERIVED = [("image_sets", "derive", "from"), ("corpora", "conjugate", "corpus")]
 
 
 def check_sections(config):
@@ -43,14 +45,19 @@ def check_sections(config):
 
 
 def _check_derived(config):
-    """A derived image set has one source, in the end one that is not derived."""
-    for name in config["image_sets"]:
-        seen, at = [], name
-        while "derive" in config["image_sets"][at]:
-            seen.append(at)
-            at = config["image_sets"][at]["derive"]["from"]
-            if at in seen:
-                raise InputError(f"config: image_sets.{name}.derive.from leads back to {at!r}")
+    """A derived image set or corpus has one source, in the end one that is not derived."""
+    for section, key, source in DERIVED:
+        blocks = config[section]
+        for name in blocks:
+            seen, at = [], name
+            while key in blocks[at]:
+                seen.append(at)
+                at = blocks[at][key][source]
+                if at in seen:
+                    raise InputError(
+                        f"config: {section}.{name}.{key}.{source} leads back to {at!r}; name one "
+                        "that is not derived from it"
+                    )
 
 
 def _check_ensembles(config):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, model_validator
 
 from workflow_scripts.lib.config.base import (
     Block,
@@ -13,6 +13,7 @@ from workflow_scripts.lib.config.base import (
     optional,
     or_path,
 )
+from workflow_scripts.lib.config.messages import wrong
 from workflow_scripts.lib.config.names import Names
 from workflow_scripts.lib.texts.word_lists import DEFAULTS
 
@@ -88,3 +89,15 @@ class Corpus(Block):
     top_concepts: Count = Field(
         5, description="Best concepts kept per image by the similarity pass."
     )
+
+    @model_validator(mode="after")
+    def _from_one_place(self):
+        """Words come from files or from another corpus, and names are left out of files."""
+        if self.conjugate and self.files:
+            raise wrong(": give one of conjugate, files, not both")
+        if self.conjugate and self.exclude:
+            raise wrong(
+                f".exclude: leaves names out of files; put it at corpora.{self.conjugate.corpus}, "
+                "which is conjugated"
+            )
+        return self
