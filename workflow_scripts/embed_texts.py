@@ -5,7 +5,7 @@ import numpy as np
 from workflow_scripts.lib.artifacts import read_table, write_array, write_table
 from workflow_scripts.lib.encoders.loading import PINNED, load_encoder, with_weights
 from workflow_scripts.lib.job import job, progress
-from workflow_scripts.lib.texts.prompts import apply_prompts
+from workflow_scripts.lib.texts.prompts import apply_prompts, check_parts
 
 BLOCK = 4096  # concepts whose prompt embeddings are held at once
 
@@ -15,10 +15,11 @@ def embed_texts(corpus, weights, cfg, embeddings, index, threads=1, pins=None):
 
     corpus: Parquet with columns concept, pos, source. weights: the files of a local encoder
     (see `with_weights`). cfg: {"encoder": see `load_encoder`, "prompts": see `apply_prompts`}.
-    pins: see `load_encoder`.
+    pins: see `load_encoder`. Warns of templates that no concept has (see `check_parts`).
     """
     table = read_table(corpus, columns=["concept", "pos", "source"])
     concepts, pos = table["concept"].to_pylist(), table["pos"].to_pylist()
+    check_parts(set(pos), cfg["prompts"], corpus)
     prompts = apply_prompts(concepts, pos, cfg["prompts"])
     encoder = load_encoder(with_weights(cfg["encoder"], weights), threads, pins=pins)
     rows = np.empty((len(concepts), encoder.dim), np.float16)

@@ -179,6 +179,16 @@ def test_embed_texts_and_images_share_the_encoder(folder, tmp_path, checkpoint):
     check_same_encoder(read_meta(image_index), read_meta(index))
 
 
+def test_embed_texts_warns_of_templates_that_no_concept_has(tmp_path, checkpoint, caplog):
+    table = pa.table({"concept": ["red fox"], "pos": ["conjugated"], "source": ["a"]})
+    write_table(tmp_path / "phrases.parquet", table)
+    encoder = {"method": "open_clip", "checkpoint": checkpoint, "device": "cpu"}
+    cfg = {"encoder": encoder, "prompts": {"default": ["a {}"], "adjective": ["the {}"]}}
+    embed_texts(tmp_path / "phrases.parquet", [], cfg, tmp_path / "t.npy", tmp_path / "t.parquet")
+    warning = "phrases.parquet has the pos 'adjective', only 'conjugated'"
+    assert "prompts.adjective is not used: no concept of" in caplog.text and warning in caplog.text
+
+
 def test_metadata_is_json_of_builtin_types(folder, tmp_path, checkpoint):
     manifest = run_list(folder, tmp_path / "list", shards=1)
     _, index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
