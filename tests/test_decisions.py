@@ -63,6 +63,8 @@ def test_training_images_are_scored_where_no_others_are_named():
     assert resolved(**alone)["studies"]["methods"]["test"] == "train"
     study = resolved(**alone, calibrate={"share": 0.2})["studies"]["methods"]
     assert (study["train"], study["test"]) == ("train.fit", "train")
+    study = resolved(**alone, calibrate={"set": "blur"})["studies"]["methods"]
+    assert (study["train"], study["test"]) == ("train", "train")
 
 
 def test_parts_of_one_holdout_have_no_image_in_common():
@@ -75,6 +77,37 @@ def test_parts_of_one_holdout_have_no_image_in_common():
     resolve_config(config)
     config["image_sets"]["my_fit"]["derive"] = HOLDOUT | {"part": "fit", "seed": 1}
     with pytest.raises(InputError, match="'my_calibration' has images that are mined"):
+        resolve_config(config)
+
+
+@pytest.mark.parametrize("role", ["test", "near", "far", "shift"])
+@pytest.mark.parametrize("place", ["source", "part of it"])
+def test_no_image_that_is_scored_calibrates(role, place):
+    """Its p-value would count the image itself; two parts of one holdout have none in common."""
+    cut = {"method": "holdout", "from": "photos", "share": 0.5}
+    sets = {
+        "photos": {"folder": "photos"},
+        "half": {"derive": cut | {"part": "fit"}},
+        "other_half": {"derive": cut | {"part": "calibration"}},
+        "few": {"derive": {"method": "sample", "from": "half", "images": 9}},
+    }
+    config = copy.deepcopy(DEMO)
+    config["image_sets"] |= sets
+    study = config["studies"]["methods"]
+    scored = "photos" if place == "source" else "half"
+    study |= {role: scored if role == "test" else [scored], "calibrate": {"set": "few"}}
+    with pytest.raises(InputError, match=rf"'few' has images that are scored \('{scored}'\); use"):
+        resolve_config(config)
+    study |= {role: "other_half" if role == "test" else ["other_half"]}
+    resolve_config(config)
+
+
+def test_a_share_that_is_held_out_is_not_tested_on_under_another_name():
+    """In a study that scores other images than those that it is trained on."""
+    config = copy.deepcopy(DEMO)
+    config["image_sets"]["mine"] = {"derive": HOLDOUT | {"part": "calibration"}}
+    config["studies"]["methods"] |= {"test": "mine", "calibrate": {"share": 0.2}}
+    with pytest.raises(InputError, match=r"'train.calibration' has images that are scored"):
         resolve_config(config)
 
 

@@ -213,15 +213,22 @@ def _check_needs(config):
 
 
 def _check_decisions(config):
-    """What decides is of the study, and no image that is mined calibrates."""
+    """What decides is of the study, and no image that is mined or gets a p-value calibrates.
+
+    But where training images are scored for want of others, those held out of them are too.
+    """
     for name, study in config["studies"].items():
         _check_decide_by(name, study)
-        calibration = calibration_set(study)
-        if calibration and not _are_apart(study["train"], calibration, config):
-            raise InputError(
-                f"config: studies.{name}.calibrate.set: {calibration!r} has images that are mined "
-                f"({study['train']!r}); use other images, or give a share"
-            )
+        if not (calibration := calibration_set(study)):
+            continue
+        train, *scored = study_image_sets(study)
+        others = {s: "scored" for s in scored if _are_apart(train, s, config)}
+        for image_set, use in ({train: "mined"} | others).items():
+            if not _are_apart(image_set, calibration, config):
+                raise InputError(
+                    f"config: studies.{name}.calibrate.set: {calibration!r} has images that are "
+                    f"{use} ({image_set!r}); use other images, or give a share"
+                )
 
 
 def _check_decide_by(name, study):
