@@ -7,7 +7,7 @@ from workflow_scripts.lib.encoders.loading import PINNED, load_encoder, with_wei
 from workflow_scripts.lib.job import job, progress
 from workflow_scripts.lib.texts.prompts import apply_prompts, check_parts
 
-BLOCK = 4096  # concepts whose prompt embeddings are held at once
+BLOCK = 4096  # concepts whose prompts and their embeddings are held at once
 
 
 def embed_texts(corpus, weights, cfg, embeddings, index, threads=1, pins=None):
@@ -20,11 +20,12 @@ def embed_texts(corpus, weights, cfg, embeddings, index, threads=1, pins=None):
     table = read_table(corpus, columns=["concept", "pos", "source"])
     concepts, pos = table["concept"].to_pylist(), table["pos"].to_pylist()
     check_parts(set(pos), cfg["prompts"], corpus)
-    prompts = apply_prompts(concepts, pos, cfg["prompts"])
     encoder = load_encoder(with_weights(cfg["encoder"], weights), threads, pins=pins)
     rows = np.empty((len(concepts), encoder.dim), np.float16)
     for start in progress(range(0, len(concepts), BLOCK), unit="blocks"):
-        rows[start : start + BLOCK] = encoder.encode_prompts(prompts[start : start + BLOCK])
+        part = slice(start, start + BLOCK)
+        prompts = apply_prompts(concepts[part], pos[part], cfg["prompts"])
+        rows[part] = encoder.encode_prompts(prompts)
     meta = {"encoder": encoder.describe(), "params": cfg}
     meta["array"] = write_array(embeddings, rows)
     write_table(index, table, meta)

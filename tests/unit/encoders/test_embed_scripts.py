@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -177,6 +178,66 @@ def test_embed_texts_and_images_share_the_encoder(folder, tmp_path, checkpoint):
     manifest = run_list(folder, tmp_path / "list", shards=1)
     _, image_index, _ = run_embed(manifest, folder, checkpoint, tmp_path / "out")
     check_same_encoder(read_meta(image_index), read_meta(index))
+
+
+@pytest.mark.parametrize("block", [1, 3, 5, 100])
+def test_embed_texts_in_blocks_is_all_prompts_at_once(tmp_path, checkpoint, monkeypatch, block):
+    """Against prompts written out here, in the same blocks: their size may turn a last bit."""
+    words = [f"{colour} {thing}" for colour in ("red", "old") for thing in ("fox", "owl", "oak")]
+    pos = ["noun", "verb", "adjective", "noun", "adjective", "noun"]
+    table = pa.table({"concept": words, "pos": pos, "source": ["a"] * 6})
+    write_table(tmp_path / "corpus.parquet", table)
+    encoder = {"method": "open_clip", "checkpoint": checkpoint, "device": "cpu"}
+    templates = {"noun": ["a {}.", "the {}."], "adjective": ["{}!"], "default": ["to {}"]}
+    cfg, npy = {"encoder": encoder, "prompts": templates}, tmp_path / "t.npy"
+    monkeypatch.setattr("workflow_scripts.embed_texts.BLOCK", block)
+    embed_texts(tmp_path / "corpus.parquet", [], cfg, npy, tmp_path / "t.parquet")
+    forms = {"noun": ["a {}.", "the {}."], "adjective": ["{}!"], "verb": ["to {}"]}
+    prompts = [[form.format(word) for form in forms[p]] for word, p in zip(words, pos, strict=True)]
+    encode = load(encoder).encode_prompts
+    rows = np.concatenate([encode(prompts[i : i + block]) for i in range(0, 6, block)])
+    np.save(tmp_path / "expected.npy", rows.astype(np.float16))
+    assert npy.read_bytes() == (tmp_path / "expected.npy").read_bytes()
+
+
+def test_embed_texts_holds_the_prompts_of_one_block(tmp_path, monkeypatch):
+    """100 of 3,000 concepts, at 10 templates of 1 kB: 1 MB of 30."""
+    n, templates = 3000, [f"{i} {'x' * 1000} {{}}" for i in range(10)]
+    table = pa.table(
+        {"concept": [str(i) for i in range(n)], "pos": ["noun"] * n, "source": ["a"] * n}
+    )
+    write_table(tmp_path / "corpus.parquet", table)
+
+    class Encoder:
+        dim = 2
+
+        def encode_prompts(self, prompts):
+            return np.ones((len(prompts), 2), np.float16)
+
+        def describe(self):
+            return {}
+
+    monkeypatch.setattr("workflow_scripts.embed_texts.BLOCK", 100)
+    monkeypatch.setattr("workflow_scripts.embed_texts.load_encoder", lambda *_, **__: Encoder())
+    cfg, out = {"encoder": {}, "prompts": {"default": templates}}, tmp_path / "t.npy"
+    tracemalloc.start()
+    try:
+        embed_texts(tmp_path / "corpus.parquet", [], cfg, out, tmp_path / "t.parquet")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(np.load(out)) == n
+    assert peak < 8e6
+
+
+def test_a_part_of_speech_without_templates_is_refused_before_the_model_is_loaded(tmp_path):
+    table = pa.table({"concept": ["a", "b"], "pos": ["noun", "verb"], "source": ["x", "x"]})
+    write_table(tmp_path / "corpus.parquet", table)
+    cfg = {"encoder": {"method": "open_clip", "model": "none"}, "prompts": {"noun": ["a {}"]}}
+    with pytest.raises(InputError, match="no templates for 'verb'"):
+        embed_texts(
+            tmp_path / "corpus.parquet", [], cfg, tmp_path / "t.npy", tmp_path / "t.parquet"
+        )
 
 
 def test_embed_texts_warns_of_templates_that_no_concept_has(tmp_path, checkpoint, caplog):
