@@ -96,3 +96,27 @@ def test_a_list_and_the_files_that_it_names(tmp_path, photos):
     assert changed_shards(first, images.look()) == [shard_of(NAMES[7], SHARDS)]
     path.unlink()
     assert images.look()["listing"] != first["listing"]
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        {"options": {"label": "Label"}},
+        {"labels": "none"},
+    ],
+)
+def test_a_list_whose_column_is_read_by_its_own_spelling_is_watched(tmp_path, photos, cfg):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["path,Label", *(f"{name},a" for name in [*NAMES, "new.png"])]))
+    images = ImageSet(tmp_path, path, photos, kind="list", **cfg)
+    first = images.run()
+    assert images.look() == first
+    (photos / "new.png").write_bytes(picture(50))
+    second = images.run()
+    assert changed_shards(first, second) == [shard_of("new.png", SHARDS)]
+    (photos / "ant/other.png").write_bytes(picture(51))
+    assert images.look() == second
+    path.write_text(path.read_text() + "\nant/other.png,b\n")
+    assert changed_shards(second, images.run()) == [shard_of("ant/other.png", SHARDS)]
+    named = pq.read_table(images.out / "manifest.parquet")["image_id"].to_pylist()
+    assert sorted(named) == sorted([*NAMES, "new.png", "ant/other.png"])

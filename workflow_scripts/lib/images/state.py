@@ -21,17 +21,20 @@ def fingerprint(source, cfg, code, root=None):
     source, cfg, root: see `listing.scan`. code: digest of the code that lists.
     """
     try:
-        files = _list_state(source, root) if cfg["kind"] == "list" else folder_state(source)
+        files = _list_state(source, cfg, root) if cfg["kind"] == "list" else folder_state(source)
     except (InputError, OSError) as error:  # the listing says it better
         files = str(error)
     return _digest([files, cfg, code])
 
 
-def _list_state(path, root):
-    """State of a list of images and of the files that it names."""
+def _list_state(path, cfg, root):
+    """State of a list of images and of the files that it names.
+
+    Opened as the listing opens it, so that it raises InputError only where the listing does.
+    """
     from workflow_scripts.lib.images.containers import open_container
 
-    container = open_container("list", path, root=root)
+    container = open_container("list", path, cfg["labels"], root=root, **cfg["options"])
     return [folder_state(path), files_state(container.files(), container.root)]
 
 
