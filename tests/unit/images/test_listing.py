@@ -24,10 +24,10 @@ def test_known_hashes_spare_reading_unchanged_files_only(tmp_path):
     cfg = {"kind": "folder", "labels": None, "options": {}, "shards": 1}
     listed = listing.scan(photos, cfg)
     row = list_rows(photos)[0]["a.png"]
-    assert len(read_hashes(table)) == 0
+    assert len(read_hashes(table, {})) == 0
     write_record(table, listed, {})
     known = {name: row[name] for name in RECORD.names}
-    assert read_hashes(table).to_pylist() == [known]
+    assert read_hashes(table, {}).to_pylist() == [known]
     assert list_rows(photos, record=table)[0] == {"a.png": row}
 
     write_table(table, pa.Table.from_pylist([known | {"sha256": "on record"}], RECORD))
@@ -36,7 +36,7 @@ def test_known_hashes_spare_reading_unchanged_files_only(tmp_path):
     assert list_rows(photos, record=table)[0]["a.png"]["sha256"] == row["sha256"]
 
     table.write_text("no table")
-    assert len(read_hashes(table)) == 0
+    assert len(read_hashes(table, {})) == 0
 
 
 def test_many_files_to_read_are_announced(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """The state of archives, tables and lists follows the files that hold the images."""
 
+from hashlib import sha256
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -75,6 +77,59 @@ def test_parquet_files_that_did_not_change_are_not_read_again(tmp_path, monkeypa
     monkeypatch.setattr(ParquetContainer, "_read", counted)
     assert images.look() == first
     assert set(read) == {"1.parquet"}
+
+
+def listed_hashes(images):
+    """image id -> SHA-256 as the manifest has it."""
+    table = pq.read_table(images.out / "manifest.parquet")
+    return dict(zip(table["image_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+
+
+def test_another_column_of_images_is_read_though_the_file_stays(tmp_path):
+    path = tmp_path / "two.parquet"
+    columns = {"left": [picture(i) for i in range(4)], "right": [picture(i) for i in range(9, 13)]}
+    pq.write_table(pa.table({k: pa.array(v, pa.binary()) for k, v in columns.items()}), path)
+    expected = {
+        name: {f"two/{row:08d}": sha256(content).hexdigest() for row, content in enumerate(column)}
+        for name, column in columns.items()
+    }
+    shards = {shard_of(name, SHARDS) for name in expected["left"]}
+    images = ImageSet(tmp_path, path, kind="parquet", options={"image": "left", "ids": "row"})
+    first = images.run()
+    assert listed_hashes(images) == expected["left"]
+    images.cfg["options"] = {"image": "right", "ids": "row"}
+    second = images.run()
+    assert listed_hashes(images) == expected["right"]
+    assert changed_shards(first, second) == sorted(shards)
+    assert second["listing"] != first["listing"]
+    assert images.run() == second
+    images.cfg["options"] = {"image": "left", "ids": "row"}
+    assert images.run() == first
+    assert listed_hashes(images) == expected["left"]
+
+
+def test_a_member_that_takes_over_the_id_of_another_is_read(tmp_path):
+    """With the archive's name before it, x.png has the id that a/x.png had."""
+    path = make_tar(tmp_path / "a.tar", [("x.png", picture(0)), ("a/x.png", picture(1))])
+    images = ImageSet(tmp_path, path, kind="tar")
+    images.run()
+    assert listed_hashes(images)["a/x.png"] == sha256(picture(1)).hexdigest()
+    for change in ({"options": {"ids": "shard"}}, {"options": {}, "labels": "shard"}):
+        images.cfg |= {"options": {}, "labels": None}
+        images.run()
+        images.cfg |= change
+        images.run()
+        assert listed_hashes(images)["a/x.png"] == sha256(picture(0)).hexdigest()
+
+
+def test_other_labels_of_a_table_have_no_image_read_again(tmp_path, monkeypatch):
+    columns = {"image": pa.array([picture(i) for i in range(4)], pa.binary()), "fine": [*"abcd"]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    images = ImageSet(tmp_path, tmp_path / "a.parquet", kind="parquet")
+    first = images.run()
+    monkeypatch.setattr(ParquetContainer, "_read", None)
+    images.cfg["options"] = {"label": "fine"}
+    assert images.run() != first
 
 
 def test_a_list_and_the_files_that_it_names(tmp_path, photos):

@@ -62,7 +62,8 @@ def draw(tmp_path):
         positives = write_concepts(tmp_path / "positives.parquet", names, examples)
         locators = tmp_path / "locators.parquet"
         cfg = {"kind": "folder", "labels": "none", "options": {}}
-        write_locators(locators, Listing(LISTED.empty_table(), [], 1, archived=False), cfg)
+        listing = Listing(LISTED.empty_table(), [], 1, archived=False, reading={})
+        write_locators(locators, listing, cfg)
         draw_concepts(positives, tmp_path, locators, tmp_path / "sheet.png")
         with Image.open(tmp_path / "sheet.png") as sheet:
             return sheet.convert("RGB")

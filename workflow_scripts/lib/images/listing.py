@@ -36,6 +36,7 @@ class Listing(NamedTuple):
     rejected: pa.Table  # of QUARANTINE, sorted by image_id
     count: int  # of shards
     archived: bool  # whether images are no files of their own, and need locators
+    reading: dict  # how they are read from archives, see `_reading`
 
     @property
     def shards(self):
@@ -60,8 +61,9 @@ def scan(source, cfg, record=None, root=None, threads=1):
 
     source: a folder, an archive or a table, or a folder of these. cfg: kind, labels and options of
     `open_container`, and the number of shards. record: path of the set's record (see `record.py`),
-    if it has one; a file of the same path, size and times is not read again. root: the folder that
-    a list's paths are relative to. threads: how many read files.
+    if it has one; a file of the same path, size and times is not read again, unless archives are
+    read in another way. root: the folder that a list's paths are relative to. threads: how many
+    read files.
 
     Returns a Listing. Raises InputError if no file is an image or the container is damaged, and
     OSError if a folder cannot be read.
@@ -69,7 +71,8 @@ def scan(source, cfg, record=None, root=None, threads=1):
     options = cfg["options"] | ({"root": root} if root else {})
     container = open_container(cfg["kind"], source, cfg["labels"], **options)
     rejected = Rows(QUARANTINE)
-    same, new = _compared(_found(container, rejected), record)
+    reading = _reading(cfg) if container.archived else {}
+    same, new = _compared(_found(container, rejected), record, reading)
     if len(new) > MANY:
         text = f"{source}: {len(new):,} files are new or changed; reading them"
         print(text, file=sys.stderr, flush=True)
@@ -83,7 +86,17 @@ def scan(source, cfg, record=None, root=None, threads=1):
             f"(first: {path}: {reason})."
         )
     rejected = _without_repeated(rejected, images, container.archived)
-    return Listing(_dealt(images, cfg["shards"]), rejected, cfg["shards"], container.archived)
+    images = _dealt(images, cfg["shards"])
+    return Listing(images, rejected, cfg["shards"], container.archived, reading)
+
+
+def _reading(cfg):
+    """What decides, beside an archive's bytes, which of them are the image of an id; a JSON-able
+    dict. Which archives are taken and where labels come from do not, but that labels may put the
+    archive's name into the ids.
+    """
+    options = {key: cfg["options"][key] for key in cfg["options"] if key not in ("files", "label")}
+    return {"kind": cfg["kind"], "options": options, "by_archive": cfg["labels"] == "shard"}
 
 
 def _found(container, rejected):
@@ -100,9 +113,9 @@ def _found(container, rejected):
     return found.table()
 
 
-def _compared(found, record):
+def _compared(found, record, reading):
     """Known images with their measures, a Table of READ, and the others, one of FOUND."""
-    known = read_hashes(record) if record else NOTHING
+    known = read_hashes(record, reading) if record else NOTHING
     numbers = pc.index_in(found["image_id"], known["path"]).combine_chunks()
     equal = (pc.equal(found[key], taken(known[key], numbers)) for key in TIMES)
     unchanged = pc.fill_null(functools.reduce(pc.and_, equal), False)

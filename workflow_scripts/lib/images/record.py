@@ -22,12 +22,16 @@ RECORD = pa.schema([("path", pa.string()), *(LISTED.field(name) for name in TIME
 NOTHING = RECORD.empty_table()  # what is known without a record
 
 
-def read_hashes(path):
-    """What is known of the files that were listed last, a Table of RECORD."""
+def read_hashes(path, reading):
+    """What is known of the files that were listed last, a Table of RECORD.
+
+    reading: as `listing.Listing` has it. Nothing is known of files that were read in another way.
+    """
     if not Path(path).exists():
         return NOTHING
     try:
-        return read_table(path).cast(RECORD)
+        known = read_meta(path).get("reading", {}) == reading
+        return read_table(path).cast(RECORD) if known else NOTHING
     except (InputError, ValueError):  # a broken record costs time, not correctness
         return NOTHING
 
@@ -48,6 +52,7 @@ def write_record(path, listing, noted):
     noted: its `digests`, and fingerprint, that of the files before they were listed, and names,
     digest -> name of the states that are not called by their digest.
     """
+    noted = noted | {"reading": listing.reading}
     write_table(path, columns_of(listing.table, RECORD), noted)
 
 
