@@ -6,6 +6,13 @@ import re
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+# Errors of a file itself: it is missing, no file, not for this user, or (EINVAL) too short for what
+# its header says. None: of a library, by what the file holds.
+OF_THE_FILE = {
+    *(None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EILSEQ, errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG),
+    *(errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP),
+}
 NUMBER = re.compile(r"(?:errno|os error) (\d+)", re.IGNORECASE)  # of NumPy, pyarrow and Rust
 NO_MEMORY = ("can't allocate memory", "out of memory")  # of torch, on the CPU and on a card
 
@@ -53,6 +60,19 @@ def memory_is_short(error):
     """Whether an error says that there was not enough memory."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY)
+
+
+def check_lasting(error, path):
+    """Raise InputError if a file could not be read for what may pass: the disk, the network or the
+    memory, and no fault of the file. error: any exception.
+    """
+    if isinstance(error, MemoryError):
+        why, more = "not enough memory", " with more memory or fewer threads"
+    elif isinstance(error, OSError) and error.errno not in OF_THE_FILE:
+        why, more = error.strerror, "; if that does not help, copy the file again or remove it"
+    else:
+        return
+    raise InputError(f"{path} cannot be read now ({why}): run again{more}") from error
 
 
 def reason(error):

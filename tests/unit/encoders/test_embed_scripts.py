@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -128,6 +129,34 @@ def test_an_image_changed_since_listing_is_refused(folder, tmp_path, checkpoint)
     shutil.copy(folder / "red fox/image 1.png", folder / "red fox/image 3.png")
     with pytest.raises(InputError, match=r"image 3.png changed after it was listed: run again"):
         run_embed(manifest, folder, checkpoint, tmp_path / "out")
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_disk_that_fails_ends_the_job_and_loses_no_image(folder, tmp_path, checkpoint, shards):
+    manifest, out = run_list(folder, tmp_path / "list", shards=shards), tmp_path / "out"
+    numbers = {row["image_id"]: row["shard"] for row in pq.read_table(manifest).to_pylist()}
+    name = max(filter(re.compile("red fox").match, numbers), key=numbers.get)
+    assert bool(numbers[name]) == (shards > 1), "with several shards, some are finished before"
+    names = {number: f"shard{number}" for number in range(shards)}
+    path = folder / name
+    content = path.read_bytes()
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # reading its first page is an error of the system, EIO
+    message = f"{path} cannot be read now (Input/output error): run again"
+    with pytest.raises(InputError, match=re.escape(message)):
+        run_embed(manifest, folder, checkpoint, out, names=names)
+    finished = {file.name for file in out.rglob("*") if file.is_file()}
+    before = range(numbers[name])
+    endings = (".npy", ".parquet", ".quarantine.parquet")
+    assert finished == {f"shard{number}{ending}" for number in before for ending in endings}
+
+    path.unlink()
+    path.write_bytes(content)
+    again = run_embed(manifest, folder, checkpoint, out, names=names)
+    clean = run_embed(manifest, folder, checkpoint, tmp_path / "clean", names=names)
+    assert [file.read_bytes() for file in again] == [file.read_bytes() for file in clean]
+    assert pq.read_table(again[2])["image_id"].to_pylist() == ["dög/image 4.png"]
+    assert name in pq.read_table(again[1])["image_id"].to_pylist()
 
 
 def test_processes_end_with_a_job_that_is_killed():

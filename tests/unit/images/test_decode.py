@@ -1,10 +1,17 @@
 """Decoding gives upright RGB pixels or a reason."""
 
+import errno
+import io
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
-from image_files import png_header
+from image_files import picture, png_header
 from PIL import Image
 
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.images import decode
 from workflow_scripts.lib.images.decode import BadImage, BrokenImage, measure, open_rgb
 
 RED, BLUE = (200, 30, 40), (20, 40, 220)
@@ -159,6 +166,99 @@ def test_truncated_images_raise(tmp_path, name):
 def test_a_missing_file_has_a_reason(tmp_path):
     with pytest.raises(BadImage, match="FileNotFoundError: No such file"):
         open_rgb(tmp_path / "gone.jpg")
+
+
+def failing(position, error):
+    """A class of files whose reads fail from a position on, as those of a disk do."""
+
+    class Disk(io.FileIO):
+        def readinto(self, buffer):
+            if self.tell() >= position:
+                raise error
+            return super().readinto(memoryview(buffer)[: position - self.tell()])
+
+        def readall(self):
+            raise error
+
+    return type("Failing", (decode._File, Disk), {})
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("position", [0, 1, 20, 150])
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError(errno.ESTALE, "Stale file handle"), "Stale file handle"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_a_disk_or_memory_that_fails_is_no_fault_of_the_image(
+    tmp_path, monkeypatch, kind, position, error, why
+):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(picture(0, kind))
+    monkeypatch.setattr(decode, "_File", failing(position, error))
+    for function in (measure, open_rgb):
+        with pytest.raises(InputError, match=rf"a.jpg cannot be read now \({why}\): run again"):
+            function(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("number", [errno.EINVAL, None])
+def test_errors_of_a_damaged_file_stay_reasons(tmp_path, monkeypatch, kind, number):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(picture(0, kind))
+    error = OSError(number, "Invalid argument") if number else OSError("broken data stream")
+    monkeypatch.setattr(decode, "_File", failing(20, error))
+    for function in (measure, open_rgb):
+        with pytest.raises(BadImage):
+            function(path)
+
+
+def test_a_disk_that_truly_fails():
+    assert Path("/proc/self/mem").is_file()  # its first page cannot be read
+    for function in (measure, open_rgb):
+        with pytest.raises(InputError, match=r"/proc/self/mem cannot be read now \(Input/output"):
+            function("/proc/self/mem")
+
+
+def test_too_many_open_files_are_no_fault_of_the_image(tmp_path):
+    path, (soft, hard) = save(tmp_path / "a.png"), resource.getrlimit(resource.RLIMIT_NOFILE)
+    for function in (measure, open_rgb):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(InputError) as error:
+                function(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert f"{path} cannot be read now (Too many open files): run again" in str(error.value)
+        function(path)
+
+
+def test_what_is_wrong_with_the_file_itself_stays_a_reason(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    save(tmp_path / "file.png")
+    for name in ("folder.png", "circle.png", "gone.png", "file.png/a.png", f"{'x' * 300}.png"):
+        for function in (measure, open_rgb):
+            with pytest.raises(BadImage, match=r"cannot be (read|decoded)"):
+                function(tmp_path / name)
+
+
+def test_an_image_is_not_left_lying_for_lack_of_memory(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save_halves(tmp_path / "x.jpg", exif=exif)
+
+    def refuse(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(decode.ImageOps, "exif_transpose", refuse)
+    content = (tmp_path / "x.jpg").read_bytes()
+    with pytest.raises(InputError, match=rf"an image of {len(content):,} bytes cannot be read now"):
+        open_rgb(content)
 
 
 def test_progressive_jpeg(tmp_path):

@@ -1,8 +1,10 @@
 """Folders of image files: every visible file is listed, as an image or with a reason."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -122,6 +124,23 @@ def test_a_folder_of_another_user_is_lost_and_the_others_are_listed(tmp_path):
     assert rows == sorted([*IDS, LONG])
     reason = "a folder that cannot be opened: its images are missing"
     assert rejected == [["lost+found", reason, True]]
+
+
+@pytest.mark.parametrize("call", ["scandir", "stat"])
+def test_a_folder_or_file_is_not_lost_with_a_disk_that_fails(tmp_path, monkeypatch, call):
+    path = save(tmp_path / "photos/fox/a.png")
+    place = path.parent if call == "scandir" else path
+    original = getattr(os, call)
+
+    def fail(name=".", **options):
+        if os.fspath(name) == str(place):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return original(name, **options)
+
+    monkeypatch.setattr(os, call, fail)
+    message = f"{place} cannot be read now (Stale file handle): run again"
+    with pytest.raises(InputError, match=re.escape(message)):
+        list_rows(tmp_path / "photos")
 
 
 def test_folders_of_splits_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The names of a set's state follow its content, not its files' times."""
 
 import builtins
+import errno
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from image_files import picture
 from image_sets import NAMES, SHARDS, ImageSet, changed_shards, edit, later, make_photos
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.images import listing
+from workflow_scripts.lib.images import decode, listing
 from workflow_scripts.lib.images.manifest import shard_of
 from workflow_scripts.lib.images.state import fingerprint, recorded_state
 
@@ -145,6 +146,26 @@ def test_only_changed_files_are_read_again(images, monkeypatch):
     edit(images.source / NAMES[2], seed=99)
     images.run()
     assert read == [NAMES[2]], "by the look; the job knows its hash"
+
+
+def test_an_image_that_could_not_be_read_once_is_read_again(images, monkeypatch):
+    new = images.source / "fox/new.png"
+    new.write_bytes(picture(7))
+    opened = decode._binary
+
+    def fail(source):
+        if source == new:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_binary", fail)
+        with pytest.raises(InputError, match=r"fox/new.png cannot be read now \(Too many open"):
+            images.run()
+    state = images.run()
+    assert changed_shards(images.first, state) == [shard_of("fox/new.png", SHARDS)]
+    assert "fox/new.png" in pq.read_table(images.out / "manifest.parquet")["image_id"].to_pylist()
+    assert pq.read_table(images.out / "quarantine.parquet").num_rows == 0
 
 
 def test_code_and_labels_that_change_no_row_change_no_name(images):

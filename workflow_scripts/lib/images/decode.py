@@ -1,12 +1,12 @@
 """Image files: size and hash by their header and content, and decoding to RGB."""
 
-import contextlib
 import hashlib
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from workflow_scripts.lib.errors import InputError, check_lasting
 
 # Raster formats only: others that Pillow knows start external programs (EPS) or are not photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -34,30 +34,52 @@ class BrokenImage(BadImage):
     """What cannot be used, though it was meant to be images: by its header, or as a folder."""
 
 
+class _File(io.FileIO):
+    """A file that raises InputError as `check_lasting` does: of some formats, Pillow takes an
+    OSError for damage and goes on."""
+
+    def readinto(self, buffer):
+        return self._checked(super().readinto, buffer)
+
+    def readall(self):
+        return self._checked(super().readall)
+
+    def _checked(self, read, *arguments):
+        try:
+            return read(*arguments)
+        except (OSError, MemoryError) as error:
+            check_lasting(error, self.name)
+            raise
+
+
 def measure(source):
     """Size (bytes), width and height as stored (pixels, before any EXIF rotation) and SHA-256 (hex
     digits) of an image: a path or the bytes of a file.
 
-    Raises BadImage if it is no image; pixels are not decoded.
+    Raises BadImage if it is no image, and InputError as `check_lasting` does; pixels are not
+    decoded.
     """
     try:
         with _binary(source) as content:
-            with _open(content) as image:
+            with _open(content, source) as image:
                 width, height = image.size
             size = content.seek(0, io.SEEK_END)
             content.seek(0)
             return size, width, height, hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
+    except (OSError, MemoryError) as error:
+        check_lasting(error, _named(source))
         raise BadImage(f"cannot be read: {error.strerror}") from error
 
 
-def _open(content):
-    """Open an image's header from a binary file. Raises BadImage."""
+def _open(content, source):
+    """Open an image's header from a binary file, that of `source`. Raises as `measure` does."""
     if not content.read(1):
         raise BadImage("empty file (zero bytes)")
     content.seek(0)
     try:
         return Image.open(content, formats=FORMATS)
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
         raise BrokenImage(f"too many pixels: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -68,6 +90,7 @@ def _open(content):
             raise BrokenImage(f"a HEIF image that cannot be read {supported}") from error
         raise BadImage(f"not an image {supported}") from error
     except Exception as error:  # format plugins raise many kinds of errors on damaged headers
+        check_lasting(error, _named(source))
         raise BrokenImage(f"damaged header: {type(error).__name__}: {error}") from error
 
 
@@ -81,29 +104,36 @@ def open_rgb(source, max_pixels=MAX_PIXELS):
     EXIF orientation is applied. Palette images are converted before any resize. Alpha is dropped,
     not blended, as open_clip does in its own preprocessing. 16-bit grey keeps the 8 highest bits of
     the depth that it uses (`_depth`). Of an animation, the first frame is taken.
-    Raises BadImage if any part of the file is missing, damaged or too large.
+    Raises BadImage if any part of the file is missing, damaged or too large, and InputError as
+    `check_lasting` does.
     """
     try:
-        with _binary(source) as content, _open(content) as image:
+        with _binary(source) as content, _open(content, source) as image:
             _check_pixels(image.width * image.height, max_pixels)
             image.load()
             _turn_upright(image)
             return image if image.mode == "RGB" else _to_rgb(image)
-    except BadImage:
+    except (BadImage, InputError):
         raise
     except Image.DecompressionBombError as error:
         raise BadImage(f"too many pixels: {error}") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
     except Exception as error:  # decoders raise many kinds of errors on damaged content
-        raise BadImage(f"cannot be decoded: {type(error).__name__}: {error}") from error
+        check_lasting(error, _named(source))
+        reason = getattr(error, "strerror", None) or error
+        raise BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
 
 
 def _binary(source):
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return io.BytesIO(source)
-    return Path(source).open("rb")
+    return io.BytesIO(source) if _is_content(source) else io.BufferedReader(_File(source))
+
+
+def _named(source):
+    """What a message calls a path, or the bytes of a file."""
+    return f"an image of {len(source):,} bytes" if _is_content(source) else source
+
+
+def _is_content(source):
+    return isinstance(source, (bytes, bytearray, memoryview))
 
 
 def _check_pixels(pixels, limit):
@@ -112,8 +142,12 @@ def _check_pixels(pixels, limit):
 
 
 def _turn_upright(image):
-    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
+    try:
         ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        pass
 
 
 def _to_rgb(image):

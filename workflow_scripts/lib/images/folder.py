@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import InputError, check_lasting
 from workflow_scripts.lib.images.containers import Container
 from workflow_scripts.lib.images.decode import BadImage, BrokenImage, measure
 from workflow_scripts.lib.images.entries import Locator
@@ -51,6 +51,7 @@ class FolderContainer(Container):
         try:
             status = os.stat(f"{self.root}/{file}")  # noqa: PTH116 - a Path would double the time
         except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+            check_lasting(error, f"{self.root}/{file}")
             reason = getattr(error, "strerror", None) or error
             raise BadImage(f"cannot be opened: {reason}") from error
         if stat.S_ISDIR(status.st_mode) and not self.lists_images:
@@ -60,9 +61,11 @@ class FolderContainer(Container):
         return status
 
     def _read(self, locator):
+        path = self.root / locator["file"]
         try:
-            return (self.root / locator["file"]).read_bytes()
-        except OSError as error:
+            return path.read_bytes()
+        except (OSError, MemoryError) as error:
+            check_lasting(error, path)
             raise BadImage(f"cannot be read: {error.strerror}") from error
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import InputError, check_lasting
 from workflow_scripts.lib.sources import times_of
 
 RESULTS = "results"  # of the working directory
@@ -21,7 +21,8 @@ def walk(folder):
     Symbolic links are followed, links to a parent folder are not; hidden files and folders are
     skipped. A sub-folder that cannot be opened, and a link that leads nowhere, are yielded as if
     they were files, so that none vanishes silently. Raises OSError if `folder` cannot be opened,
-    and InputError if it holds the workflow's own results, which every run changes.
+    and InputError if it holds the workflow's own results, which every run changes, or for a
+    sub-folder as `check_lasting` does.
     """
     return _walk(os.fspath(folder), os.scandir(folder))
 
@@ -62,12 +63,13 @@ def _files_of(folder, prefix, parents, waiting, entries):
 
 
 def _can_be_opened(entry):
-    """Whether an entry is a folder whose entries can be read."""
+    """Whether an entry is a folder whose entries can be read. Raises as `check_lasting` does."""
     try:
         if not entry.is_dir():
             return False
         os.scandir(entry.path).close()
-    except OSError:  # no permission, or links in a circle
+    except OSError as error:  # no permission, or links in a circle
+        check_lasting(error, entry.path)
         return False
     return True
 

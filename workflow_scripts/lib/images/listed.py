@@ -4,7 +4,7 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
-from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.errors import InputError, check_lasting
 from workflow_scripts.lib.images.decode import BadImage
 from workflow_scripts.lib.images.rows import tuples
 
@@ -14,7 +14,7 @@ def as_listed(rows, reads):
 
     rows: Table with image_id and sha256. reads: as `containers.image_readers` yields them. The
     functions raise BadImage as those do, and InputError for a file that changed since it was
-    listed.
+    listed, and as `check_lasting` does.
     """
     listed = tuples(rows.select(["image_id", "sha256"]))
     for (image_id, sha256), read in zip(listed, reads, strict=True):
@@ -26,7 +26,8 @@ def _checked(read, path, sha256):
     if isinstance(content, Path):
         try:
             content = content.read_bytes()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
+            check_lasting(error, content)
             reason = error.strerror or error
             raise BadImage(f"cannot be decoded: {type(error).__name__}: {reason}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
