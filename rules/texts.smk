@@ -16,20 +16,24 @@ def corpora_with(key):
 
 
 def database_file(file, kind):
-    """A word list's path, or for a folder of WordNet its file with this part of speech."""
+    """A word list's path, or of WordNet, a folder or a data file, its file of this kind with this
+    part of speech."""
     path = source(file["path"])
     ending = "adj" if file["pos"] == "adjective" else "noun"
-    return f"{path}/{kind}.{ending}" if os.path.isdir(path) else path
+    if os.path.isdir(path):
+        return f"{path}/{kind}.{ending}"
+    return path if kind == "data" else str(Path(path).with_name(f"{kind}{Path(path).suffix}"))
 
 
 def word_lists(wildcards):
     """The word lists of a corpus, those whose names it leaves out, and the indexes of WordNet's."""
     block = CONFIG["corpora"][wildcards.corpus]
-    folders = [f for f in block["files"] + block["exclude"] if os.path.isdir(located(f["path"]))]
+    lists = block["files"] + block["exclude"]
+    wordnets = [file for file in lists if kind_of(located(file["path"]), file) == "wordnet"]
     return {
         "files": in_place(database_file(file, "data") for file in block["files"]),
         "exclude": in_place(database_file(file, "data") for file in block["exclude"]),
-        "indexes": in_place(database_file(file, "index") for file in folders),
+        "indexes": in_place(database_file(file, "index") for file in wordnets),
     }
 
 

@@ -3,8 +3,11 @@
 The changes are in tests/changes.py; workflow_scripts/README.md shows them as a matrix.
 """
 
+import pyarrow.parquet as pq
 import pytest
-from changes import CHANGES, COLUMNS, TARGET, cases, image_edited, matrix, with_matrix
+from changes import CHANGES, COLUMNS, TARGET, cases, image_edited, matrix, set_key, with_matrix
+from projects import make_project
+from small_corpora import write_wordnet
 
 CASES = {name: (change, rules) for name, change, rules in cases()}
 
@@ -25,6 +28,20 @@ def test_a_dry_run_tells_the_truth_and_a_second_run_does_nothing(finished, tmp_p
     assert project.rules_run() == foreseen
     assert foreseen["embed_images"] == 1
     assert project.rules_run("-n") == {}
+
+
+def test_an_index_of_wordnet_is_watched_beside_its_data_file(tmp_path):
+    project = make_project(tmp_path / "project")
+    index = write_wordnet(project.folder / "wordnet") / "index.noun"
+    set_key("corpora.words.files", [{"path": "wordnet/data.noun"}])(project)
+    corpus = "results/corpora/words.parquet"
+    assert project.rules_run(corpus) == {"build_corpus": 1}
+    assert project.rules_run("-n", corpus) == {}
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(line for line in lines if not line.startswith("pet ")))
+    assert project.rules_run(corpus) == {"build_corpus": 1}
+    concepts = pq.read_table(project.folder / corpus)["concept"].to_pylist()
+    assert "pet" not in concepts and "animal" in concepts
 
 
 def test_no_test_or_ood_image_reaches_mining():
