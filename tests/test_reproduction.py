@@ -2,8 +2,13 @@
 
 import pandas as pd
 import pytest
+import yaml
 from projects import MINI
 from sklearn.metrics import roc_auc_score
+from snakemake.utils import update_config
+
+from workflow_scripts.lib.config.resolve import resolve_config
+from workflow_scripts.lib.errors import InputError
 
 OWN = {
     "study": "mini", "mining": "clustermine", "published": "published.csv",
@@ -84,16 +89,23 @@ def test_mistakes_are_named_before_anything_runs(reproduced, tmp_path):
     project, own = reproduced
     project = project.copy(tmp_path / "project")
     for block, message in [
-        ({"mining": "frequency_7"}, "reproductions.own.mining: 'frequency_7' is not defined"),
-        ({"mining": "random"}, "reproductions.own.mining: 'random' is none of the study's"),
-        ({"methods": {"MCM": {"detector": "energy"}}}, "'energy' is none of the study's"),
-        ({"methods": {"MCM": {"detector": "neglabel"}}}, "'neglabel' needs some"),
-        ({"methods": {"MCM": {"detector": "mcm", "negatives": "rest"}}}, "'mcm' takes none"),
         ({"published": "gone.csv"}, "reproductions.own.published: gone.csv does not exist"),
+        ({"mining": "frequency_7"}, "reproductions.own.mining: 'frequency_7' is not defined"),
     ]:
         write(project, own, **block)
         done = project.run("-n", "reproduce", check=False)
         assert done.returncode != 0 and message in done.stdout, done.stdout
+    for block, message in [
+        ({"mining": "random"}, "reproductions.own.mining: 'random' is none of the study's"),
+        ({"methods": {"MCM": {"detector": "energy"}}}, "'energy' is none of the study's"),
+        ({"methods": {"MCM": {"detector": "neglabel"}}}, "'neglabel' needs some"),
+        ({"methods": {"MCM": {"detector": "mcm", "negatives": "rest"}}}, "'mcm' takes none"),
+    ]:
+        write(project, own, **block)
+        config = yaml.safe_load((project.folder / "config/config.yaml").read_text("utf-8"))
+        update_config(config, project.read_config())
+        with pytest.raises(InputError, match=message):
+            resolve_config(config)
     project.write_config(MINI)
     for target in ("reproduce", "results/tables/reproduction.csv"):
         done = project.run("-n", target, check=False)
