@@ -164,13 +164,25 @@ def test_error_bars_of_one_x_stand_apart_and_span_low_to_high(draw):
     assert all(two[0] - one[0] > 1 for one, two in zip(first, second, strict=True))
 
 
-def test_all_points_and_bars_lie_inside_their_panel(draw):
-    svg = draw(line_panels, {"": SWEEP}, "K", "AUROC", "t", "c", log_x=True)
+def first_panel(svg):
+    """(left, right), (top, bottom) of its frame."""
     frame = next(path for path in svg.iter(f"{SVG}g") if path.get("id") == "patch_2")
     numbers = [float(n) for n in re.findall(r"-?[\d.]+", frame.find(f"{SVG}path").get("d"))]
-    (left, right), (top, bottom) = (
-        (min(part), max(part)) for part in (numbers[::2], numbers[1::2])
-    )
+    return [(min(part), max(part)) for part in (numbers[::2], numbers[1::2])]
+
+
+def test_panels_of_different_heights_show_all_their_points(draw):
+    high, low = means([1, 2, 3], [0.9, 0.95, 0.92]), means([1, 2, 3], [0.2, 0.15, 0.25])
+    svg = draw(line_panels, {"one": {"": high}, "two": {"": low}}, "x", "y", "t", "c")
+    _, (top, bottom) = first_panel(svg)
+    heights = [y for _, y in markers(svg, FIRST)]
+    assert len(heights) == 6 and all(top < y < bottom for y in heights)
+    assert heights[0] < heights[3], "they share the axis"
+
+
+def test_all_points_and_bars_lie_inside_their_panel(draw):
+    svg = draw(line_panels, {"": SWEEP}, "K", "AUROC", "t", "c", log_x=True)
+    (left, right), (top, bottom) = first_panel(svg)
     drawn = [*markers(svg, FIRST)[:3], *markers(svg, SECOND)[:3]]
     drawn += [end for line in strokes(svg, FIRST)[:3] for end in line]
     assert all(left < x < right and top < y < bottom for x, y in drawn)

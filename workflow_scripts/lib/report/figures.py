@@ -111,6 +111,8 @@ def line_panels(outputs, panels, x_label, y_label, title, caption, log_x=False):
     heights = [3.2] * (places[-1][0] + 1)
     with _axes(outputs, panels, places, heights, x_label, title, caption, looks) as axes:
         axes[0].set_xscale("log" if log_x else "linear")
+        for axis in axes[1:]:
+            axis.sharey(axes[0])  # before they are drawn in: the limits are those of all
         for axis, series in zip(axes, panels.values(), strict=True):
             for label, frame in series.items():
                 _line(axis, frame, looks[label], list(looks).index(label) - (len(looks) - 1) / 2)
@@ -119,8 +121,6 @@ def line_panels(outputs, panels, x_label, y_label, title, caption, log_x=False):
         for axis, (_, column) in zip(axes, places, strict=True):
             axis.tick_params(labelleft=column == 0)
             axis.set_ylabel(wrapped(y_label, 40) if column == 0 else "")
-        for axis in axes[1:]:
-            axis.sharey(axes[0])
 
 
 def wrapped(text, width, lines=2):
@@ -211,7 +211,7 @@ def _axes(outputs, panels, places, heights, x_label, title, caption, looks=None)
             axis = figure.add_subplot(grid[place], sharex=axes[0] if axes else None)
             axis.set_title(wrapped(name, 36), loc="left", fontsize=10)
             axis.tick_params(labelbottom=place in lowest)
-            axis.set_xlabel(wrapped(x_label, 48) if place in lowest else "")
+            axis.set_xlabel(wrapped(x_label, 36) if place in lowest else "")
             axes.append(axis)
         yield axes
         if looks and any(looks):
