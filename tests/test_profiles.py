@@ -43,7 +43,11 @@ def test_no_job_asks_for_more_gpus_than_a_node_has(said, gpus, tmp_path, monkeyp
     profile = yte.process_yaml((ROOT / "profiles/slurm/profile.yaml").read_text())
     assert profile["resources"] == {"gpu": gpus}
     assert profile["set-resource-scopes"] == {"gpu": "local"}
-    assert not any("gpu" in block for block in profile["set-resources"].values())
+    asking = {name for name, body in RULES.items() if "gpu=" in body}
+    settings = profile["set-resources"].items()
+    assert {name: block["gpu"] for name, block in settings if "gpu" in block} == (
+        {} if gpus else dict.fromkeys(asking, 0)
+    )
 
 
 def test_rules_that_run_beside_snakemake_are_in_no_group():
