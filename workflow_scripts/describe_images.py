@@ -1,13 +1,12 @@
 """Describe every image of a study in one row: where it is, what it shows, how it scores.
 
 Out: Parquet and CSV, the training images first, then the scored ones (those of a training set that
-is scored are in these alone): image_set, image_id; path and
-member (of archives), which open it; cluster and its name; concepts, of training images the best
-three, of scored ones the nearest positive; and of scored images its cosine and the score of every
-detector that uses names. They are those of the study's first encoder, clustering, mining method by
-clusters, and seed. A scored image is in the cluster that the clustering assigns it to. In a
-calibrated study also p_value and flagged, of what decides in the study (empty for training and
-calibration images).
+is scored are in these alone): image_set, image_id; path and member (of archives), which open it;
+cluster and its name; concepts, of training images the best three, of scored ones the nearest
+positive; and of scored images its cosine and the score of every detector that uses names. They are
+those of the study's first encoder, clustering, mining method by clusters, and seed. A scored image
+is in the cluster that the clustering assigns it to. In a calibrated study also p_value and flagged,
+of what decides in the study (empty for training and calibration images).
 """
 
 import numpy as np

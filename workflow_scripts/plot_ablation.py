@@ -11,8 +11,6 @@ CAPTION = "Mean over the near and far OOD sets and over the seeds, on the clean 
 BARS = " Bars: 95 % bootstrap intervals over images, with the seeds as they are."
 DETECTOR = ["detector", "negatives"]
 COLUMNS = {"auroc": "mean", "auroc_low": "low", "auroc_high": "high"}
-
-
 VARIED = "positives"  # in place of the names of mining methods that the axis varies
 
 

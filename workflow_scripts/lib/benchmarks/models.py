@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from workflow_scripts.lib.config.base import (
     Block,
@@ -10,6 +10,7 @@ from workflow_scripts.lib.config.base import (
     Natural,
     OneOrMore,
     OneOrMoreNamed,
+    distinct_values,
     number,
     one_of,
     optional,
@@ -117,9 +118,9 @@ class Benchmark(Block):
     encoders: OneOrMore[Annotated[str, Names("encoders")]] = Field(
         description="Encoders of the images."
     )
-    levels: OneOrMoreNamed[Annotated[str, Names("image_sets")]] = Field(
-        description="Level of the axis -> image set."
-    )
+    levels: Annotated[
+        OneOrMoreNamed[Annotated[str, Names("image_sets")]], AfterValidator(distinct_values)
+    ] = Field(description="Level of the axis -> image set.")
     clusterings: OneOrMore[Annotated[str, Names("clusterings")]] = Field(
         description="Clusterings to compare."
     )
@@ -133,12 +134,4 @@ class Benchmark(Block):
     def _has_tree(self):
         if self.axis == "multiple_classes" and not self.tree:
             raise wrong(": multiple_classes needs the key 'tree'")
-        return self
-
-    @model_validator(mode="after")
-    def _has_levels_of_several_sets(self):
-        sets = list(self.levels.values())
-        for i, name in enumerate(sets):
-            if name in sets[:i]:
-                raise wrong(f".levels: {name!r} is there twice; once is enough")
         return self

@@ -94,6 +94,7 @@ Named = Annotated[dict[Name, T], _NO_OTHERS, BeforeValidator(mapping)]
 OneOrMoreNamed = Annotated[dict[Name, T], Field(min_length=1), _NO_OTHERS, BeforeValidator(mapping)]
 
 
+# What is there twice would count as two: one clustering as a spread over seeds, say.
 def _distinct(items):
     for i, item in enumerate(items):
         if item in items[:i]:
@@ -102,7 +103,12 @@ def _distinct(items):
     return items
 
 
-# What is there twice would count as two: one clustering as a spread over seeds, say.
+def distinct_values(mapped):
+    """The mapping, if no value is in it twice."""
+    _distinct(list(mapped.values()))
+    return mapped
+
+
 Several = Annotated[list[T], AfterValidator(_distinct)]
 OneOrMore = Annotated[list[T], Field(min_length=1), AfterValidator(_distinct)]
 
