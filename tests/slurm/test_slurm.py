@@ -65,6 +65,8 @@ class SlurmProject(Project):
 
     def start(self, *targets):
         """Start Snakemake, in a process group of its own; its output goes to main.log."""
+        # In a shell's job in the background SIGINT is ignored, which Snakemake would inherit.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with (self.folder / "main.log").open("w") as log:
             return subprocess.Popen(
                 self.command(*targets),
